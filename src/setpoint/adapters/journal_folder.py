@@ -1,0 +1,90 @@
+"""Journal storage in a folder: append-only segments of lines, fsynced before an append returns; fills `JournalStorage`.
+
+A half-written last line (power loss) was never acknowledged: it is set aside in a `.torn` file and the segment is cut before it.
+Built by wiring for the server (writer) and by the signer process (reader); it never rewrites a complete line.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from setpoint.core.errors import WorldError
+
+SEGMENT_BYTES: Final = 8 << 20
+
+
+class JournalFolder:
+    """Segments named by the index of their first entry: `000000000000.log`, `000000004711.log`."""
+
+    def __init__(self, folder: Path, *, writable: bool) -> None:
+        self._folder = folder
+        if writable:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._mend_tail()
+
+    def _segments(self) -> list[Path]:
+        return sorted(self._folder.glob("*.log"))
+
+    def _mend_tail(self) -> None:
+        """Cut what a crash left of an append: bytes after the last newline."""
+        segments = self._segments()
+        if not segments:
+            return
+        last = segments[-1]
+        data = last.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole == len(data):
+            return
+        torn = last.with_suffix(f".{whole}.torn")
+        torn.write_bytes(data[whole:])
+        with last.open("r+b") as file:
+            file.truncate(whole)
+            os.fsync(file.fileno())
+
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """Yield the complete lines from entry `start` on; a torn tail is not yielded."""
+        segments = self._segments()
+        for position, segment in enumerate(segments):
+            first = int(segment.stem)
+            following = int(segments[position + 1].stem) if position + 1 < len(segments) else None
+            if following is not None and following <= start:
+                continue
+            with segment.open("rb") as file:
+                for offset, line in enumerate(file):
+                    if line.endswith(b"\n") and first + offset >= start:
+                        yield line[:-1]
+
+    def append(self, first_index: int, lines: list[bytes]) -> None:
+        """Write lines and fsync.
+
+        Raises:
+            WorldError: the disk refused (SP002); what was written of them is cut again.
+        """
+        segments = self._segments()
+        fresh = not segments or segments[-1].stat().st_size >= SEGMENT_BYTES
+        segment = self._folder / f"{first_index:012d}.log" if fresh else segments[-1]
+        descriptor = os.open(segment, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            size = os.fstat(descriptor).st_size
+            data = b"".join(line + b"\n" for line in lines)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+                os.fsync(descriptor)
+            except OSError as error:
+                os.ftruncate(descriptor, size)
+                fix = "make room on the disk of the home; nothing was lost, the entry was not written"
+                raise WorldError("SP002", f"the journal cannot be written: {error.strerror}", where=str(segment), fix=fix) from error
+        finally:
+            os.close(descriptor)
+        if fresh:
+            self._sync_folder()
+
+    def _sync_folder(self) -> None:
+        descriptor = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

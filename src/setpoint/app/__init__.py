@@ -1,0 +1,1 @@
+"""The running application: home, wiring, control loop and read queries."""

@@ -1,0 +1,139 @@
+"""Where everything of a home lies; the one place that knows the folder layout (docs/state.md).
+
+Called by wiring, by the processes the server starts, and by the CLI; it makes folders with their modes and never reads contents.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from setpoint.core.errors import UserError
+
+
+def default_home() -> Path:
+    """Return $SETPOINT_HOME, else `setpoint` under the user's state folder (XDG base directory specification)."""
+    explicit = os.environ.get("SETPOINT_HOME")
+    if explicit:
+        return Path(explicit)
+    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(state) / "setpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folders of one home: `root` (0700) is the server's, `work` (`<root>.run`, 0711) is the runner's."""
+
+    root: Path
+
+    @property
+    def work(self) -> Path:
+        """Workspaces, unpacked images, replicas and proxies; never the keys."""
+        return self.root.with_name(self.root.name + ".run")
+
+    @property
+    def journal(self) -> Path:
+        """Segments of the journal."""
+        return self.root / "journal"
+
+    @property
+    def keys(self) -> Path:
+        """Role keys; read by the signer only."""
+        return self.root / "keys"
+
+    @property
+    def repositories(self) -> Path:
+        """Hosted bare repositories."""
+        return self.root / "repositories"
+
+    @property
+    def registry(self) -> Path:
+        """The OCI store."""
+        return self.root / "registry"
+
+    @property
+    def content(self) -> Path:
+        """Task outputs and reports by digest."""
+        return self.root / "content"
+
+    @property
+    def task_cache(self) -> Path:
+        """Claims of green results by trust domain and key."""
+        return self.root / "task-cache"
+
+    @property
+    def logs(self) -> Path:
+        """Task logs."""
+        return self.root / "logs"
+
+    @property
+    def database(self) -> Path:
+        """The projection; may be deleted while the server is down."""
+        return self.root / "setpoint.db"
+
+    @property
+    def tokens(self) -> Path:
+        """Hashed tokens."""
+        return self.root / "tokens.json"
+
+    @property
+    def inbox(self) -> Path:
+        """What `init` asked for while no server ran; done and removed at the next `up`."""
+        return self.root / "inbox"
+
+    @property
+    def server_file(self) -> Path:
+        """The running server's {url, token, registry, git, pid}, 0600; how the command line finds it."""
+        return self.root / "server.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held (flock) by the one server of this home."""
+        return self.root / "lock"
+
+    @property
+    def workspaces(self) -> Path:
+        """Where tasks work."""
+        return self.work / "workspaces"
+
+    @property
+    def images(self) -> Path:
+        """Unpacked images, by manifest digest."""
+        return self.work / "images"
+
+    @property
+    def replicas(self) -> Path:
+        """One folder per replica: spec, state, log."""
+        return self.work / "replicas"
+
+    @property
+    def proxies(self) -> Path:
+        """One folder per environment's proxy."""
+        return self.work / "proxies"
+
+    def prepare(self) -> None:
+        """Create the folders with their modes.
+
+        Raises:
+            UserError: the home lies inside a work tree (SP802) or cannot be made (SP803).
+        """
+        root = self.root.resolve()
+        for parent in (root, *root.parents):
+            if (parent / ".git").exists():
+                fix = "choose a folder outside of it: --home DIR or SETPOINT_HOME"
+                raise UserError("SP802", f"the home would lie in the work tree {parent}", where=str(root), fix=fix)
+        try:
+            for folder in (root, self.journal, self.keys, self.repositories, self.registry, self.content):
+                _make(folder, 0o700)
+            for folder in (self.task_cache, self.logs, self.inbox):
+                _make(folder, 0o700)
+            for folder in (self.work, self.workspaces, self.images, self.replicas, self.proxies):
+                _make(folder, 0o711)
+        except OSError as error:
+            fix = "make its parent writable, or choose another home"
+            raise UserError("SP803", f"cannot prepare the home: {error.strerror}", where=str(root), fix=fix) from error
+
+
+def _make(folder: Path, mode: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    if folder.stat().st_mode & 0o777 != mode:
+        folder.chmod(mode)

@@ -1,0 +1,60 @@
+"""Artifacts, descriptors and the image recipe; the words of OCI that later stages use."""
+
+from dataclasses import dataclass
+from typing import Final
+
+MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+INDEX: Final = "application/vnd.oci.image.index.v1+json"
+CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
+EMPTY: Final = "application/vnd.oci.empty.v1+json"
+EMPTY_BYTES: Final = b"{}"
+
+LABEL_BASE: Final = "dev.setpoint.base"
+"""Image label: `host`, or the digest of the base image."""
+LABEL_TOOLCHAIN: Final = "dev.setpoint.host.fingerprint"
+LABEL_PYTHON: Final = "dev.setpoint.host.python"
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """An OCI descriptor (image-spec 1.1, descriptor.md)."""
+
+    media_type: str
+    digest: str
+    size_bytes: int
+    artifact_type: str = ""
+    annotations: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredManifest:
+    """A manifest as the registry holds it."""
+
+    media_type: str
+    digest: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRecord:
+    """An artifact that a run assembled; journalled as `artifact.built`."""
+
+    repository: str
+    """Source repository."""
+    name: str
+    """The artifact's name in the pipeline file."""
+    oci_repository: str
+    """`<source repository>/<name>` in the registry."""
+    digest: str
+    size_bytes: int
+    run: str
+    revision: str
+    version: str
+    """What people call it: a tag at the revision, else `<first-parent count>-<commit 7>`."""
+    built_at: str
+    needs: tuple[str, ...]
+    """Names of the tasks whose outputs are in it."""
+    inputs: str
+    """Digest over (path, mode, blob id) of the source files in it."""
+    base: str

@@ -1,0 +1,1 @@
+"""The thin HTTP client that the command line uses; imports nothing heavy."""

@@ -1,0 +1,1 @@
+"""What every stage stands on: the journal, and who may do what."""

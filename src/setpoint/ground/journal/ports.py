@@ -1,0 +1,26 @@
+"""What the journal needs from outside, and what the stages need from the journal."""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from setpoint.ground.journal.model import Entry
+
+
+class JournalStorage(Protocol):
+    """A durable, append-only list of lines; a folder of segments now, an object store later."""
+
+    def read(self, start: int = 0) -> Iterator[bytes]:
+        """Yield the stored lines (without newline) from entry `start` on, in order."""
+        ...
+
+    def append(self, first_index: int, lines: list[bytes]) -> None:
+        """Make lines durable (fsync) at first_index, all or none visible to a later `read`."""
+        ...
+
+
+class Recorder(Protocol):
+    """The one way to write: the entry is durable, and every read sees it, when `record` returns."""
+
+    def record(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
+        """Append an entry to the journal and apply it to the projection."""
+        ...

@@ -1,0 +1,84 @@
+"""The journal itself: appends under one lock, reads, and checks the chain; built in app wiring, and read-only in the signer.
+
+It never interprets a body and never forgets an entry.
+"""
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from setpoint.core import clock
+from setpoint.core.errors import BugError
+from setpoint.ground.journal.model import GENESIS, Entry, leaf_hash, parse
+from setpoint.ground.journal.ports import JournalStorage
+
+
+@dataclass(frozen=True, slots=True)
+class ChainCheck:
+    """What walking the whole journal found."""
+
+    entries: int
+    head: str
+    """Hex leaf hash of the last entry (GENESIS when empty)."""
+    fault: str = ""
+    """Empty when the chain holds; else which entry breaks it and how."""
+
+
+class Journal:
+    """An append-only, hash-chained list of entries over a storage."""
+
+    def __init__(self, storage: JournalStorage, time: clock.Clock) -> None:
+        self._storage = storage
+        self._clock = time
+        self._lock = threading.RLock()
+        self._next = 0
+        self._head = GENESIS
+        self._last_at = ""
+        for entry in self.entries():
+            self._next, self._last_at = entry.index + 1, entry.at
+            self._head = leaf_hash(entry.leaf())
+
+    def __len__(self) -> int:
+        return self._next
+
+    @property
+    def head(self) -> str:
+        """The hex leaf hash of the last entry."""
+        return self._head
+
+    def append(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
+        """Append one entry and return it once it is durable; a wall clock that went back is held at the last entry's time."""
+        with self._lock:
+            at = max(clock.to_text(self._clock.now()), self._last_at)
+            entry = Entry(self._next, at, kind, subject, actor, body, self._head)
+            leaf = entry.leaf()
+            self._storage.append(entry.index, [leaf])
+            self._next, self._head, self._last_at = entry.index + 1, leaf_hash(leaf), at
+            return entry
+
+    def entries(self, start: int = 0) -> Iterator[Entry]:
+        """Yield the entries from index start on.
+
+        Raises:
+            BugError: a stored line is no entry (SP001), with its index.
+        """
+        for offset, line in enumerate(self._storage.read(start)):
+            try:
+                yield parse(line)
+            except (ValueError, TypeError) as error:
+                fix = "restore the journal from a copy; `setpoint events --check` names the first bad entry"
+                raise BugError("SP001", f"journal entry {start + offset} cannot be read", fix=fix) from error
+
+    def check(self) -> ChainCheck:
+        """Walk the whole journal and say where the chain breaks, if it does (law 4)."""
+        head, count = GENESIS, 0
+        for line in self._storage.read(0):
+            try:
+                entry = parse(line)
+            except (ValueError, TypeError):
+                return ChainCheck(count, head, f"entry {count} is not readable")
+            if entry.index != count or entry.prev != head:
+                return ChainCheck(count, head, f"entry {count} does not continue the chain")
+            head, count = leaf_hash(line), count + 1
+        return ChainCheck(count, head)

@@ -1,0 +1,1 @@
+"""Stage 8: which build runs where, why, and who allowed it. Records in, answers out; reads only."""

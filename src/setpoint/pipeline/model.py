@@ -1,0 +1,161 @@
+"""Runs, tasks, keys and results; the words of the pipeline.
+
+The pipeline file itself (`.setpoint/pipeline.yaml`) is `pipeline/config.py`.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+
+class RunState(StrEnum):
+    """Where a run is."""
+
+    RUNNING = "running"
+    PASSED = "passed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class TaskState(StrEnum):
+    """Where a task is; `reused` is a pass that an earlier run proved under the same key."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PASSED = "passed"
+    REUSED = "reused"
+    FAILED = "failed"
+    TIMED_OUT = "timed-out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def green(self) -> bool:
+        """Whether what needs this task may go on."""
+        return self in (TaskState.PASSED, TaskState.REUSED)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to this task."""
+        return self not in (TaskState.PENDING, TaskState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One pass of a revision through its pipeline."""
+
+    run: str
+    """The run id, `r-<8>`."""
+    repository: str
+    ref: str
+    revision: str
+    tree: str
+    title: str
+    author: str
+    """Author's email."""
+    pusher: str
+    """Email of the person who pushed, `operator`, or empty when it was pushed by path."""
+    state: RunState
+    created_at: str
+    finished_at: str | None = None
+    error: str = ""
+    """Why the run failed before any task could (a faulty pipeline file), as text."""
+    trust: Literal["trusted", "untrusted"] = "trusted"
+    pipeline: str = ""
+    """Blob id of the pipeline file."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyManifest:
+    """Everything a task's result may depend on; the task key is the digest of its canonical JSON."""
+
+    version: int
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    inputs: str
+    """Digest over (path, mode, blob id) of the declared inputs: the input root."""
+    needs: dict[str, str]
+    """needed task -> digest of its outputs"""
+    outputs: tuple[str, ...]
+    toolchain: str
+    platform: str
+    network: bool
+    trust: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file kept by digest in the home's content store."""
+
+    digest: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskResult:
+    """What a task did, or what an earlier run proved for the same key; journalled as `task.finished`."""
+
+    run: str
+    task: str
+    state: TaskState
+    key: str
+    manifest: KeyManifest
+    exit_code: int | None = None
+    started_at: str | None = None
+    finished_at: str | None = None
+    outputs: StoredFile | None = None
+    """A deterministic tar of the declared outputs; None when the task declares none."""
+    reports: dict[str, StoredFile] = field(default_factory=dict)
+    """evidence type -> the report file the task left (`tests` -> JUnit XML)"""
+    origin_run: str | None = None
+    """The run that really executed a reused result."""
+    networked: bool = False
+    reason: str = ""
+    """One sentence for a person: `exit status 1`, `no green record for this key`, `needs test, which failed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolchainFacts:
+    """What stands under /usr: what a task is executed with, and what a `base: host` image needs."""
+
+    fingerprint: str
+    """sha256 over interpreter and package versions."""
+    python: str
+    """For example `3.11.2`."""
+    platform: str
+    """For example `linux/amd64`."""
+    packages: int
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCommand:
+    """What the executor is asked to run."""
+
+    task_id: str
+    """Unique for this attempt; names the workspace."""
+    argv: tuple[str, ...]
+    environment: dict[str, str]
+    network: bool
+    timeout_s: float
+    log_quota_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class LogRecord:
+    """A piece of output; the log file holds one JSON object a line."""
+
+    seq: int
+    at: str
+    stream: Literal["out", "err", "note"]
+    """`note` is a sentence of Setpoint's own (truncation, timeout)."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskExit:
+    """How an execution ended."""
+
+    how: Literal["exited", "timed-out", "cancelled", "lost"]
+    exit_code: int | None
+    """128 + signal when a signal ended it."""
+    detail: str = ""

@@ -1,0 +1,1 @@
+"""Stage 5: candidates pass gates and become pins. Digests and configuration trees in, signed pin commits out."""

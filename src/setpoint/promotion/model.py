@@ -1,0 +1,235 @@
+"""Candidates, promotions, approvals, quarantines and pins; the words of promotion.
+
+The files people write (`setpoint.yaml`, `environment.yaml`) are `promotion/config.py`.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from setpoint.core import canonical, digest
+from setpoint.core.reasons import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedArtifact:
+    """An artifact as a pin names it."""
+
+    oci_repository: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What could be promoted: digests plus configuration trees, for one application in one environment (law 1).
+
+    Its canonical JSON is what gates decide about, what approvals and gate statements have as subject, and what quarantine bars.
+    """
+
+    app: str
+    environment: str
+    artifacts: dict[str, PinnedArtifact]
+    """artifact name -> where and what; empty for an application without artifacts"""
+    app_tree: str | None
+    """Tree id of `apps/<app>/` in the delivery repository."""
+    environment_tree: str | None
+    """Tree id of `environments/<env>/<app>/`."""
+
+    def content(self) -> dict[str, Any]:
+        """Return the JSON value whose canonical bytes are the candidate."""
+        return {
+            "app": self.app,
+            "environment": self.environment,
+            "artifacts": {name: {"repository": a.oci_repository, "digest": a.digest} for name, a in self.artifacts.items()},
+            "trees": {"app": self.app_tree, "environment": self.environment_tree},
+        }
+
+    def data(self) -> bytes:
+        """Return the canonical JSON."""
+        return canonical.dumps(self.content())
+
+    @property
+    def digest(self) -> str:
+        """sha256 over `data()`: the candidate's name in approvals, quarantines and trailers."""
+        return digest.sha256(self.data())
+
+    def same_content(self, other: "Candidate") -> bool:
+        """Say whether digests and the application's tree match, whatever the environment (what `after:` compares)."""
+        return self.artifacts == other.artifacts and self.app_tree == other.app_tree
+
+
+class PromotionState(StrEnum):
+    """Where a promotion is."""
+
+    OPEN = "open"
+    DECIDED = "decided"
+    """Gates passed and the decision is journalled; the gate statement and the pin commit follow."""
+    PINNED = "pinned"
+    DENIED = "denied"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A request to pin a candidate, with everything decided about it; journalled as `promotion.created`, `.decided`, `.pinned`."""
+
+    promotion: str
+    """`p-<8>`"""
+    kind: Literal["advance", "rollback"]
+    candidate: Candidate
+    source_repository: str
+    source_revision: str
+    """The newest revision that built the digests; empty without artifacts."""
+    version: str
+    """What people call it."""
+    delivery_commit: str
+    """The commit of the delivery repository the trees were read at."""
+    accepted_commit: str
+    """The accepted commit whose environment.yaml judges (law 9)."""
+    policy: str
+    """Blob id of that environment.yaml: the policy in force."""
+    binding: str
+    """Digest over candidate, render and policy: what approvals bind to."""
+    requested_by: str
+    """Actor; `setpoint` when the loop created it."""
+    created_at: str
+    state: PromotionState = PromotionState.OPEN
+    of: str = ""
+    """For a rollback: the promotion whose candidate comes back."""
+    note: str = ""
+    decided_at: str | None = None
+    verdict: Verdict | None = None
+    """The verdict that was acted on."""
+    gate_bundle: str = ""
+    """Digest of the gate statement's bundle."""
+    pin_commit: str = ""
+    pinned_at: str | None = None
+    superseded_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A person's yes to one binding; journalled as `approval.given`."""
+
+    promotion: str
+    person: str
+    """Name in setpoint.yaml."""
+    email: str
+    binding: str
+    message: str
+    at: str
+    bundle: str = ""
+    """Digest of the signed approval statement, once attached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A candidate (digests plus trees) barred from an environment until a person lifts it."""
+
+    environment: str
+    app: str
+    candidate: str
+    """Candidate digest."""
+    artifacts: dict[str, str]
+    """artifact name -> digest, to recognise the same build in a new candidate with the same trees"""
+    since: str
+    by: str
+    why: str
+    lifted_at: str | None = None
+    lifted_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What an HTTP check saw in one environment."""
+
+    environment: str
+    path: str
+    wanted_status: int
+    passed: bool
+    found: str
+    """`status 200 in 12 ms`, or the error."""
+    at: str
+    candidate: str = ""
+    """Candidate digest that was serving."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamFacts:
+    """What an environment of `after:` runs."""
+
+    environment: str
+    pinned: Candidate | None
+    healthy: bool
+    healthy_since: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFacts:
+    """Verified evidence of one artifact, aggregated for policies; `policy` sees it as `evidence` summed over all artifacts."""
+
+    name: str
+    digest: str
+    provenance: bool
+    builder: str
+    revision: str
+    tests_passed: int
+    tests_failed: int
+    tests_skipped: int
+    tests_result: str
+    """PASSED, FAILED or empty when no test evidence covers this artifact."""
+    faults: tuple[str, ...] = ()
+    """Bundles that do not count and why: bad signature, wrong role, EVIDENCE_DOES_NOT_COVER."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenderFacts:
+    """What rendering the candidate gave."""
+
+    digest: str
+    objects: tuple[str, ...]
+    """`Deployment/web` ..."""
+    error: str = ""
+    """Rendered text of the error when it cannot be rendered or holds what the target refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyResult:
+    """What evaluating the CEL policy gave; only `passed` is a pass, an error denies."""
+
+    expression: str
+    passed: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateFacts:
+    """Everything a gate decision looks at; `decide.decide` is a pure function of this and the time."""
+
+    candidate: Candidate
+    evidence: tuple[ArtifactFacts, ...]
+    upstreams: tuple[UpstreamFacts, ...]
+    checks: tuple[CheckResult, ...]
+    approvals: tuple[Approval, ...]
+    binding: str
+    excluded: dict[str, str]
+    """person name -> why this person's approval does not count (`author of 41d2e0b`)"""
+    approvers: frozenset[str]
+    quarantined: Quarantine | None
+    render: RenderFacts
+    policy_result: PolicyResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """The machine-written file `pins/<env>/<app>.yaml`."""
+
+    candidate: Candidate
+    promotion: str
+    source_repository: str
+    source_revision: str
+    version: str
+    policy: str
+    commit: str = ""
+    """The commit that last touched the file, filled when read."""

@@ -1,0 +1,86 @@
+"""What promotion needs from outside: verified evidence, a render, HTTP checks, a policy engine, records, the signer, Git, the OCI store."""
+
+from typing import Any, Protocol
+
+from setpoint.promotion.model import (
+    Approval,
+    ArtifactFacts,
+    Candidate,
+    PolicyResult,
+    Promotion,
+    Quarantine,
+    RenderFacts,
+    UpstreamFacts,
+)
+
+
+class PolicyEngine(Protocol):
+    """Evaluates a CEL expression over facts (adapters.policy)."""
+
+    def evaluate(self, expression: str, facts: dict[str, Any]) -> PolicyResult:
+        """Return the result; anything but the value `true` is no pass, and an exception is no pass with its text."""
+        ...
+
+    def compile_error(self, expression: str) -> str:
+        """Return why the expression does not compile, or an empty string."""
+        ...
+
+
+class Renderer(Protocol):
+    """Renders a candidate as reconcile will (filled from reconcile in app wiring)."""
+
+    def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
+        """Return digest and objects, or the error as text; never raises for what the user wrote."""
+        ...
+
+
+class UpstreamView(Protocol):
+    """What runs in an environment (filled from reconcile's records in app wiring)."""
+
+    def upstream(self, app: str, environment: str) -> UpstreamFacts:
+        """Return what is pinned there and whether it is healthy."""
+        ...
+
+
+class HttpChecks(Protocol):
+    """Makes the HTTP checks of a gate against an environment's listen address (adapters.http_check)."""
+
+    def check(self, base_url: str, path: str, status: int) -> tuple[bool, str]:
+        """Return (passed, what was found); one request, no redirects, bounded in time and size."""
+        ...
+
+
+class EvidenceView(Protocol):
+    """Verified evidence of artifacts (filled from the evidence stage in app wiring)."""
+
+    def facts(self, name: str, oci_repository: str, digest: str) -> ArtifactFacts:
+        """Verify every bundle attached to a digest and aggregate what counts."""
+        ...
+
+
+class PromotionRecords(Protocol):
+    """Promotions, approvals and quarantines as the journal tells them."""
+
+    def promotion(self, promotion: str) -> Promotion | None:
+        """Return one promotion."""
+        ...
+
+    def promotions(self, app: str | None = None, environment: str | None = None, limit: int = 100) -> list[Promotion]:
+        """Return promotions, newest first."""
+        ...
+
+    def unfinished(self) -> list[Promotion]:
+        """Return promotions in state open or decided, oldest first."""
+        ...
+
+    def approvals(self, promotion: str) -> list[Approval]:
+        """Return the approvals of a promotion, in journal order."""
+        ...
+
+    def quarantines(self, app: str, environment: str) -> list[Quarantine]:
+        """Return the quarantines in force (not lifted)."""
+        ...
+
+    def accepted(self, repository: str) -> str | None:
+        """Return the last accepted commit of a delivery repository (law 9)."""
+        ...

@@ -1,0 +1,185 @@
+"""Rendered objects, the host runtime's workloads, replicas and deployments; the words of reconcile."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """What rendering the pinned trees gave, before and after images were substituted."""
+
+    objects: tuple[dict[str, Any], ...]
+    digest: str
+    """sha256 over the canonical JSON of all objects, sorted by identity."""
+    sources: dict[str, str]
+    """object identity -> file it came from, where known (for error places)"""
+
+
+def identity(manifest: dict[str, Any]) -> str:
+    """Return `Kind/name` of a manifest (the host runtime has one namespace)."""
+    meta = manifest.get("metadata") or {}
+    return f"{manifest.get('kind', '?')}/{meta.get('name', '?')}"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpProbe:
+    """A readiness, liveness or startup probe by HTTP GET."""
+
+    path: str
+    period_s: float = 10.0
+    timeout_s: float = 1.0
+    failure_threshold: int = 3
+    initial_delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container as the host runtime runs it."""
+
+    name: str
+    image: str
+    """`<oci repository>@<digest>`"""
+    command: tuple[str, ...] | None
+    """Overrides the image's entrypoint (Kubernetes `command`)."""
+    args: tuple[str, ...] | None
+    """Overrides the image's command (Kubernetes `args`)."""
+    environment: dict[str, str]
+    files: dict[str, str]
+    """mounted path -> content, from ConfigMap volumes"""
+    port: int
+    """`containerPort`; on the host the process listens on $PORT instead."""
+    readiness: HttpProbe | None
+    liveness: HttpProbe | None
+    workdir: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment, ready to run: its identity, how many, and what each replica is.
+
+    `revision_hash` covers everything that makes a replica different (image, command, environment, files, probes) and leaves out
+    replicas and Setpoint's identity fields, so only a real change rolls.
+    """
+
+    app: str
+    environment: str
+    name: str
+    replicas: int
+    labels: dict[str, str]
+    """The pod template's labels, which Services select."""
+    container: Container
+    revision_hash: str
+    grace_s: float = 30.0
+    progress_deadline_s: float = 600.0
+    max_surge: int = 1
+    max_unavailable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One rule of an HTTPRoute: what it matches and the workloads its traffic goes to, with weights."""
+
+    name: str
+    hostnames: tuple[str, ...]
+    path_prefix: str
+    path_exact: bool
+    backends: tuple[tuple[str, int], ...]
+    """(workload name, weight)"""
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredState:
+    """What an application should be in an environment of the host target."""
+
+    app: str
+    environment: str
+    workloads: tuple[Workload, ...]
+    routes: tuple[Route, ...]
+    digest: str
+    """Render digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whose build it is: the identity fields that every replica carries and no digest covers."""
+
+    app: str
+    environment: str
+    revision: str
+    digest: str
+    """The artifact digest of the container's image."""
+    promotion: str
+    version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaSpec:
+    """What the host runtime is asked to start."""
+
+    replica: str
+    """`<environment>-<app>-<workload>-<hash>-<n>`; unique for ever (n grows)."""
+    workload: str
+    revision_hash: str
+    port: int
+    container: Container
+    identity: Identity
+    grace_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaStatus:
+    """What the host runtime finds when it looks."""
+
+    spec: ReplicaSpec
+    shim_alive: bool
+    pid: int | None
+    """Process id of the application's process in the host's namespace; None while it is not running."""
+    started_at: str | None
+    restarts: int
+    last_exit: str
+    """`exit status 3`, `killed by SIGKILL`; empty when it never ended."""
+    stopping: bool = False
+
+
+class Health(StrEnum):
+    """One health vocabulary for every target, best to worst."""
+
+    HEALTHY = "healthy"
+    PROGRESSING = "progressing"
+    SUSPENDED = "suspended"
+    MISSING = "missing"
+    DEGRADED = "degraded"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class DeployReason:
+    """A sentence about why an application is in its health, for `why` and `status`."""
+
+    code: str
+    subject: str
+    found: str
+    fix: str = ""
+    severity: Literal["info", "problem"] = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What the reconciler last saw of an application in an environment; journalled when state or pin changes as `deployment.observed`."""
+
+    app: str
+    environment: str
+    promotion: str
+    pin_commit: str
+    health: Health
+    since: str
+    """When this health began for this pin."""
+    reasons: tuple[DeployReason, ...] = ()
+    render: str = ""
+    artifacts: dict[str, str] = field(default_factory=dict)
+    revision: str = ""
+    version: str = ""
+    url: str = ""
+    replicas_ready: int = 0
+    replicas_wanted: int = 0

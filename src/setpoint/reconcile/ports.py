@@ -1,0 +1,107 @@
+"""What reconcile needs from outside: the host runtime, its proxy, Kustomize, port numbers, records.
+
+Adapters: `adapters.host.runtime`, `adapters.host.proxy`, `adapters.kustomize`. Every call may be repeated: starting what runs and stopping
+what is gone are no errors.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from setpoint.reconcile.model import Deployment, HttpProbe, Identity, ReplicaSpec, ReplicaStatus, Route
+
+
+class ReplicaRuntime(Protocol):
+    """Starts, finds and stops replicas under shims that outlive the server."""
+
+    def start(self, spec: ReplicaSpec) -> None:
+        """Unpack the image when needed and start a shim for the replica; returns once the shim has written its state.
+
+        UserError SP631 when the image cannot run on this host (base mismatch), WorldError SP632 when the shim does not start.
+        """
+        ...
+
+    def replicas(self) -> list[ReplicaStatus]:
+        """Return every replica that has a folder, alive or not, re-adopted by (pid, start time, boot id)."""
+        ...
+
+    def stop(self, replica: str, grace_s: float) -> None:
+        """Ask the shim to end its process tree: TERM, then KILL after the grace; returns at once."""
+        ...
+
+    def remove(self, replica: str) -> None:
+        """Delete the folder of a replica whose shim is gone (kills what is left of its tree first)."""
+        ...
+
+    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
+        """Probe a replica once: HTTP GET on its port, or a TCP connect without a probe. Returns (ready, what was found)."""
+        ...
+
+    def free_port(self) -> int:
+        """Return a loopback port that nothing listens on and no replica was given."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyServer:
+    """One server line of the proxy: a replica that may get traffic."""
+
+    name: str
+    """The replica's id."""
+    workload: str
+    port: int
+    identity: Identity
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """Everything one environment's proxy should do."""
+
+    environment: str
+    listen: str
+    """host:port"""
+    routes: tuple[tuple[str, Route], ...]
+    """(app, route); more specific first is the adapter's work"""
+    servers: tuple[tuple[str, ProxyServer], ...]
+    """(app, server)"""
+
+
+class Proxy(Protocol):
+    """A real proxy per environment that outlives the server (HAProxy)."""
+
+    def apply(self, config: ProxyConfig) -> None:
+        """Make the running proxy equal to config, starting it when it is not there.
+
+        Servers are added, drained and removed at run time; only changed routes or listen addresses reload it, without a lost request.
+        UserError SP641 when the address is in use by somebody else (names it), WorldError SP642 otherwise.
+        """
+        ...
+
+    def sessions(self, environment: str, server: str) -> int:
+        """Return the requests in flight at a server; 0 when it is gone."""
+        ...
+
+    def stop(self, environment: str) -> None:
+        """Stop the environment's proxy; missing is fine."""
+        ...
+
+
+class Kustomize(Protocol):
+    """Renders a kustomization in a sandbox (kubectl from its wheel or the system's)."""
+
+    def build(self, root: Path, folder: str) -> bytes:
+        """Return the YAML of `kubectl kustomize <folder>` run with only `root` readable and no network (its message: UserError SP611)."""
+        ...
+
+
+class DeploymentRecords(Protocol):
+    """Deployments as the journal tells them."""
+
+    def deployment(self, app: str, environment: str) -> Deployment | None:
+        """Return the last observation."""
+        ...
+
+    def deployments(self) -> list[Deployment]:
+        """Return all last observations."""
+        ...
