@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, ToolchainFacts
 
 
@@ -131,4 +132,12 @@ class RunRecords(Protocol):
 
     def started(self, run: str) -> Mapping[str, str]:
         """Return {task: started_at} of the tasks that were started and have not ended."""
+        ...
+
+
+class RunProducts(Protocol):
+    """What a run leaves when its tasks have ended: artifacts and evidence (filled from the later stages in app wiring)."""
+
+    async def produce(self, run: Run, document: PipelineDocument, results: Mapping[str, TaskResult]) -> list[str]:
+        """Assemble the artifacts whose needs are green and attach all evidence; returns a sentence for each failure."""
         ...

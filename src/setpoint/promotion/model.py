@@ -131,7 +131,9 @@ class Quarantine:
     candidate: str
     """Candidate digest."""
     artifacts: dict[str, str]
-    """artifact name -> digest, to recognise the same build in a new candidate with the same trees"""
+    """artifact name -> digest: the same build under other configuration is not proposed again by itself"""
+    trees: tuple[str | None, str | None]
+    """(application's, environment's) tree ids: nor is the same configuration with another build"""
     since: str
     by: str
     why: str

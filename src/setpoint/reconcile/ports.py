@@ -4,11 +4,12 @@ Adapters: `adapters.host.runtime`, `adapters.host.proxy`, `adapters.kustomize`. 
 what is gone are no errors.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from setpoint.reconcile.model import Deployment, HttpProbe, Identity, ReplicaSpec, ReplicaStatus, Route
+from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, HttpProbe, Identity, ReplicaSpec, ReplicaStatus, Route
 
 
 class ReplicaRuntime(Protocol):
@@ -84,6 +85,39 @@ class Proxy(Protocol):
 
     def stop(self, environment: str) -> None:
         """Stop the environment's proxy; missing is fine."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadStatus:
+    """How far a workload is on its way to what is wanted."""
+
+    workload: str
+    wanted: int
+    ready: int
+    """Ready replicas of the wanted revision."""
+    old: int
+    """Replicas of other revisions that are still there, draining ones included."""
+    waiting: tuple[DeployReason, ...]
+    """Why replicas are not ready, or what went wrong; empty when all is well."""
+
+
+class WorkloadRollout(Protocol):
+    """Moves workloads towards what is wanted, one step a call (filled from the rollout stage in app wiring)."""
+
+    def advance(self, environment: str, listen: str, desired: Sequence[tuple[DesiredState, Identity]]) -> dict[str, list[WorkloadStatus]]:
+        """Take one step for every application of an environment and keep its proxy equal to it; returns {app: statuses}.
+
+        Applications that are not in `desired` are left alone. UserError and WorldError of runtime and proxy pass through.
+        """
+        ...
+
+
+class CommitCheck(Protocol):
+    """Verifies the signature of a commit by the home's commit key (adapters.sshsig)."""
+
+    def signed(self, repository: str, commit: str) -> bool:
+        """Say whether exactly this commit is signed by the commit key of the trust root."""
         ...
 
 

@@ -1,0 +1,206 @@
+"""Folds journal entries into the tables; the only writer of the database.
+
+Called by `app.recorder` after every append and at start-up for what is missing; it never decides anything and never writes the journal.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert_insert
+
+from setpoint.adapters.database import tables as t
+from setpoint.ground.journal.model import Entry
+
+_BATCH: Final = 1000
+
+
+class Projection:
+    """Applies entries in order, each with the index of the entry it came from."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        with engine.begin() as connection:
+            t.metadata.create_all(connection)
+            if self._meta(connection, "schema") not in (None, str(t.SCHEMA)):
+                t.metadata.drop_all(connection)
+                t.metadata.create_all(connection)
+            self._set_meta(connection, "schema", str(t.SCHEMA))
+
+    def applied(self) -> int:
+        """Return how many entries are folded in: the index of the next one."""
+        with self._engine.connect() as connection:
+            return int(self._meta(connection, "applied") or "0")
+
+    def apply(self, entries: Iterable[Entry]) -> int:
+        """Fold entries in, in transactions of a thousand; returns how many."""
+        count = 0
+        batch: list[Entry] = []
+        for entry in entries:
+            batch.append(entry)
+            count += 1
+            if len(batch) == _BATCH:
+                self._apply_batch(batch)
+                batch = []
+        self._apply_batch(batch)
+        return count
+
+    def _apply_batch(self, batch: list[Entry]) -> None:
+        if not batch:
+            return
+        with self._engine.begin() as connection:
+            for entry in batch:
+                fold = _FOLDS.get(entry.kind)
+                if fold is not None:
+                    fold(connection, entry)
+            self._set_meta(connection, "applied", str(batch[-1].index + 1))
+
+    @staticmethod
+    def _meta(connection: Connection, name: str) -> str | None:
+        return connection.execute(select(t.meta.c.value).where(t.meta.c.name == name)).scalar()
+
+    @staticmethod
+    def _set_meta(connection: Connection, name: str, value: str) -> None:
+        _upsert(connection, t.meta, {"name": name}, {"value": value})
+
+
+def _upsert(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+    statement = upsert_insert(table).values(**key, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+
+
+def _patch_body(connection: Connection, table: Table, key: dict[str, Any], changes: dict[str, Any], columns: dict[str, Any]) -> None:
+    """Merge changes into a row's JSON body and set columns beside it."""
+    where = [table.c[name] == value for name, value in key.items()]
+    body = connection.execute(select(table.c.body).where(*where)).scalar()
+    if body is not None:
+        connection.execute(update(table).where(*where).values(body={**body, **changes}, **columns))
+
+
+def _run_created(connection: Connection, entry: Entry) -> None:
+    body = entry.body
+    values = {"seq": entry.index, "repository": body["repository"], "revision": body["revision"], "state": body["state"], "body": body}
+    _upsert(connection, t.runs, {"run": entry.subject}, values)
+
+
+def _run_finished(connection: Connection, entry: Entry) -> None:
+    changes = {"state": entry.body["state"], "error": entry.body.get("error", ""), "finished_at": entry.at}
+    _patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": entry.body["state"]})
+
+
+def _task_started(connection: Connection, entry: Entry) -> None:
+    key = {"run": entry.subject, "task": entry.body["task"]}
+    _upsert(connection, t.tasks, key, {"seq": entry.index, "started_at": entry.at, "body": None})
+
+
+def _task_finished(connection: Connection, entry: Entry) -> None:
+    key = {"run": entry.subject, "task": entry.body["task"]}
+    _upsert(connection, t.tasks, key, {"seq": entry.index, "started_at": entry.body.get("started_at"), "body": entry.body})
+
+
+def _artifact_built(connection: Connection, entry: Entry) -> None:
+    body = entry.body
+    columns = {name: body[name] for name in ("repository", "name", "digest", "run", "revision")}
+    connection.execute(insert(t.artifacts).values(seq=entry.index, body=body, **columns))
+
+
+def _evidence_attached(connection: Connection, entry: Entry) -> None:
+    body = {**entry.body, "at": entry.at}
+    values = {"seq": entry.index, "subject": body["subject"], "run": body.get("run", ""), "promotion": body.get("promotion", "")}
+    connection.execute(insert(t.evidence).values(body=body, **values))
+    if body["predicate_type"].startswith("https://slsa.dev/verification_summary/"):
+        _patch_body(connection, t.promotions, {"promotion": values["promotion"]}, {"gate_bundle": body["bundle"]}, {})
+
+
+def _promotion_created(connection: Connection, entry: Entry) -> None:
+    body = entry.body
+    values = {"app": body["candidate"]["app"], "environment": body["candidate"]["environment"], "state": body["state"], "body": body}
+    _upsert(connection, t.promotions, {"promotion": entry.subject}, {"seq": entry.index, **values})
+
+
+def _promotion_decided(connection: Connection, entry: Entry) -> None:
+    state = entry.body["state"]
+    changes = {"state": state, "verdict": entry.body["verdict"], "decided_at": entry.at}
+    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": state})
+
+
+def _promotion_superseded(connection: Connection, entry: Entry) -> None:
+    changes = {"state": "superseded", "superseded_by": entry.body["superseded_by"]}
+    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "superseded"})
+
+
+def _promotion_requested(connection: Connection, entry: Entry) -> None:
+    _patch_body(
+        connection, t.promotions, {"promotion": entry.subject}, {"requested_by": entry.actor, "note": entry.body.get("note", "")}, {}
+    )
+
+
+def _promotion_pinned(connection: Connection, entry: Entry) -> None:
+    changes = {"state": "pinned", "pin_commit": entry.body["commit"], "pinned_at": entry.at}
+    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "pinned"})
+
+
+def _approval_given(connection: Connection, entry: Entry) -> None:
+    connection.execute(insert(t.approvals).values(seq=entry.index, promotion=entry.subject, body={**entry.body, "at": entry.at}))
+
+
+def _quarantine_set(connection: Connection, entry: Entry) -> None:
+    body = entry.body
+    values = {"app": body["app"], "environment": body["environment"], "candidate": entry.subject, "open": True, "body": body}
+    connection.execute(insert(t.quarantines).values(seq=entry.index, **values))
+
+
+def _quarantine_lifted(connection: Connection, entry: Entry) -> None:
+    table = t.quarantines
+    where = [table.c.candidate == entry.subject, table.c.app == entry.body["app"], table.c.environment == entry.body["environment"]]
+    connection.execute(update(table).where(*where).values(open=False))
+
+
+def _repository_created(connection: Connection, entry: Entry) -> None:
+    statement = upsert_insert(t.repositories).values(repository=entry.subject)
+    connection.execute(statement.on_conflict_do_nothing())
+
+
+def _delivery_registered(connection: Connection, entry: Entry) -> None:
+    _upsert(connection, t.repositories, {"repository": entry.subject}, {"delivery_branch": entry.body["branch"]})
+
+
+def _baseline_accepted(connection: Connection, entry: Entry) -> None:
+    _upsert(connection, t.repositories, {"repository": entry.subject}, {"accepted": entry.body["commit"]})
+
+
+def _deployment_observed(connection: Connection, entry: Entry) -> None:
+    key = {"app": entry.body["app"], "environment": entry.body["environment"]}
+    if entry.body.get("gone"):
+        connection.execute(delete(t.deployments).where(*(t.deployments.c[name] == value for name, value in key.items())))
+        return
+    _upsert(connection, t.deployments, key, {"seq": entry.index, "body": entry.body})
+
+
+def _push_received(connection: Connection, entry: Entry) -> None:
+    common = {"at": entry.at, "repository": entry.subject, "pusher": entry.body["pusher"]}
+    for number, change in enumerate(entry.body["updates"]):
+        connection.execute(insert(t.pushes).values(seq=entry.index * 1000 + number, **common, **change))
+
+
+_FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
+    "run.created": _run_created,
+    "run.finished": _run_finished,
+    "task.started": _task_started,
+    "task.finished": _task_finished,
+    "artifact.built": _artifact_built,
+    "evidence.attached": _evidence_attached,
+    "promotion.created": _promotion_created,
+    "promotion.requested": _promotion_requested,
+    "promotion.decided": _promotion_decided,
+    "promotion.superseded": _promotion_superseded,
+    "promotion.pinned": _promotion_pinned,
+    "approval.given": _approval_given,
+    "quarantine.set": _quarantine_set,
+    "quarantine.lifted": _quarantine_lifted,
+    "repository.created": _repository_created,
+    "delivery.registered": _delivery_registered,
+    "baseline.accepted": _baseline_accepted,
+    "deployment.observed": _deployment_observed,
+    "push.received": _push_received,
+}

@@ -1,0 +1,117 @@
+"""Tables of the projection, one a noun: the columns that are searched by, and the whole record as JSON.
+
+Used by the projection (writes) and by the records (reads); a change of any table raises SCHEMA, and the next start folds the journal anew,
+so there are no migrations (docs/decisions/0003-projection.md).
+"""
+
+from typing import Final
+
+from sqlalchemy import JSON, Boolean, Column, Integer, MetaData, String, Table
+
+SCHEMA: Final = 1
+
+metadata = MetaData()
+
+meta = Table("meta", metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False))
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("repository", String, nullable=False, index=True),
+    Column("revision", String, nullable=False, index=True),
+    Column("state", String, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("task", String, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("started_at", String),
+    Column("body", JSON),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("repository", String, nullable=False, index=True),
+    Column("name", String, nullable=False),
+    Column("digest", String, nullable=False, index=True),
+    Column("run", String, nullable=False, index=True),
+    Column("revision", String, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("subject", String, nullable=False, index=True),
+    Column("run", String, nullable=False, index=True),
+    Column("promotion", String, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)
+
+promotions = Table(
+    "promotions",
+    metadata,
+    Column("promotion", String, primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("app", String, nullable=False, index=True),
+    Column("environment", String, nullable=False),
+    Column("state", String, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("promotion", String, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
+)
+
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("app", String, nullable=False, index=True),
+    Column("environment", String, nullable=False),
+    Column("candidate", String, nullable=False),
+    Column("open", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("repository", String, primary_key=True),
+    Column("delivery_branch", String),
+    Column("accepted", String),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+pushes = Table(
+    "pushes",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("at", String, nullable=False),
+    Column("repository", String, nullable=False, index=True),
+    Column("ref", String, nullable=False),
+    Column("old", String, nullable=False),
+    Column("new", String, nullable=False, index=True),
+    Column("pusher", String, nullable=False),
+)

@@ -1,0 +1,101 @@
+"""Which tasks of a run may start, which are settled by an earlier result, and when the run has ended: pure functions.
+
+Called by the pipeline service after every change; never reads a file or a clock. A task key is the digest of everything its result may
+depend on (design: task key), so "affected" needs no base commit: a task without a trusted green record for its key is affected.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from setpoint.core import canonical, clock, digest, records
+from setpoint.pipeline.config import TaskConfig
+from setpoint.pipeline.model import KeyManifest, RunState, TaskResult, TaskState, ToolchainFacts
+from setpoint.source.model import TreeFile
+
+KEY_VERSION = 1
+
+
+def input_root(files: Iterable[TreeFile]) -> str:
+    """Return the digest over (path, mode, blob id) of files: the same whatever commit they come from."""
+    return digest.sha256(canonical.dumps(sorted([f.path, f.mode, f.blob] for f in files)))
+
+
+def key_manifest(
+    task: TaskConfig,
+    inputs: Iterable[TreeFile],
+    needs: Mapping[str, TaskResult],
+    toolchain: ToolchainFacts,
+    trust: str,
+) -> KeyManifest:
+    """Return everything the task's result may depend on; needed tasks enter by their *outputs*, so an equal output cuts off early."""
+    return KeyManifest(
+        version=KEY_VERSION,
+        argv=argv(task),
+        environment=dict(task.env),
+        inputs=input_root(inputs),
+        needs={name: result.outputs.digest if result.outputs else "" for name, result in needs.items()},
+        outputs=(*task.outputs, *(f"{kind}={path}" for kind, path in sorted(task.evidence.items()))),
+        toolchain=toolchain.fingerprint,
+        platform=toolchain.platform,
+        network=task.network,
+        trust=trust,
+    )
+
+
+def argv(task: TaskConfig) -> tuple[str, ...]:
+    """Return the command line of a task: its text under a shell that stops at the first failure and at unset variables."""
+    return ("/bin/sh", "-euc", task.run)
+
+
+def key_of(manifest: KeyManifest) -> str:
+    """Return the task key."""
+    return digest.sha256(canonical.dumps(records.encode(manifest)))
+
+
+def reusable(task: TaskConfig, found: TaskResult | None, now: datetime) -> bool:
+    """Say whether a recorded green result settles the task: a networked one only within its `valid:` time (default: never again)."""
+    if found is None or not found.state.green:
+        return False
+    if not task.network:
+        return True
+    if task.valid is None or found.finished_at is None:
+        return False
+    return now - clock.from_text(found.finished_at) < timedelta(seconds=task.valid)
+
+
+def startable(needs: Mapping[str, Sequence[str]], states: Mapping[str, TaskState]) -> list[str]:
+    """Return the pending tasks whose needs are all green, in the order of `needs`."""
+    return [
+        name
+        for name, wanted in needs.items()
+        if states.get(name, TaskState.PENDING) is TaskState.PENDING and all(states.get(need, TaskState.PENDING).green for need in wanted)
+    ]
+
+
+def skipped(needs: Mapping[str, Sequence[str]], states: Mapping[str, TaskState]) -> dict[str, str]:
+    """Return {pending task: why} for tasks that can never start because one they need ended without green."""
+    found: dict[str, str] = {}
+    for name, wanted in needs.items():
+        if states.get(name, TaskState.PENDING) is not TaskState.PENDING:
+            continue
+        for need in wanted:
+            state = states.get(need, TaskState.PENDING)
+            if state.ended and not state.green:
+                found[name] = f"needs {need}, which is {state}"
+                break
+    return found
+
+
+def conclusion(states: Iterable[TaskState]) -> RunState | None:
+    """Return how a run ended, or None while something may still happen."""
+    every = list(states)
+    if any(not state.ended for state in every):
+        return None
+    if any(state is TaskState.CANCELLED for state in every):
+        return RunState.CANCELLED
+    return RunState.PASSED if all(state.green for state in every) else RunState.FAILED
+
+
+def empty_manifest() -> KeyManifest:
+    """Return the manifest of a task whose key is not computed (yet): it was skipped or has not begun."""
+    return KeyManifest(KEY_VERSION, (), {}, "", {}, (), "", "", network=False, trust="")

@@ -1,0 +1,169 @@
+"""One task of a run: its key, its reuse, its execution, and what it leaves behind.
+
+Called by the pipeline service; a task's facts are journalled here, and nowhere else.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from setpoint.core import clock, records
+from setpoint.core.errors import SetpointError
+from setpoint.ground.journal.ports import Recorder
+from setpoint.pipeline import decide
+from setpoint.pipeline.config import PipelineDocument, TaskConfig, select_inputs
+from setpoint.pipeline.model import KeyManifest, LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, TaskState
+from setpoint.pipeline.ports import ContentStore, Executor, TaskCache, TaskLogs, Toolchain, Workspaces
+from setpoint.source.model import TreeFile
+from setpoint.source.ports import GitStore
+
+REPORT_LIMIT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TaskParts:
+    """What executing a task works with."""
+
+    git: GitStore
+    executor: Executor
+    workspaces: Workspaces
+    content: ContentStore
+    cache: TaskCache
+    logs: TaskLogs
+    toolchain: Toolchain
+    recorder: Recorder
+    clock: clock.Clock
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTask:
+    """A task with everything its key covers."""
+
+    run: Run
+    name: str
+    config: TaskConfig
+    files: Sequence[TreeFile]
+    upstream: Mapping[str, TaskResult]
+    manifest: KeyManifest
+    key: str
+
+
+class TaskRunner:
+    """Prepares, reuses, executes and skips tasks."""
+
+    def __init__(self, parts: TaskParts) -> None:
+        self._parts = parts
+
+    def prepare(self, run: Run, document: PipelineDocument, name: str, upstream: Mapping[str, TaskResult]) -> PreparedTask:
+        """Select the inputs from the run's tree and compute the key.
+
+        Raises:
+            UserError: a pattern of `inputs:` matches no file (SP2xx).
+        """
+        config = document.tasks[name]
+        files = select_inputs(config.inputs, self._parts.git.files(run.repository, run.tree))
+        manifest = decide.key_manifest(config, files, upstream, self._parts.toolchain.facts(), run.trust)
+        return PreparedTask(run, name, config, files, upstream, manifest, decide.key_of(manifest))
+
+    def reuse(self, task: PreparedTask) -> TaskResult | None:
+        """Settle the task by an earlier green result under the same key, if its content is still here."""
+        found = self._parts.cache.get(task.run.trust, task.key)
+        if not decide.reusable(task.config, found, self._parts.clock.now()) or found is None:
+            return None
+        kept = [found.outputs, *found.reports.values()]
+        if any(file is not None and self._parts.content.path(file.digest) is None for file in kept):
+            return None
+        origin = found.origin_run or found.run
+        why = f"unchanged since run {origin}: the same key is green"
+        result = replace(found, run=task.run.run, task=task.name, state=TaskState.REUSED, origin_run=origin, reason=why)
+        self._note(task, why)
+        return self._record(result)
+
+    async def execute(self, task: PreparedTask) -> TaskResult:
+        """Run the task in its sandbox and journal what came of it."""
+        parts = self._parts
+        started_at = clock.to_text(parts.clock.now())
+        parts.recorder.record("task.started", task.run.run, "setpoint", {"task": task.name, "key": task.key})
+        parts.logs.truncate(task.run.run, task.name)
+        task_id = f"{task.run.run}-{task.name}"
+        try:
+            await asyncio.to_thread(parts.workspaces.create, task_id, self._files(task), self._archives(task))
+            command = TaskCommand(task_id, decide.argv(task.config), dict(task.config.env), task.config.network, task.config.timeout)
+            ended = await parts.executor.execute(command, lambda line: parts.logs.append(task.run.run, task.name, line))
+            result = await asyncio.to_thread(self._conclude, task, ended, started_at)
+        except SetpointError as error:
+            self._note(task, error.render())
+            result = replace(self._result(task, started_at), state=TaskState.FAILED, reason=f"{error.code}: {error.what}")
+        finally:
+            await asyncio.to_thread(parts.workspaces.remove, task_id)
+        if result.state.green:
+            await asyncio.to_thread(parts.cache.put, task.run.trust, result)
+        return self._record(result)
+
+    def skip(self, run: Run, name: str, why: str) -> TaskResult:
+        """Journal that a task can never start."""
+        return self._record(TaskResult(run.run, name, TaskState.SKIPPED, "", decide.empty_manifest(), reason=why))
+
+    def _files(self, task: PreparedTask) -> Iterator[tuple[str, int, bytes]]:
+        for file in task.files:
+            yield file.path, file.mode, self._parts.git.blob(task.run.repository, file.blob)
+
+    def _archives(self, task: PreparedTask) -> list[Path]:
+        digests = [result.outputs.digest for result in task.upstream.values() if result.outputs is not None]
+        return [path for path in map(self._parts.content.path, digests) if path is not None]
+
+    def _result(self, task: PreparedTask, started_at: str) -> TaskResult:
+        finished_at = clock.to_text(self._parts.clock.now())
+        return TaskResult(
+            run=task.run.run,
+            task=task.name,
+            state=TaskState.FAILED,
+            key=task.key,
+            manifest=task.manifest,
+            started_at=started_at,
+            finished_at=finished_at,
+            networked=task.config.network or any(result.networked for result in task.upstream.values()),
+        )
+
+    def _conclude(self, task: PreparedTask, ended: TaskExit, started_at: str) -> TaskResult:
+        """Turn an exit into a result: reports are kept even of a failed task, outputs only of a good one."""
+        result = self._result(task, started_at)
+        result = replace(result, exit_code=ended.exit_code, reports=self._reports(task))
+        if ended.how != "exited":
+            state = {"timed-out": TaskState.TIMED_OUT, "cancelled": TaskState.CANCELLED}.get(ended.how, TaskState.FAILED)
+            return replace(result, state=state, reason=ended.detail or f"the task was {ended.how}")
+        if ended.exit_code != 0:
+            return replace(result, reason=f"exit status {ended.exit_code}")
+        missing = [path for kind, path in task.config.evidence.items() if kind not in result.reports]
+        outputs, unmatched = self._outputs(task)
+        missing += unmatched
+        if missing:
+            return replace(result, reason=f"declared but not made: {', '.join(missing)}")
+        return replace(result, state=TaskState.PASSED, outputs=outputs, reason="")
+
+    def _reports(self, task: PreparedTask) -> dict[str, StoredFile]:
+        found: dict[str, StoredFile] = {}
+        for kind, path in task.config.evidence.items():
+            data = self._parts.workspaces.read(f"{task.run.run}-{task.name}", path, REPORT_LIMIT_BYTES)
+            if data is not None:
+                found[kind] = self._parts.content.put(data)
+        return found
+
+    def _outputs(self, task: PreparedTask) -> tuple[StoredFile | None, list[str]]:
+        if not task.config.outputs:
+            return None, []
+        scratch = self._parts.content.scratch()
+        unmatched = self._parts.workspaces.collect(f"{task.run.run}-{task.name}", task.config.outputs, scratch)
+        if unmatched:
+            scratch.unlink(missing_ok=True)
+            return None, unmatched
+        return self._parts.content.put_file(scratch), []
+
+    def _note(self, task: PreparedTask, text: str) -> None:
+        record = LogRecord(0, clock.to_text(self._parts.clock.now()), "note", text)
+        self._parts.logs.append(task.run.run, task.name, record)
+
+    def _record(self, result: TaskResult) -> TaskResult:
+        self._parts.recorder.record("task.finished", result.run, "setpoint", records.encode(result))
+        return result

@@ -1,0 +1,51 @@
+"""The newest build of an application's source, by the first-parent position of the newest revision that built it.
+
+Called by the promotion service; reads Git and run records. Ordering by position, never by digest or tree, lets a `git revert` deploy.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from setpoint.artifact.model import ArtifactRecord
+from setpoint.pipeline.model import Run, RunState
+from setpoint.promotion.config import AppConfig
+from setpoint.promotion.model import PinnedArtifact
+from setpoint.promotion.propose import Build
+from setpoint.source.ports import GitStore
+
+
+class BuildRecords(Protocol):
+    """What runs built, as the journal tells it."""
+
+    def run_for(self, repository: str, revision: str) -> Run | None:
+        """Return the newest run of a revision."""
+        ...
+
+    def artifacts(self, *, run: str | None = None, digest: str | None = None, repository: str | None = None) -> Sequence[ArtifactRecord]:
+        """Return artifacts, newest first."""
+        ...
+
+
+class Builds:
+    """Answers which build is the newest."""
+
+    def __init__(self, git: GitStore, records: BuildRecords) -> None:
+        self._git = git
+        self._records = records
+
+    def newest(self, app: AppConfig) -> Build | None:
+        """Return the newest passed run's artifacts along the branch's first parents; None when nothing was built yet."""
+        if app.source is None or app.source not in self._git.names():
+            return None
+        head = self._git.heads(app.source).get(app.branch)
+        if head is None:
+            return None
+        for commit in self._git.first_parents(app.source, head):
+            run = self._records.run_for(app.source, commit)
+            if run is None or run.state is not RunState.PASSED:
+                continue
+            built = [a for a in self._records.artifacts(run=run.run) if app.artifacts is None or a.name in app.artifacts]
+            if built:
+                pinned = {a.name: PinnedArtifact(a.oci_repository, a.digest) for a in built}
+                return Build(pinned, commit, built[0].version)
+        return None

@@ -1,0 +1,256 @@
+"""The files of a delivery repository that say who and how: `setpoint.yaml` and `environments/<env>/environment.yaml`.
+
+Called by promotion (the accepted versions, law 9), by reconcile for target and images, and by `setpoint check`. What one file alone cannot
+tell is in `promotion.delivery`. Never reads a file.
+"""
+
+import ipaddress
+import re
+from collections.abc import Sequence
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from setpoint.core import documents, suggest
+from setpoint.core.documents import Document, FileModel, InvalidError
+from setpoint.core.durations import Duration
+from setpoint.core.errors import Finding
+from setpoint.ground.identity.model import Directory, Person
+
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_EMAIL: Final = re.compile(r"[^@\s<>\x00-\x1f\x7f]{1,64}@[^@\s<>\x00-\x1f\x7f]{1,190}")
+_SELECTOR: Final = re.compile(r"(team|person):[a-z][a-z0-9-]{0,39}")
+_BRANCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
+_REPOSITORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,3}")
+_OUTSIDE_IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}@sha256:[0-9a-f]{64}")
+_CHECK_PATH: Final = re.compile(r"/[!-~]{0,1023}")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise InvalidError(f"`{text}` is no name", "lower-case letters, digits and dashes, a letter first, at most 40", "SP520")
+    return text
+
+
+def _email(text: str) -> str:
+    if not _EMAIL.fullmatch(text):
+        raise InvalidError(f"`{text}` is no email address", "write it as commits carry it: you@example.com", "SP521")
+    return text
+
+
+def _selector(text: str) -> str:
+    if not _SELECTOR.fullmatch(text):
+        raise InvalidError(f"`{text}` names nobody", "write team:NAME or person:NAME", "SP522")
+    return text
+
+
+def _branch(text: str) -> str:
+    if not _BRANCH.fullmatch(text) or ".." in text:
+        raise InvalidError(f"`{text}` is no branch name", "write a branch such as main", "SP520")
+    return text
+
+
+def _repository(text: str) -> str:
+    if not _REPOSITORY.fullmatch(text) or ".." in text:
+        raise InvalidError(f"`{text}` is no repository name", "write the name of a hosted repository, such as hello", "SP520")
+    return text
+
+
+def _listen(text: str) -> str:
+    address, colon, port = text.rpartition(":")
+    fix = 'write "127.0.0.1:7501"; in quotes'
+    try:
+        known = ipaddress.IPv4Address(address)
+    except ValueError:
+        raise InvalidError(f"`{text}` is no address to listen on: it needs an IPv4 address and a port", fix, "SP523") from None
+    if not colon or not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65_535:
+        raise InvalidError(f"`{text}` has no port from 1 to 65535", fix, "SP523")
+    if known.is_multicast or known == ipaddress.IPv4Address("255.255.255.255"):
+        raise InvalidError(f"nothing can listen on `{address}`", fix, "SP523")
+    return text
+
+
+def _outside_image(text: str) -> str:
+    if not _OUTSIDE_IMAGE.fullmatch(text):
+        raise InvalidError(
+            f"`{text}` is not named by digest", "write repository@sha256: and 64 hex digits (law: only digests move)", "SP524"
+        )
+    return text
+
+
+def _check_path(text: str) -> str:
+    if not _CHECK_PATH.fullmatch(text):
+        raise InvalidError(f"`{text}` is no path of a URL", "begin with a slash, no spaces: /health", "SP525")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Selector = Annotated[str, AfterValidator(_selector)]
+Exclusion = Literal["pusher", "requester", "authors", "commit-signer"]
+EVERY_EXCLUSION: Final[tuple[Exclusion, ...]] = ("pusher", "requester", "authors", "commit-signer")
+
+
+class AppConfig(FileModel):
+    """One application and where its artifacts are built."""
+
+    source: Annotated[str, AfterValidator(_repository)] | None = None
+    """Name of the source repository; None for an application without artifacts of its own."""
+    branch: Annotated[str, AfterValidator(_branch)] = "main"
+    artifacts: tuple[Name, ...] | None = None
+    """Names in the source's pipeline; None is all of them."""
+
+
+class PersonConfig(FileModel):
+    """Somebody who commits, pushes or approves."""
+
+    emails: Annotated[tuple[Annotated[str, AfterValidator(_email)], ...], Field(min_length=1)]
+    kind: Literal["human", "machine"] = "human"
+
+
+class SetpointFile(FileModel):
+    """`setpoint.yaml`: applications, people, teams, and who may change this file."""
+
+    apiVersion: Literal["setpoint.dev/v1alpha1"]  # noqa: N815 - the key as it is written
+    kind: Literal["Setpoint"]
+    apps: dict[Name, AppConfig] = Field(default_factory=dict)
+    people: dict[Name, PersonConfig] = Field(default_factory=dict)
+    teams: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
+    owners: tuple[Selector, ...] = ()
+
+    def directory(self) -> Directory:
+        """Return the people and teams as the other stages read them."""
+        people = tuple(Person(name, person.emails, person.kind) for name, person in self.people.items())
+        return Directory(people, dict(self.teams))
+
+
+class HostTarget(FileModel):
+    """The machine that Setpoint runs on."""
+
+    listen: Annotated[str, AfterValidator(_listen)]
+    """IPv4 address and port where HTTPRoutes without parentRefs bind."""
+
+
+class Target(FileModel):
+    """Where an environment lives."""
+
+    host: HostTarget
+
+
+class HttpCheck(FileModel):
+    """One HTTP GET and the status it must have."""
+
+    path: Annotated[str, AfterValidator(_check_path)]
+    status: Annotated[int, Field(ge=100, le=599)] = 200
+
+
+class Check(FileModel):
+    """One check of the environments in `after`."""
+
+    http: HttpCheck
+
+
+class Approvals(FileModel):
+    """How many people of which teams must say yes, and who does not count."""
+
+    required: Annotated[int, Field(ge=1, le=50)]
+    approvers: Annotated[tuple[Selector, ...], Field(alias="from", min_length=1)]
+    excluded: Annotated[tuple[Exclusion, ...], Field(alias="not")] = EVERY_EXCLUSION
+    """Left out: all four."""
+
+
+class Gates(FileModel):
+    """What a candidate must pass."""
+
+    policy: Annotated[str, StringConstraints(min_length=1, max_length=10_000)] | None = None
+    """A CEL expression."""
+    checks: Annotated[tuple[Check, ...], Field(max_length=20)] = ()
+    soak: Duration | None = None
+    """Seconds."""
+    approvals: Approvals | None = None
+
+
+class EnvironmentFile(FileModel):
+    """`environment.yaml`: target, order, owners, gates and outside images of one environment."""
+
+    apiVersion: Literal["setpoint.dev/v1alpha1"]  # noqa: N815 - the key as it is written
+    kind: Literal["Environment"]
+    target: Target
+    after: tuple[str, ...] = ()
+    owners: tuple[Selector, ...] = ()
+    gates: Gates = Gates()
+    images: tuple[Annotated[str, AfterValidator(_outside_image)], ...] = ()
+
+
+def parse_setpoint(data: bytes, path: str = "setpoint.yaml") -> Document[SetpointFile]:
+    """Return `setpoint.yaml`, with its own references checked.
+
+    Raises:
+        ConfigError: with every finding.
+    """
+    document = documents.read(data, path, SetpointFile)
+    _refuse([*_teams(document), *_people(document), *_apps(document)])
+    return document
+
+
+def parse_environment(data: bytes, path: str) -> Document[EnvironmentFile]:
+    """Return one `environment.yaml`, as far as it can be judged alone.
+
+    Raises:
+        ConfigError: with every finding.
+    """
+    document = documents.read(data, path, EnvironmentFile)
+    _refuse(_alone(document))
+    return document
+
+
+def _refuse(findings: Sequence[Finding]) -> None:
+    if findings:
+        documents.refuse(findings)
+
+
+def _teams(document: Document[SetpointFile]) -> list[Finding]:
+    people = document.model.people
+    return [
+        document.finding(
+            ("teams", team, index), "SP526", f"team `{team}` names `{name}`, who is nobody", suggest.help_text(name, people, "people")
+        )
+        for team, members in document.model.teams.items()
+        for index, name in enumerate(members)
+        if name not in people
+    ]
+
+
+def _people(document: Document[SetpointFile]) -> list[Finding]:
+    """Refuse an email of two people: nobody could say whose commit or approval it is."""
+    owner: dict[str, str] = {}
+    found = []
+    for name, person in document.model.people.items():
+        for index, email in enumerate(person.emails):
+            other = owner.setdefault(email.casefold(), name)
+            if other != name:
+                what = f"{email} already belongs to `{other}`"
+                found.append(document.finding(("people", name, "emails", index), "SP527", what, "an email belongs to one person"))
+    return found
+
+
+def _apps(document: Document[SetpointFile]) -> list[Finding]:
+    return [
+        document.finding(("apps", name, "artifacts"), "SP528", f"`{name}` has artifacts but no source", "add `source:`", at="key")
+        for name, app in document.model.apps.items()
+        if app.artifacts and app.source is None
+    ]
+
+
+def _alone(document: Document[EnvironmentFile]) -> list[Finding]:
+    model = document.model
+    found = []
+    if not model.after:
+        fix = "add `after: [ENVIRONMENT]`: it looks at what runs there"
+        if model.gates.checks:
+            found.append(document.finding(("gates", "checks"), "SP529", "`checks` needs `after`", fix, at="key"))
+        if model.gates.soak is not None:
+            found.append(document.finding(("gates", "soak"), "SP529", "`soak` needs `after`", fix, at="key"))
+    for index, name in enumerate(model.after):
+        if name in model.after[:index]:
+            found.append(document.finding(("after", index), "SP530", f"`{name}` is listed twice", "keep one"))
+    return found

@@ -1,0 +1,158 @@
+"""Whether a candidate may enter an environment, with every reason: pure functions of facts and the time (law 6).
+
+Called by the promotion service, and only there; `why`, API, pages and journal repeat what is returned here. Numbered as `verify` numbers
+them: 1 render, 2 quarantine, 3 provenance, 4 upstreams, 5 policy, 6 checks, 7 soak, 8 approvals.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from setpoint.core import clock, digest
+from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
+from setpoint.evidence.model import SANDBOXED_BUILDER
+from setpoint.promotion.config import Gates
+from setpoint.promotion.model import GateFacts, Promotion, UpstreamFacts
+
+CHECK_INTERVAL_S = 5
+
+
+def decide(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) -> Verdict:
+    """Return the verdict over a promotion: ALLOW only when every gate allows."""
+    reasons = [*_render(facts), *_quarantine(facts, promotion), *_provenance(facts)]
+    reasons += [reason for upstream in facts.upstreams for reason in _upstream(facts, upstream)]
+    reasons += [*_policy(facts, gates), *_checks(facts, now), *_soak(facts, gates, now), *_approvals(facts, gates, promotion)]
+    return conclude(reasons)
+
+
+def _render(facts: GateFacts) -> Iterator[Reason]:
+    if facts.render.error:
+        fix = "mend the files under apps/ or environments/ and push"
+        yield Reason("RENDER_FAILED", Outcome.DENY, "render", facts.render.error, "objects that the target accepts", fix)
+        return
+    objects = ", ".join(facts.render.objects)
+    yield Reason("RENDERED", Outcome.ALLOW, "render", f"{len(facts.render.objects)} objects: {objects}")
+
+
+def _quarantine(facts: GateFacts, promotion: Promotion) -> Iterator[Reason]:
+    barred = facts.quarantined
+    if barred is None:
+        yield Reason("NOT_QUARANTINED", Outcome.ALLOW, "quarantine", "not barred from this environment")
+        return
+    candidate = promotion.candidate
+    fix = f"setpoint promote {candidate.app} --to {candidate.environment} --lift"
+    found = f"barred since {barred.since} by {barred.by}: {barred.why}"
+    yield Reason("QUARANTINED", Outcome.DENY, "quarantine", found, "a candidate that is not barred", fix)
+
+
+def _provenance(facts: GateFacts) -> Iterator[Reason]:
+    for artifact in facts.evidence:
+        subject = f"provenance of {artifact.name}"
+        short = digest.short(artifact.digest)
+        if not artifact.provenance:
+            fault = "; ".join(artifact.faults) or "no provenance is attached"
+            wanted = "provenance signed by the builder key"
+            yield Reason(
+                "PROVENANCE_MISSING", Outcome.DENY, subject, f"{short}: {fault}", wanted, "build it again with a run of this server"
+            )
+        elif artifact.builder != SANDBOXED_BUILDER:
+            fix = "push the revision, so that the server builds it in its sandbox"
+            yield Reason("BUILDER_REFUSED", Outcome.DENY, subject, f"built by {artifact.builder}", SANDBOXED_BUILDER, fix)
+        else:
+            yield Reason("PROVENANCE_SIGNED", Outcome.ALLOW, subject, f"{short} built from {digest.short(artifact.revision)}")
+
+
+def _upstream(facts: GateFacts, upstream: UpstreamFacts) -> Iterator[Reason]:
+    subject = f"after {upstream.environment}"
+    pinned = upstream.pinned
+    if pinned is None:
+        yield Reason("UPSTREAM_EMPTY", Outcome.WAIT, subject, "nothing is pinned there", "the same digests and application tree")
+    elif not pinned.same_content(facts.candidate):
+        yield Reason(
+            "UPSTREAM_DIFFERS", Outcome.WAIT, subject, "another build or configuration runs there", "the same digests and application tree"
+        )
+    elif not upstream.healthy:
+        fix = f"setpoint why {facts.candidate.app} {upstream.environment}"
+        yield Reason("UPSTREAM_UNHEALTHY", Outcome.WAIT, subject, upstream.detail, "healthy", fix)
+    else:
+        yield Reason("UPSTREAM_RUNS_IT", Outcome.ALLOW, subject, f"runs the same and is healthy since {upstream.healthy_since}")
+
+
+def _policy(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
+    if gates.policy is None:
+        return
+    result = facts.policy_result
+    if result is None or not result.passed:
+        detail = result.detail if result else "it was not evaluated"
+        fix = "setpoint verify REF shows the evidence it reads; mend the build or, as an owner of the environment, the policy"
+        yield Reason("POLICY_FAILED", Outcome.DENY, "policy", detail, gates.policy.strip(), fix)
+    else:
+        yield Reason("POLICY_PASSED", Outcome.ALLOW, "policy", result.detail, gates.policy.strip())
+
+
+def _checks(facts: GateFacts, now: datetime) -> Iterator[Reason]:
+    for check in facts.checks:
+        subject = f"check {check.path} in {check.environment}"
+        if check.passed:
+            yield Reason("CHECK_PASSED", Outcome.ALLOW, subject, check.found, f"status {check.wanted_status}")
+        else:
+            again = clock.to_text(now + timedelta(seconds=CHECK_INTERVAL_S))
+            fix = f"setpoint why {facts.candidate.app} {check.environment}"
+            yield Reason("CHECK_FAILED", Outcome.WAIT, subject, check.found, f"status {check.wanted_status}", fix, again)
+
+
+def _soak(facts: GateFacts, gates: Gates, now: datetime) -> Iterator[Reason]:
+    if gates.soak is None:
+        return
+    for upstream in facts.upstreams:
+        subject, wanted = f"soak in {upstream.environment}", _minutes(gates.soak)
+        same = upstream.pinned is not None and upstream.pinned.same_content(facts.candidate)
+        if not same or not upstream.healthy or upstream.healthy_since is None:
+            yield Reason("SOAK_NOT_BEGUN", Outcome.WAIT, subject, "it does not run there healthy yet", wanted)
+            continue
+        over = clock.from_text(upstream.healthy_since) + timedelta(seconds=gates.soak)
+        done = _minutes((now - clock.from_text(upstream.healthy_since)).total_seconds())
+        if now < over:
+            yield Reason("SOAK_NOT_OVER", Outcome.WAIT, subject, f"{done} so far", wanted, recheck_at=clock.to_text(over))
+        else:
+            yield Reason("SOAK_OVER", Outcome.ALLOW, subject, done, wanted)
+
+
+def _minutes(seconds: float) -> str:
+    """Return a duration as people say it: `45s`, `12m`, `3h 20m`."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m"
+    return f"{whole // 3600}h {whole % 3600 // 60}m"
+
+
+def _approvals(facts: GateFacts, gates: Gates, promotion: Promotion) -> Iterator[Reason]:
+    wanted = gates.approvals
+    if wanted is None:
+        return
+    counting: dict[str, str] = {}
+    void: list[str] = []
+    for approval in facts.approvals:
+        if approval.binding != facts.binding:
+            void.append(f"{approval.person}: given to another render or policy")
+        elif approval.person in facts.excluded:
+            void.append(f"{approval.person}: {facts.excluded[approval.person]}")
+        elif approval.person not in facts.approvers:
+            void.append(f"{approval.person}: not one of {', '.join(wanted.approvers)}")
+        else:
+            counting[approval.person] = approval.at
+    names = ", ".join(sorted(counting)) or "nobody"
+    found = f"{len(counting)} of {wanted.required} ({names})" + (f"; does not count: {'; '.join(void)}" if void else "")
+    needed = f"{wanted.required} from {', '.join(wanted.approvers)}"
+    if not wanted.excluded:
+        needed += ", nobody excluded (not: [])"
+    if len(counting) >= wanted.required:
+        yield Reason("APPROVED", Outcome.ALLOW, "approvals", found, needed)
+        return
+    able = sorted(facts.approvers - set(facts.excluded) - set(counting))
+    fix = f"setpoint approve {promotion.promotion}" + (f" (as {' or '.join(able)})" if able else "")
+    if len(able) + len(counting) < wanted.required:
+        excluded = "; ".join(f"{name}: {why}" for name, why in sorted(facts.excluded.items()) if name in facts.approvers)
+        found += f"; too few people may approve ({excluded or 'none are left'})"
+    yield Reason("APPROVAL_MISSING", Outcome.WAIT, "approvals", found, needed, fix)

@@ -1,0 +1,137 @@
+"""Gathers what a gate decision looks at: evidence, render, upstreams, checks, approvals, exclusions, policy result.
+
+Called by the promotion service before every decision; it reads and probes, and decides nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from setpoint.core import canonical, clock, digest
+from setpoint.promotion.config import Gates
+from setpoint.promotion.decide import CHECK_INTERVAL_S
+from setpoint.promotion.repository import Delivery, DeliveryReader
+from setpoint.promotion.model import ArtifactFacts, Candidate, CheckResult, GateFacts, PolicyResult, Promotion, RenderFacts, UpstreamFacts
+from setpoint.promotion.people import Exclusions
+from setpoint.promotion.ports import EvidenceView, HttpChecks, PolicyEngine, PromotionRecords, Renderer, UpstreamView
+from setpoint.promotion.propose import quarantine_of
+
+
+@dataclass(frozen=True, slots=True)
+class FactParts:
+    """Where facts come from."""
+
+    delivery: DeliveryReader
+    records: PromotionRecords
+    evidence: EvidenceView
+    renderer: Renderer
+    upstreams: UpstreamView
+    checks: HttpChecks
+    policy: PolicyEngine
+    exclusions: Exclusions
+    clock: clock.Clock
+
+
+class FactGatherer:
+    """Gathers GateFacts for a promotion; HTTP checks are asked again only after CHECK_INTERVAL_S."""
+
+    def __init__(self, parts: FactParts) -> None:
+        self._parts = parts
+        self._checked: dict[tuple[str, str, str], tuple[datetime, CheckResult]] = {}
+
+    def binding(self, candidate: Candidate, delivery: Delivery) -> str:
+        """Return the digest that approvals bind to: candidate, render and the policy in force."""
+        render = self._parts.renderer.render_facts(candidate, delivery.repository)
+        policy = self._parts.delivery.policy_id(delivery, candidate.environment)
+        return digest.sha256(canonical.dumps([candidate.digest, render.digest, policy]))
+
+    def gather(self, promotion: Promotion, delivery: Delivery) -> GateFacts:
+        """Return everything the decision needs, as of now."""
+        parts, candidate = self._parts, promotion.candidate
+        environment = delivery.environment(candidate.environment)
+        gates = environment.gates
+        evidence = tuple(parts.evidence.facts(name, a.oci_repository, a.digest) for name, a in sorted(candidate.artifacts.items()))
+        render = parts.renderer.render_facts(candidate, delivery.repository)
+        upstreams = tuple(parts.upstreams.upstream(candidate.app, name) for name in environment.after)
+        pin = parts.delivery.pin(delivery, candidate.environment, candidate.app)
+        approvers: frozenset[str] = frozenset()
+        excluded: dict[str, str] = {}
+        if gates.approvals is not None:
+            people = {person.name for person in delivery.directory.people if person.kind == "human"}
+            approvers = delivery.directory.members(tuple(gates.approvals.approvers)) & people
+            excluded = parts.exclusions.of(promotion, delivery, pin, gates.approvals.excluded)
+        return GateFacts(
+            candidate=candidate,
+            evidence=evidence,
+            upstreams=upstreams,
+            checks=self._http_checks(promotion, delivery, gates, upstreams),
+            approvals=tuple(parts.records.approvals(promotion.promotion)),
+            binding=promotion.binding,
+            excluded=excluded,
+            approvers=approvers,
+            quarantined=quarantine_of(candidate, parts.records.quarantines(candidate.app, candidate.environment)),
+            render=render,
+            policy_result=self._policy(gates, candidate, evidence, render),
+        )
+
+    def _policy(self, gates: Gates, candidate: Candidate, evidence: tuple[ArtifactFacts, ...], render: RenderFacts) -> PolicyResult | None:
+        if gates.policy is None:
+            return None
+        return self._parts.policy.evaluate(gates.policy, policy_facts(candidate, evidence, render))
+
+    def _http_checks(
+        self, promotion: Promotion, delivery: Delivery, gates: Gates, upstreams: tuple[UpstreamFacts, ...]
+    ) -> tuple[CheckResult, ...]:
+        """Ask each check in each upstream that runs the same content; a check elsewhere would prove nothing."""
+        found = []
+        now = self._parts.clock.now()
+        for upstream in upstreams:
+            same = upstream.pinned is not None and upstream.pinned.same_content(promotion.candidate)
+            for check in gates.checks:
+                path, status = check.http.path, check.http.status
+                if not same or not upstream.healthy or upstream.pinned is None:
+                    at = clock.to_text(now)
+                    found.append(
+                        CheckResult(upstream.environment, path, status, passed=False, found="not asked: it does not run there yet", at=at)
+                    )
+                    continue
+                key = (promotion.promotion, upstream.environment, path)
+                asked_at, result = self._checked.get(key, (None, None))
+                if result is None or asked_at is None or now - asked_at >= timedelta(seconds=CHECK_INTERVAL_S):
+                    listen = delivery.environment(upstream.environment).target.host.listen
+                    passed, text = self._parts.checks.check(f"http://{listen}", path, status)
+                    result = CheckResult(upstream.environment, path, status, passed, text, clock.to_text(now), upstream.pinned.digest)
+                    self._checked[key] = (now, result)
+                found.append(result)
+        return tuple(found)
+
+
+def policy_facts(candidate: Candidate, evidence: tuple[ArtifactFacts, ...], render: RenderFacts) -> dict[str, Any]:
+    """Return what a CEL policy sees: evidence summed over the artifacts, each artifact, the candidate and the render."""
+    passed, failed, skipped = (
+        sum(getattr(artifact, field) for artifact in evidence) for field in ("tests_passed", "tests_failed", "tests_skipped")
+    )
+    artifacts = [
+        {
+            "name": artifact.name,
+            "digest": artifact.digest,
+            "provenance": artifact.provenance,
+            "builder": artifact.builder,
+            "revision": artifact.revision,
+            "tests": {
+                "passed": artifact.tests_passed,
+                "failed": artifact.tests_failed,
+                "skipped": artifact.tests_skipped,
+                "total": artifact.tests_passed + artifact.tests_failed + artifact.tests_skipped,
+                "result": artifact.tests_result,
+            },
+        }
+        for artifact in evidence
+    ]
+    return {
+        "evidence": {"tests": {"passed": passed, "failed": failed, "skipped": skipped, "total": passed + failed + skipped}},
+        "artifacts": artifacts,
+        "candidate": candidate.content(),
+        "environment": candidate.environment,
+        "render": {"digest": render.digest, "objects": list(render.objects)},
+    }

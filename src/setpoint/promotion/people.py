@@ -1,0 +1,73 @@
+"""Whose approval cannot count: pushers, commit signers, requesters and authors of everything between what runs and the candidate.
+
+Called when gate facts are gathered; reads Git and push records, decides nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from setpoint.core import digest
+from setpoint.promotion.repository import Delivery
+from setpoint.promotion.model import Pin, Promotion
+from setpoint.source.model import Revision
+from setpoint.source.ports import GitStore
+
+
+class PushRecords(Protocol):
+    """Who pushed what, as the journal tells it."""
+
+    def pushers(self, repository: str, commits: list[str]) -> Mapping[str, str]:
+        """Return {pushed head: pusher's email} for those of commits that were pushed as a head."""
+        ...
+
+
+class Exclusions:
+    """Computes {person name: why} for the kinds that an environment excludes."""
+
+    def __init__(self, git: GitStore, pushes: PushRecords) -> None:
+        self._git = git
+        self._pushes = pushes
+
+    def of(self, promotion: Promotion, delivery: Delivery, pin: Pin | None, kinds: Sequence[str]) -> dict[str, str]:
+        """Return the people whose approval does not count, each with one reason."""
+        directory = delivery.directory
+        found: dict[str, str] = {}
+
+        def exclude(email: str, why: str) -> None:
+            person = directory.person(email)
+            if person is not None:
+                found.setdefault(person.name, why)
+
+        for repository, revisions in self._commits(promotion, delivery, pin).items():
+            pushers = self._pushes.pushers(repository, [revision.commit for revision in revisions]) if "pusher" in kinds else {}
+            for commit, pusher in pushers.items():
+                exclude(pusher, f"pushed {digest.short(commit)}")
+            for revision in revisions:
+                if "authors" in kinds:
+                    exclude(revision.author_email, f"author of {digest.short(revision.commit)}")
+                if "commit-signer" in kinds and self._git.raw_commit(repository, revision.commit) is not None:
+                    exclude(revision.committer_email, f"signed {digest.short(revision.commit)}")
+        if "requester" in kinds and promotion.requested_by.startswith("person:"):
+            exclude(promotion.requested_by.removeprefix("person:"), "requested this promotion")
+        return found
+
+    def _commits(self, promotion: Promotion, delivery: Delivery, pin: Pin | None) -> dict[str, list[Revision]]:
+        """Return {repository: commits} between what is pinned and the candidate; where nothing is pinned, the design's baseline."""
+        found: dict[str, list[Revision]] = {}
+        source, revision = promotion.source_repository, promotion.source_revision
+        if revision:
+            if pin is not None and pin.source_revision:
+                found[source] = self._git.history(source, revision, pin.source_revision)
+            else:
+                found[source] = [self._git.revision(source, revision)]
+        base = self._delivery_base(delivery, pin)
+        candidate = promotion.candidate
+        folders = (f"apps/{candidate.app}/", f"environments/{candidate.environment}/{candidate.app}/")
+        for commit in self._git.history(delivery.repository, promotion.delivery_commit, base):
+            if any(path.startswith(folders) for path in self._git.changed_paths(delivery.repository, commit.commit)):
+                found.setdefault(delivery.repository, []).append(commit)
+        return found
+
+    @staticmethod
+    def _delivery_base(delivery: Delivery, pin: Pin | None) -> str:
+        return pin.commit if pin is not None and pin.commit else delivery.accepted

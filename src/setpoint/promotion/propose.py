@@ -1,0 +1,119 @@
+"""Which candidate an environment should get next: pure selection from what was built, what is pinned and what is configured.
+
+Called by the promotion service for every application and environment on every pass. A new artifact is paired with the configuration at
+HEAD; where the newest artifact is barred by a quarantine, configuration moves on with the pinned digests; only a rollback moves back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from setpoint.core.reasons import Outcome, Reason
+from setpoint.promotion.model import Candidate, PinnedArtifact, Quarantine
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The newest artifacts of an application's source: by first-parent position of the newest revision that built them."""
+
+    artifacts: dict[str, PinnedArtifact]
+    revision: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What an environment of `after:` has pinned, with the revision and version behind it."""
+
+    environment: str
+    candidate: Candidate | None
+    build: Build | None
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalFacts:
+    """Everything the choice looks at."""
+
+    app: str
+    environment: str
+    wants_artifacts: bool
+    build: Build | None
+    upstreams: Sequence[Upstream]
+    pinned: Candidate | None
+    pinned_build: Build | None
+    app_tree: str | None
+    environment_tree: str | None
+    quarantines: Sequence[Quarantine]
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """The candidate to promote next (None: nothing to do) and why."""
+
+    candidate: Candidate | None
+    build: Build | None
+    reasons: tuple[Reason, ...]
+
+
+def propose(facts: ProposalFacts) -> Proposal:
+    """Return the next candidate for an application in an environment, or why there is none."""
+    if facts.app_tree is None and facts.environment_tree is None:
+        wanted = f"apps/{facts.app}/ or environments/{facts.environment}/{facts.app}/ in the delivery repository"
+        return _nothing("NO_CONFIGURATION", "configuration", "the application has no manifests", wanted)
+    if facts.upstreams:
+        return _from_upstream(facts)
+    if facts.wants_artifacts and facts.build is None:
+        return _nothing("NO_ARTIFACT", "artifact", "no run of the source has built one yet", "a green run", "setpoint runs")
+    build = facts.build or Build({}, "", "")
+    candidate = Candidate(facts.app, facts.environment, build.artifacts, facts.app_tree, facts.environment_tree)
+    return _settle(facts, candidate, build)
+
+
+def _from_upstream(facts: ProposalFacts) -> Proposal:
+    first = facts.upstreams[0]
+    if first.candidate is None or first.build is None:
+        return _nothing("UPSTREAM_EMPTY", f"after {first.environment}", "nothing is pinned there yet", "a pinned candidate")
+    candidate = replace(first.candidate, environment=facts.environment, environment_tree=facts.environment_tree)
+    return _settle(facts, candidate, first.build)
+
+
+def _settle(facts: ProposalFacts, candidate: Candidate, build: Build) -> Proposal:
+    """Drop what is pinned already; step around what is quarantined."""
+    barred = _already_barred(candidate, facts.quarantines)
+    if barred is not None:
+        reason = Reason(
+            "QUARANTINED",
+            Outcome.DENY,
+            "quarantine",
+            f"{build.version or 'the newest candidate'} is barred since {barred.since} by {barred.by}: {barred.why}",
+            "a newer candidate, or a person who lifts it",
+            f"setpoint promote {facts.app} --to {facts.environment} --lift",
+        )
+        configured = (candidate.app_tree, candidate.environment_tree)
+        if facts.pinned is None or facts.pinned_build is None or configured == tuple(barred.trees):
+            return Proposal(None, None, (reason,))
+        app_tree = facts.pinned.app_tree if facts.upstreams else facts.app_tree
+        candidate = replace(facts.pinned, app_tree=app_tree, environment_tree=facts.environment_tree)
+        build = facts.pinned_build
+        if candidate == facts.pinned or quarantine_of(candidate, facts.quarantines) is not None:
+            return Proposal(None, None, (reason,))
+        return Proposal(candidate, build, (reason,))
+    if candidate == facts.pinned:
+        reason = Reason("PINNED", Outcome.ALLOW, "candidate", f"{build.version or 'the configuration at HEAD'} is pinned: nothing newer")
+        return Proposal(None, None, (reason,))
+    return Proposal(candidate, build, ())
+
+
+def quarantine_of(candidate: Candidate, quarantines: Sequence[Quarantine]) -> Quarantine | None:
+    """Return the quarantine that bars exactly this candidate (digests plus trees), if one is in force."""
+    return next((barred for barred in quarantines if barred.candidate == candidate.digest), None)
+
+
+def _already_barred(candidate: Candidate, quarantines: Sequence[Quarantine]) -> Quarantine | None:
+    """Return the quarantine of this candidate, or of the same build under other configuration: a build that was sent back is not new."""
+    digests = {name: artifact.digest for name, artifact in candidate.artifacts.items()}
+    same_build = (barred for barred in quarantines if digests and barred.artifacts == digests)
+    return quarantine_of(candidate, quarantines) or next(same_build, None)
+
+
+def _nothing(code: str, subject: str, found: str, wanted: str, fix: str = "") -> Proposal:
+    return Proposal(None, None, (Reason(code, Outcome.WAIT, subject, found, wanted, fix),))

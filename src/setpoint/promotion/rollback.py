@@ -1,0 +1,104 @@
+"""Rollback: an earlier candidate comes back as a new signed commit, and the one it overrides is quarantined.
+
+Called by the promotion service under its lock. It asks no gate again: the statement is composed from the target's earlier PASSED one
+(law 2). Quarantine is journalled before the commit, so the loop can never promote the bad candidate in between.
+"""
+
+from dataclasses import replace
+
+from setpoint.core import clock, ids, records
+from setpoint.core.errors import ConflictError
+from setpoint.core.reasons import Outcome, Reason, conclude
+from setpoint.ground.identity.model import Principal
+from setpoint.promotion.repository import Delivery
+from setpoint.promotion.model import Pin, Promotion, PromotionState, Quarantine
+from setpoint.promotion.parts import PromotionParts
+
+
+class Rollbacks:
+    """Begins and completes rollbacks, and lifts the quarantines they set."""
+
+    def __init__(self, parts: PromotionParts) -> None:
+        self._parts = parts
+
+    def begin(self, delivery: Delivery, place: tuple[str, str], principal: Principal, to: str, message: str) -> Promotion:
+        """Quarantine what is pinned and journal the rollback; place is (app, environment), `to` a promotion id or version, or empty.
+
+        Raises:
+            ConflictError: nothing to go back from or to, or the target is quarantined (SP513).
+        """
+        app, environment = place
+        pin = self._parts.delivery.pin(delivery, environment, app)
+        if pin is None:
+            raise ConflictError("SP513", "nothing is pinned, so there is nothing to go back from", where=f"{app} in {environment}")
+        target = self._target(pin, to)
+        self._quarantine(pin, principal, message)
+        history = self._parts.records.promotions(app, environment, limit=10_000)
+        created = replace(
+            target,
+            promotion=ids.identifier("p", target.candidate.digest, "rollback", len(history)),
+            kind="rollback",
+            of=target.promotion,
+            delivery_commit=delivery.head,
+            requested_by=principal.actor,
+            created_at=clock.to_text(self._parts.clock.now()),
+            state=PromotionState.OPEN,
+            note=message,
+            decided_at=None,
+            verdict=None,
+            gate_bundle="",
+            pin_commit="",
+            pinned_at=None,
+        )
+        self._parts.recorder.record("promotion.created", created.promotion, principal.actor, records.encode(created))
+        return created
+
+    def complete(self, promotion: Promotion, delivery: Delivery) -> None:
+        """Decide and pin a rollback; called again after a crash or a lost race, it goes on where it stopped."""
+        if promotion.state is PromotionState.OPEN:
+            target = self._parts.records.promotion(promotion.of)
+            when = target.decided_at if target is not None else "an earlier day"
+            earlier = Reason("PASSED_BEFORE", Outcome.ALLOW, "gate", f"{promotion.of} passed every gate at {when}")
+            free = Reason("NOT_QUARANTINED", Outcome.ALLOW, "quarantine", "the candidate that comes back is not barred")
+            body = {"state": PromotionState.DECIDED.value, "verdict": records.encode(conclude((earlier, free)))}
+            self._parts.recorder.record("promotion.decided", promotion.promotion, "setpoint", body)
+        self._parts.pinning.pin(promotion, self._parts.delivery.load() or delivery)
+
+    def lift(self, app: str, environment: str, principal: Principal) -> int:
+        """End the quarantines of an application in an environment; returns how many.
+
+        Raises:
+            ConflictError: nothing is quarantined (SP515).
+        """
+        barred = self._parts.records.quarantines(app, environment)
+        if not barred:
+            raise ConflictError("SP515", "nothing is quarantined", where=f"{app} in {environment}")
+        for candidate in {quarantine.candidate for quarantine in barred}:
+            body = {"app": app, "environment": environment}
+            self._parts.recorder.record("quarantine.lifted", candidate, principal.actor, body)
+        return len(barred)
+
+    def _target(self, pin: Pin, to: str) -> Promotion:
+        app, environment = pin.candidate.app, pin.candidate.environment
+        barred = {q.candidate for q in self._parts.records.quarantines(app, environment)}
+        history = self._parts.records.promotions(app, environment, limit=10_000)
+        history = [p for p in history if p.state is PromotionState.PINNED and to in ("", p.promotion, p.version)]
+        usable = [p for p in history if p.candidate != pin.candidate and p.candidate.digest not in barred]
+        if not usable:
+            what = f"`{to}` was never pinned here, runs now, or is quarantined" if to else "no earlier candidate that is not quarantined"
+            raise ConflictError("SP513", what, where=f"{app} in {environment}", fix=f"setpoint events --subject {app}/{environment}")
+        return usable[0]
+
+    def _quarantine(self, pin: Pin, principal: Principal, message: str) -> None:
+        candidate = pin.candidate
+        barred = Quarantine(
+            environment=candidate.environment,
+            app=candidate.app,
+            candidate=candidate.digest,
+            artifacts={name: artifact.digest for name, artifact in candidate.artifacts.items()},
+            trees=(candidate.app_tree, candidate.environment_tree),
+            since=clock.to_text(self._parts.clock.now()),
+            by=principal.actor,
+            why=message or "rolled back",
+        )
+        self._parts.recorder.record("quarantine.set", candidate.digest, principal.actor, records.encode(barred))

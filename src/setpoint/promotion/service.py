@@ -1,0 +1,327 @@
+"""The promotion service: proposes candidates, keeps promotions, takes decisions and people's words, and has pins written.
+
+Called by the control loop (`advance`) and by the API (`request`, `approve`, `rollback`, `lift`, `explain`); the only writer of promotions.
+It never renders, probes or signs anything itself.
+"""
+
+import threading
+from dataclasses import dataclass, replace
+
+from setpoint.core import clock, ids, records
+from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError
+from setpoint.core.reasons import Outcome, Verdict, conclude
+from setpoint.ground.identity.model import Principal
+from setpoint.promotion import decide, propose
+from setpoint.promotion.repository import Delivery
+from setpoint.promotion.model import Approval, Pin, Promotion, PromotionState
+from setpoint.promotion.parts import PromotionParts
+from setpoint.promotion.rollback import Rollbacks
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why an environment has what it has, and what comes next."""
+
+    pin: Pin | None
+    promotion: Promotion | None
+    """The promotion that is open, if one is."""
+    verdict: Verdict
+    proposal: propose.Proposal
+
+
+class PromotionService:
+    """Promotions of the home's delivery repository; safe to call from several threads, one decision at a time."""
+
+    def __init__(self, parts: PromotionParts) -> None:
+        self._parts = parts
+        self._lock = threading.RLock()
+        self._rollbacks = Rollbacks(parts)
+
+    # The loop
+
+    def advance(self) -> None:
+        """Take every application in every environment one step on; idempotent, so a killed pass is simply done again."""
+        with self._lock:
+            delivery = self._parts.delivery.load()
+            if delivery is None:
+                return
+            for promotion in self._parts.records.unfinished():
+                if promotion.kind == "rollback":
+                    self._rollbacks.complete(promotion, delivery)
+                elif promotion.state is PromotionState.DECIDED:
+                    self._act(promotion, delivery)
+            delivery = self._parts.delivery.load() or delivery
+            for environment in delivery.ordered():
+                for app in delivery.setpoint.apps:
+                    self._advance_one(delivery, app, environment)
+
+    def _advance_one(self, delivery: Delivery, app: str, environment: str) -> None:
+        proposal = self.propose(delivery, app, environment)
+        promotion = self._ensure(delivery, proposal, "setpoint", "") if proposal.candidate is not None else self._open(app, environment)
+        if promotion is None or promotion.kind != "advance":
+            return
+        if proposal.candidate is None:
+            self._supersede(promotion, "")
+            return
+        verdict = self._decide(promotion, delivery)
+        if verdict.outcome is Outcome.WAIT:
+            return
+        state = PromotionState.DECIDED if verdict.outcome is Outcome.ALLOW else PromotionState.DENIED
+        self._settle(promotion, verdict, state)
+        if state is PromotionState.DECIDED:
+            self._act(promotion, self._parts.delivery.load() or delivery)
+
+    def _settle(self, promotion: Promotion, verdict: Verdict, state: PromotionState) -> None:
+        body = {"state": state.value, "verdict": records.encode(verdict)}
+        self._parts.recorder.record("promotion.decided", promotion.promotion, "setpoint", body)
+        self._parts.evidence.attach_promotion(promotion.promotion)
+
+    def _act(self, promotion: Promotion, delivery: Delivery) -> None:
+        """Write the pin of a decided promotion, unless HEAD or the policy moved on since: then it is decided anew (law 3)."""
+        if not self._still_current(promotion, delivery):
+            self._supersede(promotion, "")
+        else:
+            self._parts.pinning.pin(promotion, delivery)
+
+    def _still_current(self, promotion: Promotion, delivery: Delivery) -> bool:
+        candidate, reader = promotion.candidate, self._parts.delivery
+        folder = f"environments/{candidate.environment}/{candidate.app}"
+        if reader.tree(delivery, folder) != candidate.environment_tree:
+            return False
+        root = not delivery.environment(candidate.environment).after
+        if root and reader.tree(delivery, f"apps/{candidate.app}") != candidate.app_tree:
+            return False
+        return reader.policy_id(delivery, candidate.environment) == promotion.policy
+
+    def propose(self, delivery: Delivery, app: str, environment: str) -> propose.Proposal:
+        """Return what this environment should get next."""
+        parts = self._parts
+        config = delivery.environment(environment)
+        pin = parts.delivery.pin(delivery, environment, app)
+        facts = propose.ProposalFacts(
+            app=app,
+            environment=environment,
+            wants_artifacts=delivery.setpoint.apps[app].source is not None,
+            build=parts.builds.newest(delivery.setpoint.apps[app]),
+            upstreams=[self._upstream(delivery, app, name) for name in config.after],
+            pinned=pin.candidate if pin else None,
+            pinned_build=_build_of(pin),
+            app_tree=parts.delivery.tree(delivery, f"apps/{app}"),
+            environment_tree=parts.delivery.tree(delivery, f"environments/{environment}/{app}"),
+            quarantines=parts.records.quarantines(app, environment),
+        )
+        return propose.propose(facts)
+
+    def _upstream(self, delivery: Delivery, app: str, environment: str) -> propose.Upstream:
+        pin = self._parts.delivery.pin(delivery, environment, app)
+        return propose.Upstream(environment, pin.candidate if pin else None, _build_of(pin))
+
+    def _decide(self, promotion: Promotion, delivery: Delivery) -> Verdict:
+        facts = self._parts.gatherer.gather(promotion, delivery)
+        gates = delivery.environment(promotion.candidate.environment).gates
+        return decide.decide(facts, gates, promotion, self._parts.clock.now())
+
+    def _open(self, app: str, environment: str) -> Promotion | None:
+        found = [p for p in self._parts.records.unfinished() if p.candidate.app == app and p.candidate.environment == environment]
+        return next((p for p in found if p.state is PromotionState.OPEN), None)
+
+    def _ensure(self, delivery: Delivery, proposal: propose.Proposal, actor: str, note: str, *, again: bool = False) -> Promotion | None:
+        """Return the open promotion of the proposed candidate, creating it and superseding what it replaces.
+
+        A candidate that was denied is not asked again by itself; `again` is a person asking.
+        """
+        candidate = proposal.candidate
+        if candidate is None:
+            return None
+        binding = self._parts.gatherer.binding(candidate, delivery)
+        current = self._open(candidate.app, candidate.environment)
+        if current is not None and current.candidate == candidate and current.binding == binding:
+            return current
+        history = self._parts.records.promotions(candidate.app, candidate.environment)
+        same = [p for p in history if p.candidate == candidate and p.binding == binding]
+        if same and same[0].state is PromotionState.DENIED and not again:
+            return None
+        build = proposal.build or propose.Build({}, "", "")
+        created = Promotion(
+            promotion=ids.identifier("p", candidate.digest, binding, len(history)),
+            kind="advance",
+            candidate=candidate,
+            source_repository=delivery.setpoint.apps[candidate.app].source or "",
+            source_revision=build.revision,
+            version=build.version or candidate.digest[7:14],
+            delivery_commit=delivery.head,
+            accepted_commit=delivery.accepted,
+            policy=self._parts.delivery.policy_id(delivery, candidate.environment),
+            binding=binding,
+            requested_by=actor,
+            created_at=clock.to_text(self._parts.clock.now()),
+            note=note,
+        )
+        self._parts.recorder.record("promotion.created", created.promotion, actor, records.encode(created))
+        if current is not None:
+            self._supersede(current, created.promotion)
+        return created
+
+    def _supersede(self, promotion: Promotion, by: str) -> None:
+        self._parts.recorder.record("promotion.superseded", promotion.promotion, "setpoint", {"superseded_by": by})
+
+    # What people say
+
+    def explain(self, app: str, environment: str) -> Explanation:
+        """Return the reasons for what an environment has: the same ones the gate sees (law 6).
+
+        Raises:
+            NotFoundError: the application or environment is unknown, or no delivery repository is registered (SP504-506).
+        """
+        with self._lock:
+            delivery = self._delivery(app, environment)
+            pin = self._parts.delivery.pin(delivery, environment, app)
+            proposal = self.propose(delivery, app, environment)
+            promotion = self._open(app, environment)
+            if promotion is not None:
+                return Explanation(pin, promotion, self._decide(promotion, delivery), proposal)
+            history = self._parts.records.promotions(app, environment, limit=1)
+            newest = history[0] if history else None
+            if newest is not None and newest.state is PromotionState.DENIED and newest.candidate == proposal.candidate:
+                return Explanation(pin, newest, self._decide(newest, delivery), proposal)
+            running = next((p for p in self._parts.records.promotions(app, environment) if pin and p.promotion == pin.promotion), None)
+            admitted = running.verdict.reasons if running is not None and running.verdict is not None else ()
+            return Explanation(pin, None, conclude((*proposal.reasons, *admitted)), proposal)
+
+    def request(self, app: str, environment: str, principal: Principal, note: str = "") -> Promotion:
+        """Ask for the next candidate: joins the open promotion (you become its requester) or asks a denied one again.
+
+        Raises:
+            ConflictError: there is nothing to promote; the text says why (SP510).
+        """
+        with self._lock:
+            delivery = self._delivery(app, environment)
+            proposal = self.propose(delivery, app, environment)
+            promotion = self._ensure(delivery, proposal, principal.actor, note, again=True)
+            if promotion is None:
+                first = proposal.reasons[0]
+                raise ConflictError(
+                    "SP510", f"nothing to promote: {first.found}", where=f"{app} in {environment}", fix=first.fix or first.wanted
+                )
+            if promotion.requested_by != principal.actor:
+                self._parts.recorder.record("promotion.requested", promotion.promotion, principal.actor, {"note": note})
+                promotion = replace(promotion, requested_by=principal.actor)
+            return promotion
+
+    def approve(self, promotion_id: str, principal: Principal, message: str) -> Promotion:
+        """Record a person's approval and have it signed.
+
+        Raises:
+            NotAllowedError: the principal is nobody whose approval counts, and why (SP511).
+            ConflictError: the promotion is not open, or this person approved it already (SP512).
+        """
+        with self._lock:
+            promotion = self.find(promotion_id)
+            if promotion.state is not PromotionState.OPEN:
+                fix = f"setpoint why {promotion.candidate.app} {promotion.candidate.environment}"
+                raise ConflictError("SP512", f"the promotion is {promotion.state}, not open", where=promotion.promotion, fix=fix)
+            delivery = self._delivery(promotion.candidate.app, promotion.candidate.environment)
+            name = self._may_approve(promotion, delivery, principal)
+            earlier = self._parts.records.approvals(promotion.promotion)
+            if any(a.person == name and a.binding == promotion.binding for a in earlier):
+                raise ConflictError(
+                    "SP512",
+                    f"{name} has approved it already",
+                    where=promotion.promotion,
+                    fix=f"setpoint why {promotion.candidate.app} {promotion.candidate.environment}",
+                )
+            at = clock.to_text(self._parts.clock.now())
+            approval = Approval(promotion.promotion, name, principal.email, promotion.binding, message, at)
+            self._parts.recorder.record("approval.given", promotion.promotion, principal.actor, records.encode(approval))
+            self._parts.evidence.attach_approval(promotion.promotion, principal.email)
+            return promotion
+
+    def _may_approve(self, promotion: Promotion, delivery: Delivery, principal: Principal) -> str:
+        """Return the person's name, or refuse with the reason."""
+        gates = delivery.environment(promotion.candidate.environment).gates
+        if gates.approvals is None:
+            raise ConflictError("SP512", "this environment asks for no approval", where=promotion.candidate.environment)
+        who = f"approvals come from {', '.join(gates.approvals.approvers)}"
+        if principal.kind != "person":
+            fix = "setpoint token create --person EMAIL, then SETPOINT_TOKEN=..."
+            raise NotAllowedError("SP511", f"the operator's token is nobody's approval; {who}", where=promotion.promotion, fix=fix)
+        facts = self._parts.gatherer.gather(promotion, delivery)
+        person = delivery.directory.person(principal.email)
+        if person is None or person.name not in facts.approvers:
+            raise NotAllowedError(
+                "SP511",
+                f"{principal.email} may not approve here; {who}",
+                where=promotion.promotion,
+                fix=f"ask one of: {', '.join(sorted(facts.approvers))}",
+            )
+        if person.name in facts.excluded:
+            able = sorted(facts.approvers - set(facts.excluded))
+            why = facts.excluded[person.name]
+            raise NotAllowedError(
+                "SP511",
+                f"{person.name}'s approval cannot count: {why}",
+                where=promotion.promotion,
+                fix=f"ask one of: {', '.join(able) or 'nobody is left'}",
+            )
+        return person.name
+
+    def rollback(self, app: str, environment: str, principal: Principal, to: str, message: str) -> Promotion:
+        """Bring back an earlier candidate as a new commit, and bar the one it overrides (see `Rollbacks.begin`)."""
+        with self._lock:
+            delivery = self._delivery(app, environment)
+            self._may_operate(delivery, environment, principal)
+            created = self._rollbacks.begin(delivery, (app, environment), principal, to, message)
+            current = self._open(app, environment)
+            if current is not None and current.promotion != created.promotion:
+                self._supersede(current, created.promotion)
+            self._rollbacks.complete(created, delivery)
+            return self._parts.records.promotion(created.promotion) or created
+
+    def lift(self, app: str, environment: str, principal: Principal) -> int:
+        """End the quarantines of an application in an environment; returns how many.
+
+        Raises:
+            NotAllowedError: only owners, approvers and the operator (SP514).
+            ConflictError: nothing is quarantined (SP515).
+        """
+        with self._lock:
+            delivery = self._delivery(app, environment)
+            self._may_operate(delivery, environment, principal)
+            return self._rollbacks.lift(app, environment, principal)
+
+    def _may_operate(self, delivery: Delivery, environment: str, principal: Principal) -> None:
+        if principal.kind == "operator":
+            return
+        config = delivery.environment(environment)
+        selectors = [*config.owners, *(config.gates.approvals.approvers if config.gates.approvals else ())]
+        person = delivery.directory.person(principal.email)
+        if person is None or person.name not in delivery.directory.members(tuple(selectors)):
+            what = f"{principal.email} is neither owner nor approver of {environment}"
+            raise NotAllowedError("SP514", what, where=environment, fix=f"ask one of {', '.join(selectors)}")
+
+    def find(self, promotion_id: str) -> Promotion:
+        """Return a promotion by id or unique beginning.
+
+        Raises:
+            NotFoundError: there is none, or several begin so (SP516).
+        """
+        exact = self._parts.records.promotion(promotion_id)
+        if exact is not None:
+            return exact
+        found = [p for p in self._parts.records.promotions(limit=10_000) if p.promotion.startswith(promotion_id)]
+        if len(found) != 1:
+            what = f"{len(found)} promotions begin with `{promotion_id}`" if found else f"there is no promotion `{promotion_id}`"
+            raise NotFoundError("SP516", what, fix="setpoint status lists what waits")
+        return found[0]
+
+    def _delivery(self, app: str, environment: str) -> Delivery:
+        delivery = self._parts.delivery.load()
+        if delivery is None:
+            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
+        delivery.check_app(app)
+        delivery.environment(environment)
+        return delivery
+
+
+def _build_of(pin: Pin | None) -> propose.Build | None:
+    return propose.Build(dict(pin.candidate.artifacts), pin.source_revision, pin.version) if pin else None

@@ -1,0 +1,51 @@
+"""Health of an application from its workloads: pure, one vocabulary for every target (design section 5, Reconcile).
+
+Called by the reconcile service after every step; the reasons it returns are those that `why`, `status` and the pages show.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from setpoint.core import clock
+from setpoint.reconcile.model import Deployment, DeployReason, Health
+from setpoint.reconcile.ports import WorkloadStatus
+
+
+def judge(
+    statuses: Sequence[WorkloadStatus], before: Deployment | None, deadline_s: float, now: datetime
+) -> tuple[Health, tuple[DeployReason, ...]]:
+    """Return the health of an application and the reasons; before is the last observation *of the same pin*, for deadlines.
+
+    Progressing past the deadline is degraded (Kubernetes' ProgressDeadlineExceeded); a replica in a crash loop is degraded at once.
+    """
+    reasons = [reason for status in statuses for reason in status.waiting]
+    settled = all(status.ready >= status.wanted and status.old == 0 for status in statuses)
+    if settled and not any(reason.severity == "problem" for reason in reasons):
+        ready = sum(status.ready for status in statuses)
+        return Health.HEALTHY, (DeployReason("READY", "replicas", f"{ready} of {ready} ready"),)
+    for status in statuses:
+        if status.ready < status.wanted or status.old:
+            found = f"{status.ready} of {status.wanted} ready" + (f", {status.old} old to retire" if status.old else "")
+            reasons.insert(0, DeployReason("PROGRESSING", f"Deployment/{status.workload}", found))
+    if any(reason.severity == "problem" for reason in reasons):
+        return Health.DEGRADED, tuple(reasons)
+    if before is not None and before.health in (Health.PROGRESSING, Health.DEGRADED):
+        waited_s = (now - clock.from_text(before.since)).total_seconds()
+        late = any(reason.code == "PROGRESS_DEADLINE" for reason in before.reasons)
+        if waited_s > deadline_s or late:
+            found = f"not ready {int(deadline_s)} s after it was begun"
+            return Health.DEGRADED, (
+                DeployReason("PROGRESS_DEADLINE", "rollout", found, "setpoint log REPLICA, or setpoint rollback", "problem"),
+                *reasons,
+            )
+    return Health.PROGRESSING, tuple(reasons)
+
+
+def same_observation(one: Deployment, other: Deployment) -> bool:
+    """Say whether two observations would tell a person the same, whatever their `since`."""
+    return _told(one) == _told(other)
+
+
+def _told(seen: Deployment) -> tuple[object, ...]:
+    codes = tuple(sorted({(reason.code, reason.severity) for reason in seen.reasons}))
+    return (seen.promotion, seen.pin_commit, seen.health, codes, seen.url, seen.replicas_wanted)

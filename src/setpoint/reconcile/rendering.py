@@ -1,0 +1,74 @@
+"""Renders candidates: the pinned trees, never HEAD, into objects and into the host's desired state (law 1).
+
+Called by reconcile for pins and, through promotion's `Renderer`, before a decision; results are kept by candidate, so nothing is rendered
+twice. It never writes anywhere but into a scratch folder.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from setpoint.core.errors import SetpointError, UserError
+from setpoint.promotion.model import Candidate, RenderFacts
+from setpoint.reconcile.images import substitute
+from setpoint.reconcile.model import DesiredState, Rendered, identity
+from setpoint.reconcile.ports import Kustomize
+from setpoint.reconcile.render import render
+from setpoint.reconcile.subset import to_host
+from setpoint.source.ports import GitStore
+
+_KEPT = 256
+
+
+class Rendering:
+    """Renders and keeps the last results."""
+
+    def __init__(self, git: GitStore, kustomize: Kustomize, outside_images: Callable[[str], Sequence[str]]) -> None:
+        self._git = git
+        self._kustomize = kustomize
+        self._outside_images = outside_images
+        """environment -> images its `images:` list allows"""
+        self._kept: dict[tuple[str, str, tuple[str, ...]], tuple[Rendered, DesiredState] | UserError] = {}
+
+    def desired(self, candidate: Candidate, repository: str) -> DesiredState:
+        """Return the desired state of a candidate on the host target.
+
+        Raises:
+            ConfigError: the manifests have faults, all of them named.
+            UserError: they cannot be rendered, or hold what the host does not do.
+        """
+        return self._render(candidate, repository)[1]
+
+    def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
+        """Return digest and objects for a gate decision; what the user must mend comes back as text."""
+        try:
+            rendered, _ = self._render(candidate, delivery)
+        except SetpointError as error:
+            return RenderFacts("", (), error.render())
+        return RenderFacts(rendered.digest, tuple(identity(manifest) for manifest in rendered.objects))
+
+    def _render(self, candidate: Candidate, repository: str) -> tuple[Rendered, DesiredState]:
+        images = tuple(self._outside_images(candidate.environment))
+        key = (candidate.digest, repository, images)
+        if key not in self._kept:
+            if len(self._kept) >= _KEPT:
+                self._kept.pop(next(iter(self._kept)))
+            try:
+                self._kept[key] = self._render_now(candidate, repository, images)
+            except UserError as error:
+                self._kept[key] = error
+        kept = self._kept[key]
+        if isinstance(kept, UserError):
+            raise kept
+        return kept
+
+    def _render_now(self, candidate: Candidate, repository: str, images: Sequence[str]) -> tuple[Rendered, DesiredState]:
+        app, environment = candidate.app, candidate.environment
+        files: dict[str, bytes] = {}
+        for folder, tree in ((f"apps/{app}", candidate.app_tree), (f"environments/{environment}/{app}", candidate.environment_tree)):
+            if tree is not None:
+                files.update({f"{folder}/{f.path}": self._git.blob(repository, f.blob) for f in self._git.files(repository, tree)})
+        with tempfile.TemporaryDirectory(prefix="setpoint-render-") as scratch:
+            rendered = render(files, app, environment, self._kustomize, Path(scratch))
+        objects = substitute(rendered.objects, candidate.artifacts, images)
+        return rendered, to_host(objects, app, environment)

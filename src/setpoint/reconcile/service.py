@@ -1,0 +1,149 @@
+"""Keeps every environment at its pins: fetch, render the pinned trees, admit, step, judge health; level-triggered and without memory.
+
+Called by the control loop, one call per environment and pass. What is refused changes nothing: what was admitted before keeps running, and
+the refusal is journalled with its reasons (laws 2 and 7).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from setpoint.core import clock, records
+from setpoint.core.errors import SetpointError
+from setpoint.core.reasons import Outcome
+from setpoint.ground.journal.ports import Recorder
+from setpoint.promotion.repository import Delivery, DeliveryReader
+from setpoint.promotion.model import Pin
+from setpoint.reconcile import decide
+from setpoint.reconcile.admission import Admission
+from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health, Identity
+from setpoint.reconcile.ports import DeploymentRecords, WorkloadRollout, WorkloadStatus
+from setpoint.reconcile.rendering import Rendering
+
+
+@dataclass(frozen=True, slots=True)
+class ReconcileParts:
+    """What the reconciler works with."""
+
+    delivery: DeliveryReader
+    admission: Admission
+    rendering: Rendering
+    rollout: WorkloadRollout
+    records: DeploymentRecords
+    recorder: Recorder
+    clock: clock.Clock
+
+
+@dataclass(frozen=True, slots=True)
+class _Effective:
+    """The pin that is to run, its desired state, and what stands against the pin at HEAD."""
+
+    pin: Pin
+    desired: DesiredState
+    faults: tuple[DeployReason, ...]
+
+
+class ReconcileService:
+    """The reconciler of one home."""
+
+    def __init__(self, parts: ReconcileParts) -> None:
+        self._parts = parts
+
+    def advance(self, environment: str) -> bool:
+        """Take an environment one step on; returns whether everything in it is settled (nothing to hurry for)."""
+        delivery = self._parts.delivery.load()
+        if delivery is None or environment not in delivery.environments:
+            return True
+        listen = delivery.environment(environment).target.host.listen
+        found: dict[str, _Effective] = {}
+        for app in delivery.setpoint.apps:
+            effective = self._effective(delivery, app, environment)
+            if effective is not None:
+                found[app] = effective
+        desired = [(e.desired, _identity(e.pin)) for e in found.values()]
+        try:
+            statuses = self._parts.rollout.advance(environment, listen, desired)
+        except SetpointError as error:
+            for app, effective in found.items():
+                fault = DeployReason(error.code, error.where or f"{app} in {environment}", error.what, error.fix, "problem")
+                self._observe(effective, [], (*effective.faults, fault), f"http://{listen}/")
+            return False
+        settled = [self._observe(e, statuses.get(app, []), e.faults, f"http://{listen}/") for app, e in found.items()]
+        return all(settled)
+
+    def _effective(self, delivery: Delivery, app: str, environment: str) -> _Effective | None:
+        """Return what should run: the pin at HEAD when it is admitted and renders, else what was admitted before."""
+        faults: tuple[DeployReason, ...]
+        try:
+            pin = self._parts.delivery.pin(delivery, environment, app)
+            if pin is None:
+                return self._before(delivery, app, environment, self._gone(app, environment))
+            verdict = self._parts.admission.admit(delivery.repository, pin)
+            if verdict.outcome is Outcome.ALLOW:
+                return _Effective(pin, self._parts.rendering.desired(pin.candidate, delivery.repository), ())
+            faults = tuple(DeployReason(r.code, r.subject, r.found, r.fix, "problem") for r in verdict.blocking())
+        except SetpointError as error:
+            faults = (DeployReason(error.code, error.where or "pin", error.what, error.fix, "problem"),)
+        return self._before(delivery, app, environment, faults)
+
+    def _gone(self, app: str, environment: str) -> tuple[DeployReason, ...]:
+        """Return what to say when there is no pin: nothing, unless something was deployed (a deleted pin prunes nothing, law 7)."""
+        if self._parts.records.deployment(app, environment) is None:
+            return ()
+        fix = "restore the pin from the last commit signed by Setpoint; deleting it by hand removes nothing"
+        return (DeployReason("PIN_MISSING", f"{app} in {environment}", "its pin was deleted by hand", fix, "problem"),)
+
+    def _before(self, delivery: Delivery, app: str, environment: str, faults: tuple[DeployReason, ...]) -> _Effective | None:
+        """Return the last admitted pin as what should run; without one, journal the refusal and leave everything as it is."""
+        seen = self._parts.records.deployment(app, environment)
+        if seen is not None and seen.pin_commit:
+            try:
+                pin = self._parts.delivery.pin_at(delivery.repository, seen.pin_commit, environment, app)
+                if pin is not None and self._parts.admission.still_holds(delivery.repository, pin).outcome is Outcome.ALLOW:
+                    return _Effective(pin, self._parts.rendering.desired(pin.candidate, delivery.repository), faults)
+            except SetpointError as error:
+                faults = (*faults, DeployReason(error.code, error.where or "pin", error.what, error.fix, "problem"))
+        if faults:
+            at = clock.to_text(self._parts.clock.now())
+            refused = Deployment(app, environment, seen.promotion if seen else "", "", Health.MISSING, at, faults)
+            self._journal(refused, seen)
+        return None
+
+    def _observe(self, effective: _Effective, statuses: Sequence[WorkloadStatus], faults: tuple[DeployReason, ...], url: str) -> bool:
+        """Judge and journal an application's health; returns whether it is settled."""
+        pin, desired = effective.pin, effective.desired
+        before = self._parts.records.deployment(pin.candidate.app, pin.candidate.environment)
+        same_pin = before if before is not None and before.pin_commit == pin.commit else None
+        deadline_s = max((workload.progress_deadline_s for workload in desired.workloads), default=600.0)
+        now = self._parts.clock.now()
+        health, reasons = decide.judge(statuses, same_pin, deadline_s, now)
+        if not statuses and desired.workloads:
+            health, reasons = Health.DEGRADED, ()
+        seen = Deployment(
+            app=pin.candidate.app,
+            environment=pin.candidate.environment,
+            promotion=pin.promotion,
+            pin_commit=pin.commit,
+            health=Health.DEGRADED if faults else health,
+            since=clock.to_text(now),
+            reasons=(*faults, *reasons),
+            render=desired.digest,
+            artifacts={name: artifact.digest for name, artifact in pin.candidate.artifacts.items()},
+            revision=pin.source_revision,
+            version=pin.version,
+            url=url if desired.routes else "",
+            replicas_ready=sum(status.ready for status in statuses),
+            replicas_wanted=sum(workload.replicas for workload in desired.workloads),
+        )
+        self._journal(seen, before)
+        return health is Health.HEALTHY and not faults
+
+    def _journal(self, seen: Deployment, before: Deployment | None) -> None:
+        """Journal an observation that tells a person something new; `since` stays while health and pin stay."""
+        if before is not None and before.health is seen.health and before.pin_commit == seen.pin_commit:
+            seen = replace(seen, since=before.since)
+        if before is None or not decide.same_observation(before, seen):
+            self._parts.recorder.record("deployment.observed", f"{seen.app}/{seen.environment}", "setpoint", records.encode(seen))
+
+
+def _identity(pin: Pin) -> Identity:
+    return Identity(pin.candidate.app, pin.candidate.environment, pin.source_revision, "", pin.promotion, pin.version)

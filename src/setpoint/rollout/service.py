@@ -1,0 +1,211 @@
+"""Carries rolling updates out on the host: looks at replicas, asks `decide.step`, acts, and keeps the proxy equal to it.
+
+Called by reconcile on every pass through its `WorkloadRollout` port. What it remembers between passes (readiness, since when a replica
+drains) can be lost at any time: it is found out again by looking (law 5).
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from setpoint.core import clock
+from setpoint.core.errors import WorldError
+from setpoint.ground.journal.ports import Recorder
+from setpoint.reconcile.model import DeployReason, DesiredState, Identity, ReplicaSpec, ReplicaStatus, Workload
+from setpoint.reconcile.ports import Proxy, ProxyConfig, ProxyServer, ReplicaRuntime, WorkloadStatus
+from setpoint.rollout import decide
+from setpoint.rollout.model import Action, Limits, ReplicaView
+
+_DRAIN_LIMIT_S = 60.0
+_CRASH_LOOP = 3
+
+
+@dataclass(slots=True)
+class _Probe:
+    """What the last probes of a replica said."""
+
+    ready: bool = False
+    was_ready: bool = False
+    asked_at: datetime | None = None
+    failures: int = 0
+    liveness_at: datetime | None = None
+    liveness_failures: int = 0
+    found: str = "not asked yet"
+
+
+class HostRollout:
+    """The rollout engine on the host runtime."""
+
+    def __init__(self, runtime: ReplicaRuntime, proxy: Proxy, recorder: Recorder, time: clock.Clock) -> None:
+        self._runtime = runtime
+        self._proxy = proxy
+        self._recorder = recorder
+        self._clock = time
+        self._probes: dict[str, _Probe] = {}
+        self._draining: dict[str, datetime] = {}
+        self._restarts: dict[str, int] = {}
+
+    def advance(self, environment: str, listen: str, desired: Sequence[tuple[DesiredState, Identity]]) -> dict[str, list[WorkloadStatus]]:
+        """Take one step for every application of an environment (see the port)."""
+        present = [r for r in self._runtime.replicas() if r.spec.identity.environment == environment]
+        self._report_exits(present)
+        statuses: dict[str, list[WorkloadStatus]] = {}
+        servers: list[tuple[str, ProxyServer]] = []
+        known = {state.app for state, _ in desired}
+        for state, identity in desired:
+            mine = [r for r in present if r.spec.identity.app == state.app]
+            wanted = {workload.name: workload for workload in state.workloads}
+            rows = [
+                self._workload(workload, identity, [r for r in mine if r.spec.workload == workload.name]) for workload in state.workloads
+            ]
+            self._retire([r for r in mine if r.spec.workload not in wanted])
+            statuses[state.app] = rows
+            servers += [(state.app, server) for server in self._servers(mine, wanted, identity)]
+        untouched = [r for r in present if r.spec.identity.app not in known]
+        servers += [(r.spec.identity.app, s) for r in untouched for s in self._servers([r], {}, r.spec.identity)]
+        routes = tuple((state.app, route) for state, _ in desired for route in state.routes)
+        if routes:
+            self._proxy.apply(ProxyConfig(environment, listen, routes, tuple(servers)))
+        self._forget(present)
+        return statuses
+
+    def _workload(self, workload: Workload, identity: Identity, replicas: Sequence[ReplicaStatus]) -> WorkloadStatus:
+        """Take one step for one workload."""
+        for replica in replicas:
+            self._probe(replica)
+        views = [self._view(replica) for replica in replicas]
+        limits = Limits(workload.revision_hash, workload.replicas, workload.max_surge, workload.max_unavailable, _DRAIN_LIMIT_S)
+        waiting = self._waiting(workload, replicas)
+        for action in decide.step(limits, views):
+            try:
+                self._do(action, workload, identity)
+            except WorldError as error:
+                waiting.append(DeployReason(error.code, f"Deployment/{workload.name}", error.what, error.fix, "problem"))
+        ready = sum(1 for v in views if v.phase == "ready" and v.revision_hash == workload.revision_hash)
+        old = sum(1 for v in views if v.revision_hash != workload.revision_hash and v.phase != "dead")
+        return WorkloadStatus(workload.name, workload.replicas, ready, old, tuple(waiting))
+
+    def _do(self, action: Action, workload: Workload, identity: Identity) -> None:
+        if action.what == "start":
+            self._runtime.start(self._spec(workload, identity))
+        elif action.what == "drain":
+            self._draining.setdefault(action.replica, self._clock.now())
+        elif action.what == "stop":
+            self._runtime.stop(action.replica, workload.grace_s)
+        else:
+            self._runtime.remove(action.replica)
+
+    def _spec(self, workload: Workload, identity: Identity) -> ReplicaSpec:
+        name = f"{workload.environment}-{workload.app}-{workload.name}-{workload.revision_hash[:8]}-{secrets.token_hex(3)}"
+        digest = workload.container.image.partition("@")[2]
+        return ReplicaSpec(
+            replica=name,
+            workload=workload.name,
+            revision_hash=workload.revision_hash,
+            port=self._runtime.free_port(),
+            container=workload.container,
+            identity=replace(identity, digest=digest),
+            grace_s=workload.grace_s,
+        )
+
+    def _retire(self, replicas: Sequence[ReplicaStatus]) -> None:
+        """Drain, stop and remove replicas of workloads that the application no longer has."""
+        for replica in replicas:
+            name = replica.spec.replica
+            if not replica.shim_alive:
+                self._runtime.remove(name)
+            elif name not in self._draining:
+                self._draining[name] = self._clock.now()
+            elif self._proxy.sessions(replica.spec.identity.environment, name) == 0:
+                self._runtime.stop(name, replica.spec.grace_s)
+
+    def _probe(self, replica: ReplicaStatus) -> None:
+        """Ask readiness when it is due, and liveness of what was ready: three failures stop the replica, and another one starts."""
+        spec, now = replica.spec, self._clock.now()
+        state = self._probes.setdefault(spec.replica, _Probe())
+        if not replica.shim_alive or replica.pid is None:
+            state.ready, state.found = False, replica.last_exit or "its process is not running"
+            return
+        readiness, liveness = spec.container.readiness, spec.container.liveness
+        period = timedelta(seconds=readiness.period_s if readiness else 5.0)
+        if not state.ready or state.asked_at is None or now - state.asked_at >= period:
+            passed, state.found = self._runtime.ready(replica, readiness)
+            state.asked_at = now
+            state.failures = 0 if passed else state.failures + 1
+            limit = readiness.failure_threshold if readiness and state.ready else 1
+            state.ready = passed or (state.ready and state.failures < limit)
+            state.was_ready = state.was_ready or state.ready
+        if liveness is None or not state.was_ready:
+            return
+        if state.liveness_at is None or now - state.liveness_at >= timedelta(seconds=liveness.period_s):
+            alive, found = self._runtime.ready(replica, liveness)
+            state.liveness_at = now
+            state.liveness_failures = 0 if alive else state.liveness_failures + 1
+            if state.liveness_failures >= liveness.failure_threshold:
+                state.ready, state.found = False, f"liveness probe failed: {found}"
+                self._runtime.stop(spec.replica, spec.grace_s)
+
+    def _view(self, replica: ReplicaStatus) -> ReplicaView:
+        name = replica.spec.replica
+        if not replica.shim_alive:
+            return ReplicaView(name, replica.spec.revision_hash, "dead")
+        if replica.stopping:
+            return ReplicaView(name, replica.spec.revision_hash, "stopping")
+        since = self._draining.get(name)
+        if since is not None:
+            open_requests = self._proxy.sessions(replica.spec.identity.environment, name)
+            drained_s = (self._clock.now() - since).total_seconds()
+            return ReplicaView(name, replica.spec.revision_hash, "draining", open_requests, drained_s)
+        return ReplicaView(name, replica.spec.revision_hash, "ready" if self._probes[name].ready else "starting")
+
+    def _servers(self, replicas: Sequence[ReplicaStatus], wanted: dict[str, Workload], identity: Identity) -> list[ProxyServer]:
+        """Return the proxy's servers: ready ones get traffic, draining and suddenly unready ones finish what they have."""
+        servers = []
+        for replica in replicas:
+            state = self._probes.setdefault(replica.spec.replica, _Probe())
+            if not replica.shim_alive or replica.stopping or not state.was_ready:
+                continue
+            workload = wanted.get(replica.spec.workload)
+            current = workload is not None and workload.revision_hash == replica.spec.revision_hash
+            shown = replace(identity, digest=replica.spec.identity.digest) if current else replica.spec.identity
+            draining = replica.spec.replica in self._draining or not state.ready
+            servers.append(ProxyServer(replica.spec.replica, replica.spec.workload, replica.spec.port, shown, draining))
+        return servers
+
+    def _waiting(self, workload: Workload, replicas: Sequence[ReplicaStatus]) -> list[DeployReason]:
+        """Return why replicas of the wanted revision are not ready."""
+        reasons = []
+        for replica in replicas:
+            state = self._probes[replica.spec.replica]
+            if replica.spec.revision_hash != workload.revision_hash or state.ready or not replica.shim_alive:
+                continue
+            crashing = replica.restarts >= _CRASH_LOOP
+            code, what = (
+                ("CRASH_LOOP", f"restarted {replica.restarts} times, {replica.last_exit}") if crashing else ("NOT_READY", state.found)
+            )
+            fix = f"setpoint log {replica.spec.replica}"
+            reasons.append(DeployReason(code, replica.spec.replica, what, fix, "problem" if crashing else "info"))
+        return reasons
+
+    def _report_exits(self, replicas: Sequence[ReplicaStatus]) -> None:
+        """Journal every end of a replica's process that nobody asked for, also those from while the server was down."""
+        for replica in replicas:
+            name = replica.spec.replica
+            before = self._restarts.setdefault(name, 0)
+            if replica.restarts > before and not replica.stopping:
+                body = {
+                    "app": replica.spec.identity.app,
+                    "environment": replica.spec.identity.environment,
+                    "exit": replica.last_exit,
+                    "restarts": replica.restarts,
+                }
+                self._recorder.record("replica.exited", name, "setpoint", body)
+            self._restarts[name] = replica.restarts
+
+    def _forget(self, present: Sequence[ReplicaStatus]) -> None:
+        names = {replica.spec.replica for replica in present}
+        environments = {replica.spec.identity.environment for replica in present}
+        for memory in (self._probes, self._draining, self._restarts):
+            for name in [n for n in memory if n not in names and any(n.startswith(f"{e}-") for e in environments)]:
+                del memory[name]
