@@ -8,13 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from setpoint.core import canonical, clock, digest
+from setpoint.evidence.model import ArtifactEvidence
 from setpoint.promotion.config import Gates
 from setpoint.promotion.decide import CHECK_INTERVAL_S
-from setpoint.promotion.repository import Delivery, DeliveryReader
-from setpoint.promotion.model import ArtifactFacts, Candidate, CheckResult, GateFacts, PolicyResult, Promotion, RenderFacts, UpstreamFacts
+from setpoint.promotion.model import Candidate, CheckResult, GateFacts, PolicyResult, Promotion, RenderFacts, UpstreamFacts
 from setpoint.promotion.people import Exclusions
 from setpoint.promotion.ports import EvidenceView, HttpChecks, PolicyEngine, PromotionRecords, Renderer, UpstreamView
 from setpoint.promotion.propose import quarantine_of
+from setpoint.promotion.repository import Delivery, DeliveryReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class FactGatherer:
         parts, candidate = self._parts, promotion.candidate
         environment = delivery.environment(candidate.environment)
         gates = environment.gates
-        evidence = tuple(parts.evidence.facts(name, a.oci_repository, a.digest) for name, a in sorted(candidate.artifacts.items()))
+        evidence = tuple(parts.evidence.artifact(name, a.oci_repository, a.digest) for name, a in sorted(candidate.artifacts.items()))
         render = parts.renderer.render_facts(candidate, delivery.repository)
         upstreams = tuple(parts.upstreams.upstream(candidate.app, name) for name in environment.after)
         pin = parts.delivery.pin(delivery, candidate.environment, candidate.app)
@@ -74,7 +75,9 @@ class FactGatherer:
             policy_result=self._policy(gates, candidate, evidence, render),
         )
 
-    def _policy(self, gates: Gates, candidate: Candidate, evidence: tuple[ArtifactFacts, ...], render: RenderFacts) -> PolicyResult | None:
+    def _policy(
+        self, gates: Gates, candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], render: RenderFacts
+    ) -> PolicyResult | None:
         if gates.policy is None:
             return None
         return self._parts.policy.evaluate(gates.policy, policy_facts(candidate, evidence, render))
@@ -106,7 +109,7 @@ class FactGatherer:
         return tuple(found)
 
 
-def policy_facts(candidate: Candidate, evidence: tuple[ArtifactFacts, ...], render: RenderFacts) -> dict[str, Any]:
+def policy_facts(candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], render: RenderFacts) -> dict[str, Any]:
     """Return what a CEL policy sees: evidence summed over the artifacts, each artifact, the candidate and the render."""
     passed, failed, skipped = (
         sum(getattr(artifact, field) for artifact in evidence) for field in ("tests_passed", "tests_failed", "tests_skipped")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from setpoint.core import canonical, digest
 from setpoint.core.reasons import Verdict
+from setpoint.evidence.model import ArtifactEvidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,24 +169,6 @@ class UpstreamFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class ArtifactFacts:
-    """Verified evidence of one artifact, aggregated for policies; `policy` sees it as `evidence` summed over all artifacts."""
-
-    name: str
-    digest: str
-    provenance: bool
-    builder: str
-    revision: str
-    tests_passed: int
-    tests_failed: int
-    tests_skipped: int
-    tests_result: str
-    """PASSED, FAILED or empty when no test evidence covers this artifact."""
-    faults: tuple[str, ...] = ()
-    """Bundles that do not count and why: bad signature, wrong role, EVIDENCE_DOES_NOT_COVER."""
-
-
-@dataclass(frozen=True, slots=True)
 class RenderFacts:
     """What rendering the candidate gave."""
 
@@ -210,7 +193,7 @@ class GateFacts:
     """Everything a gate decision looks at; `decide.decide` is a pure function of this and the time."""
 
     candidate: Candidate
-    evidence: tuple[ArtifactFacts, ...]
+    evidence: tuple[ArtifactEvidence, ...]
     upstreams: tuple[UpstreamFacts, ...]
     checks: tuple[CheckResult, ...]
     approvals: tuple[Approval, ...]

@@ -6,10 +6,10 @@ from setpoint.core import clock
 from setpoint.evidence.service import EvidenceService
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.builds import Builds
-from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.facts import FactGatherer
 from setpoint.promotion.pinning import Pinning
 from setpoint.promotion.ports import PromotionRecords
+from setpoint.promotion.repository import DeliveryReader
 
 
 @dataclass(frozen=True, slots=True)

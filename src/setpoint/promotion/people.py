@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from setpoint.core import digest
-from setpoint.promotion.repository import Delivery
 from setpoint.promotion.model import Pin, Promotion
+from setpoint.promotion.repository import Delivery
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
 

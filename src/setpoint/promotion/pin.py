@@ -1,6 +1,6 @@
 """The pin file `pins/<env>/<app>.yaml` and the commit that carries it: rendering, reading, message, trailers and commit bytes; pure.
 
-Called by the signer (writes), by promotion and reconcile (read). A pin is machine-written, so anything unexpected in it is an error (law 2).
+Called by the signer (writes), by promotion and reconcile (read). A pin is machine-written: anything unexpected is an error (law 2).
 """
 
 import re

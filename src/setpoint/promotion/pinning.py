@@ -9,9 +9,9 @@ from setpoint.core.errors import SetpointError
 from setpoint.evidence.ports import Signer
 from setpoint.evidence.service import EvidenceService
 from setpoint.ground.journal.ports import Recorder
-from setpoint.promotion.repository import Delivery
 from setpoint.promotion.model import Promotion
 from setpoint.promotion.pin import parse_trailers, pin_path
+from setpoint.promotion.repository import Delivery
 from setpoint.source.ports import GitStore
 
 

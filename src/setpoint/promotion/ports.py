@@ -2,9 +2,9 @@
 
 from typing import Any, Protocol
 
+from setpoint.evidence.model import ArtifactEvidence
 from setpoint.promotion.model import (
     Approval,
-    ArtifactFacts,
     Candidate,
     PolicyResult,
     Promotion,
@@ -51,9 +51,9 @@ class HttpChecks(Protocol):
 
 
 class EvidenceView(Protocol):
-    """Verified evidence of artifacts (filled from the evidence stage in app wiring)."""
+    """Verified evidence of artifacts (`evidence.facts.EvidenceFacts`)."""
 
-    def facts(self, name: str, oci_repository: str, digest: str) -> ArtifactFacts:
+    def artifact(self, name: str, oci_repository: str, digest: str) -> ArtifactEvidence:
         """Verify every bundle attached to a digest and aggregate what counts."""
         ...
 

@@ -10,9 +10,9 @@ from setpoint.core import clock, ids, records
 from setpoint.core.errors import ConflictError
 from setpoint.core.reasons import Outcome, Reason, conclude
 from setpoint.ground.identity.model import Principal
-from setpoint.promotion.repository import Delivery
 from setpoint.promotion.model import Pin, Promotion, PromotionState, Quarantine
 from setpoint.promotion.parts import PromotionParts
+from setpoint.promotion.repository import Delivery
 
 
 class Rollbacks:

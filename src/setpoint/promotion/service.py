@@ -12,9 +12,9 @@ from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError
 from setpoint.core.reasons import Outcome, Verdict, conclude
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion import decide, propose
-from setpoint.promotion.repository import Delivery
 from setpoint.promotion.model import Approval, Pin, Promotion, PromotionState
 from setpoint.promotion.parts import PromotionParts
+from setpoint.promotion.repository import Delivery
 from setpoint.promotion.rollback import Rollbacks
 
 
@@ -56,7 +56,7 @@ class PromotionService:
                     self._advance_one(delivery, app, environment)
 
     def _advance_one(self, delivery: Delivery, app: str, environment: str) -> None:
-        proposal = self.propose(delivery, app, environment)
+        proposal = self.next_candidate(delivery, app, environment)
         promotion = self._ensure(delivery, proposal, "setpoint", "") if proposal.candidate is not None else self._open(app, environment)
         if promotion is None or promotion.kind != "advance":
             return
@@ -93,7 +93,7 @@ class PromotionService:
             return False
         return reader.policy_id(delivery, candidate.environment) == promotion.policy
 
-    def propose(self, delivery: Delivery, app: str, environment: str) -> propose.Proposal:
+    def next_candidate(self, delivery: Delivery, app: str, environment: str) -> propose.Proposal:
         """Return what this environment should get next."""
         parts = self._parts
         config = delivery.environment(environment)
@@ -176,7 +176,7 @@ class PromotionService:
         with self._lock:
             delivery = self._delivery(app, environment)
             pin = self._parts.delivery.pin(delivery, environment, app)
-            proposal = self.propose(delivery, app, environment)
+            proposal = self.next_candidate(delivery, app, environment)
             promotion = self._open(app, environment)
             if promotion is not None:
                 return Explanation(pin, promotion, self._decide(promotion, delivery), proposal)
@@ -196,7 +196,7 @@ class PromotionService:
         """
         with self._lock:
             delivery = self._delivery(app, environment)
-            proposal = self.propose(delivery, app, environment)
+            proposal = self.next_candidate(delivery, app, environment)
             promotion = self._ensure(delivery, proposal, principal.actor, note, again=True)
             if promotion is None:
                 first = proposal.reasons[0]

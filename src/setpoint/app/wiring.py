@@ -1,0 +1,273 @@
+"""Builds the application of a home: the only place where adapters are made and ports are filled.
+
+Called by `setpoint up` (through app.server) and by flow tests. The order matters: the runner is forked before any key is read, the signer
+reads the keys in its own process, and the server itself never holds one (design: processes).
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from setpoint.adapters.clock import SystemClock
+from setpoint.adapters.content import ContentFolder
+from setpoint.adapters.database.engine import open_database
+from setpoint.adapters.database.projection import Projection
+from setpoint.adapters.database.records import Records
+from setpoint.adapters.git.store import GitRepositories
+from setpoint.adapters.host.proxy import HaProxy
+from setpoint.adapters.host.runtime import HostFolders, HostRuntime
+from setpoint.adapters.http_check import HttpProbe, setpoint_headers
+from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.kustomize import KustomizeBinary
+from setpoint.adapters.oci.pull import RegistryPull
+from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.policy import CelPolicy
+from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
+from setpoint.adapters.signer.client import SignerClient, SignerPaths
+from setpoint.adapters.sshsig import commit_signed
+from setpoint.adapters.task_cache import TaskCacheFolder
+from setpoint.adapters.task_logs import TaskLogFolder
+from setpoint.adapters.tokens import LoginLinks, TokenFile
+from setpoint.adapters.toolchain import HostToolchain
+from setpoint.adapters.workspaces import WorkspaceFolder
+from setpoint.app.bus import Bus
+from setpoint.app.home import Home
+from setpoint.app.loop import ControlLoop, LoopParts
+from setpoint.app.products import ProductParts, Products
+from setpoint.app.recorder import JournalRecorder
+from setpoint.artifact.service import ArtifactService
+from setpoint.core import clock, ids
+from setpoint.evidence.facts import EvidenceFacts
+from setpoint.evidence.service import EvidenceService
+from setpoint.evidence.verify import TrustRoot
+from setpoint.ground.identity.model import Role
+from setpoint.ground.journal.service import Journal
+from setpoint.observe.runs import RunsView
+from setpoint.observe.status import StatusView
+from setpoint.observe.trace import TraceView
+from setpoint.pipeline.service import PipelineService, RunParts
+from setpoint.pipeline.task import TaskParts, TaskRunner
+from setpoint.promotion.builds import Builds
+from setpoint.promotion.facts import FactGatherer, FactParts
+from setpoint.promotion.parts import PromotionParts
+from setpoint.promotion.people import Exclusions
+from setpoint.promotion.pinning import Pinning, PinningParts
+from setpoint.promotion.repository import DeliveryReader
+from setpoint.promotion.service import PromotionService
+from setpoint.reconcile.admission import Admission, AdmissionParts
+from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.service import ReconcileParts, ReconcileService
+from setpoint.reconcile.upstream import Upstreams
+from setpoint.rollout.service import HostRollout
+from setpoint.source.service import SourceService
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """What is on disk, opened."""
+
+    home: Home
+    clock: clock.Clock
+    git: GitRepositories
+    oci: OciStoreFolder
+    content: ContentFolder
+    logs: TaskLogFolder
+    tokens: TokenFile
+    journal: Journal
+    records: Records
+    recorder: JournalRecorder
+    bus: Bus
+    log_bus: Bus
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The processes beside the server."""
+
+    runner: RunnerClient
+    signer: SignerClient
+
+    def close(self) -> None:
+        """End both."""
+        self.runner.close()
+        self.signer.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A home, ready to be served: what API and pages call."""
+
+    store: Store
+    processes: Processes
+    trust: TrustRoot
+    links: LoginLinks
+    pipeline: PipelineService
+    promotions: PromotionService
+    delivery: DeliveryReader
+    runtime: HostRuntime
+    proxy: HaProxy
+    status: StatusView
+    runs: RunsView
+    trace: TraceView
+    toolchain: HostToolchain
+    loop: ControlLoop
+
+    def close(self) -> None:
+        """End the processes beside the server; replicas and proxies live on."""
+        self.processes.close()
+
+
+class CommitKeyCheck:
+    """Verifies commits by the trust root's commit key; fills reconcile's `CommitCheck`."""
+
+    def __init__(self, git: GitRepositories, trust: TrustRoot) -> None:
+        self._git = git
+        self._key = trust.key(Role.COMMIT)
+
+    def signed(self, repository: str, commit: str) -> bool:
+        """Say whether exactly this commit is signed by Setpoint."""
+        return bool(commit) and commit_signed(self._git, repository, commit, self._key)
+
+
+def start_processes(home: Home) -> Processes:
+    """Fork the runner, then start the signer: in this order, so that the runner's memory never held a key."""
+    runner = RunnerClient.spawn(home.workspaces, dedicated_uid())
+    return Processes(runner, SignerClient.spawn(_signer_paths(home)))
+
+
+def _signer_paths(home: Home) -> SignerPaths:
+    return SignerPaths(home.journal, home.keys, home.repositories, home.registry, home.content)
+
+
+def open_store(home: Home) -> Store:
+    """Open everything on disk and bring the projection up to the journal."""
+    time = SystemClock()
+    bus = Bus()
+    journal = Journal(JournalFolder(home.journal, writable=True), time)
+    engine = open_database(home.database)
+    recorder = JournalRecorder(journal, Projection(engine), bus)
+    recorder.catch_up()
+    git = GitRepositories(home.repositories)
+    oci = OciStoreFolder(home.registry)
+    content = ContentFolder(home.content)
+    logs = TaskLogFolder(home.logs)
+    tokens = TokenFile(home.tokens, time)
+    return Store(home, time, git, oci, content, logs, tokens, journal, Records(engine), recorder, bus, Bus())
+
+
+def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
+    """Return the trust root, writing it as the journal's first entry when the home is new (law 9)."""
+    first = next(iter(store.journal.entries()), None)
+    if first is None:
+        keys = signer.public_keys()
+        body = {"version": 1, "keys": keys}
+        first = store.recorder.record("home.created", ids.identifier("h", keys), "setpoint", body)
+    return TrustRoot.from_entry(first)
+
+
+def build(store: Store, processes: Processes) -> Application:
+    """Fill every port and return the application."""
+    trust = ensure_trust(store, processes.signer)
+    policy = CelPolicy()
+    delivery = DeliveryReader(store.git, store.records, store.recorder, policy)
+    evidence = EvidenceService(processes.signer, store.oci, store.recorder, store.records)
+    toolchain = HostToolchain()
+    pipeline = _pipeline(store, processes, evidence, toolchain)
+    rendering = Rendering(store.git, KustomizeBinary(), lambda environment: _images(delivery, environment))
+    promotions = _promotions(store, processes, delivery, evidence, (trust, policy, rendering))
+    runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
+    proxy = HaProxy(store.home.proxies, dedicated_uid())
+    admission = Admission(AdmissionParts(store.git, store.oci, trust, CommitKeyCheck(store.git, trust), store.records))
+    rollout = HostRollout(runtime, proxy, store.recorder, store.clock)
+    reconcile = ReconcileService(ReconcileParts(delivery, admission, rendering, rollout, store.records, store.recorder, store.clock))
+    parts = LoopParts(
+        store.bus,
+        SourceService(store.git),
+        pipeline,
+        promotions,
+        reconcile,
+        delivery,
+        lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
+    )
+    return Application(
+        store=store,
+        processes=processes,
+        trust=trust,
+        links=LoginLinks(store.clock, store.tokens),
+        pipeline=pipeline,
+        promotions=promotions,
+        delivery=delivery,
+        runtime=runtime,
+        proxy=proxy,
+        status=StatusView(delivery, promotions, store.records),
+        runs=RunsView(store.records, pipeline),
+        trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
+        toolchain=toolchain,
+        loop=ControlLoop(parts),
+    )
+
+
+def _pipeline(store: Store, processes: Processes, evidence: EvidenceService, toolchain: HostToolchain) -> PipelineService:
+    workspaces = WorkspaceFolder(store.home.workspaces, dedicated_uid())
+    workspaces.sweep()
+    cache = TaskCacheFolder(store.home.task_cache)
+    tasks = TaskRunner(
+        TaskParts(
+            git=store.git,
+            executor=processes.runner,
+            workspaces=workspaces,
+            content=store.content,
+            cache=cache,
+            logs=store.logs,
+            toolchain=toolchain,
+            recorder=store.recorder,
+            clock=store.clock,
+        ),
+    )
+    products = Products(
+        ProductParts(
+            git=store.git,
+            content=store.content,
+            toolchain=toolchain,
+            artifacts=ArtifactService(store.oci, RegistryPull(store.oci)),
+            evidence=evidence,
+            records=store.records,
+            recorder=store.recorder,
+            clock=store.clock,
+            scratch=_scratch(store.home),
+        ),
+    )
+    slots = max(2, os.cpu_count() or 2)
+    return PipelineService(RunParts(store.git, tasks, store.records, store.recorder, products, store.clock), slots)
+
+
+def _scratch(home: Home) -> Path:
+    folder = home.registry / "scratch"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def _promotions(
+    store: Store, processes: Processes, delivery: DeliveryReader, evidence: EvidenceService, judges: tuple[TrustRoot, CelPolicy, Rendering]
+) -> PromotionService:
+    trust, policy, rendering = judges
+    facts = FactParts(
+        delivery=delivery,
+        records=store.records,
+        evidence=EvidenceFacts(store.oci, trust),
+        renderer=rendering,
+        upstreams=Upstreams(delivery, store.records),
+        checks=HttpProbe(),
+        policy=policy,
+        exclusions=Exclusions(store.git, store.records),
+        clock=store.clock,
+    )
+    pinning = Pinning(PinningParts(store.git, processes.signer, evidence, store.recorder))
+    builds = Builds(store.git, store.records)
+    parts = PromotionParts(delivery, store.records, store.recorder, FactGatherer(facts), builds, pinning, evidence, store.clock)
+    return PromotionService(parts)
+
+
+def _images(delivery: DeliveryReader, environment: str) -> tuple[str, ...]:
+    loaded = delivery.load()
+    return tuple(loaded.environments[environment].images) if loaded is not None and environment in loaded.environments else ()

@@ -1,0 +1,165 @@
+"""Answers as data: what the API returns, the CLI prints and the pages draw; one shape for all three."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from setpoint.artifact.model import ArtifactRecord
+from setpoint.core.reasons import Reason
+from setpoint.evidence.model import CheckLine, EvidenceRecord
+from setpoint.pipeline.model import Run
+from setpoint.promotion.model import Approval, Promotion
+from setpoint.reconcile.model import DeployReason
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A candidate that wants to get into an environment."""
+
+    promotion: str
+    version: str
+    revision: str
+    outcome: str
+    """`wait` or `deny`."""
+    reasons: tuple[Reason, ...]
+    """Only those that stand in the way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One application in one environment."""
+
+    app: str
+    environment: str
+    health: str
+    """`healthy`, `progressing`, `degraded`, `missing`; `empty` when nothing was ever pinned."""
+    since: str | None = None
+    version: str = ""
+    revision: str = ""
+    promotion: str = ""
+    artifacts: dict[str, str] = field(default_factory=dict)
+    url: str = ""
+    replicas_ready: int = 0
+    replicas_wanted: int = 0
+    reasons: tuple[DeployReason, ...] = ()
+    waiting: Waiting | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something only a person can do next."""
+
+    what: str
+    command: str
+    app: str = ""
+    environment: str = ""
+    promotion: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """The matrix."""
+
+    delivery: str
+    """Delivery repository; empty when none is registered."""
+    apps: tuple[str, ...]
+    environments: tuple[str, ...]
+    """In promotion order."""
+    cells: tuple[Cell, ...]
+    runs: tuple[Run, ...]
+    """The newest run of every source repository, and every one still running."""
+    needs: tuple[Need, ...]
+    notices: tuple[Reason, ...] = ()
+    """What is not in force or is faulty in the delivery repository (law 9)."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing moves by itself: no run goes on and every cell is healthy, empty, or waits for a person."""
+        running = any(run.state == "running" for run in self.runs)
+        return not running and all(cell.health in ("healthy", "empty") for cell in self.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why an environment has what it has."""
+
+    app: str
+    environment: str
+    sentence: str
+    outcome: str
+    reasons: tuple[Reason, ...]
+    running: Cell
+    promotion: Promotion | None
+    approvals: tuple[Approval, ...]
+    next: str
+    """The next command, or a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """A task of a run, as people see it."""
+
+    task: str
+    state: str
+    needs: tuple[str, ...]
+    started_at: str | None
+    finished_at: str | None
+    seconds: float | None
+    exit_code: int | None
+    origin_run: str | None
+    reason: str
+    networked: bool = False
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """A run with its tasks, artifacts and evidence."""
+
+    run: Run
+    tasks: tuple[TaskRow, ...]
+    artifacts: tuple[ArtifactRecord, ...]
+    evidence: tuple[EvidenceRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One link of a trace, or one stop of a change's journey."""
+
+    kind: Literal["url", "replica", "image", "artifact", "pin", "promotion", "approval", "evidence", "run", "revision", "deployment"]
+    id: str
+    text: str
+    at: str = ""
+    where: str = ""
+    """Environment, repository or page it belongs to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The chain from a thing back to its commit and to who allowed it."""
+
+    thing: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Journey:
+    """One revision's way: pushed, built, proved, promoted, serving."""
+
+    repository: str
+    revision: str
+    title: str
+    author: str
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """Numbered checks of `verify`."""
+
+    subject: str
+    lines: tuple[CheckLine, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every line holds."""
+        return bool(self.lines) and all(line.passed for line in self.lines)

@@ -1,0 +1,147 @@
+"""The matrix and `why`: joins pins, deployments and open promotions; the reasons are the gates' own (law 6).
+
+Called by the API; computes nothing that a stage has not decided.
+"""
+
+from setpoint.core import digest
+from setpoint.core.errors import ConfigError
+from setpoint.core.reasons import Outcome, Reason
+from setpoint.observe.model import Cell, Need, Status, Waiting, Why
+from setpoint.observe.ports import Facts
+from setpoint.pipeline.model import Run
+from setpoint.promotion.model import Promotion
+from setpoint.promotion.repository import DeliveryReader
+from setpoint.promotion.service import Explanation, PromotionService
+from setpoint.reconcile.model import Deployment, Health
+
+
+class StatusView:
+    """Answers `status` and `why`."""
+
+    def __init__(self, reader: DeliveryReader, promotions: PromotionService, facts: Facts) -> None:
+        self._reader = reader
+        self._promotions = promotions
+        self._facts = facts
+
+    def status(self, app: str | None = None) -> Status:
+        """Return the matrix, of one application or all."""
+        runs = self._runs()
+        try:
+            delivery = self._reader.load()
+        except ConfigError as error:
+            faults = tuple(Reason(f.code, Outcome.DENY, f"{f.path}:{f.line}:{f.column}", f.what, "", f.fix) for f in error.findings)
+            return Status("", (), (), (), runs, (), faults)
+        if delivery is None:
+            need = Need("no delivery repository is registered", "setpoint init --example hello, or setpoint init --delivery NAME")
+            return Status("", (), (), (), runs, (need,))
+        if app is not None:
+            delivery.check_app(app)
+        apps = tuple(name for name in delivery.setpoint.apps if app in (None, name))
+        environments = tuple(delivery.ordered())
+        cells = tuple(self._cell(name, environment) for name in apps for environment in environments)
+        needs = tuple(need for cell in cells for need in _needs(cell))
+        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending)
+
+    def _runs(self) -> tuple[Run, ...]:
+        newest: dict[str, Run] = {}
+        for run in self._facts.runs(limit=200):
+            newest.setdefault(run.repository, run)
+        every = {run.run: run for run in [*newest.values(), *self._facts.open_runs()]}
+        return tuple(every.values())
+
+    def _cell(self, app: str, environment: str) -> Cell:
+        seen = self._facts.deployment(app, environment)
+        explanation = self._promotions.explain(app, environment)
+        waiting = None
+        if explanation.promotion is not None:
+            promotion, verdict = explanation.promotion, explanation.verdict
+            waiting = Waiting(promotion.promotion, promotion.version, promotion.source_revision, verdict.outcome, verdict.blocking())
+        if seen is None or (not seen.pin_commit and explanation.pin is None):
+            pinned = explanation.pin is not None
+            return Cell(app, environment, Health.PROGRESSING if pinned else "empty", waiting=waiting, reasons=seen.reasons if seen else ())
+        return _running(seen, waiting, explanation)
+
+    def why(self, app: str, environment: str) -> Why:
+        """Return every reason for what an environment has, and what to do next.
+
+        Raises:
+            NotFoundError: application or environment is unknown.
+        """
+        explanation = self._promotions.explain(app, environment)
+        delivery = self._reader.load()
+        if delivery is None:  # explain refused already; this is for the type checker
+            msg = "no delivery repository"
+            raise LookupError(msg)
+        cell = self._cell(app, environment)
+        promotion = explanation.promotion
+        approvals = tuple(self._facts.approvals(promotion.promotion)) if promotion else ()
+        deploy = tuple(
+            Reason(r.code, Outcome.DENY if r.severity == "problem" else _plain(cell), r.subject, r.found, "", r.fix) for r in cell.reasons
+        )
+        reasons = (*explanation.verdict.reasons, *deploy, *delivery.pending)
+        outcome = explanation.verdict.outcome if promotion else _outcome_of(cell, explanation)
+        return Why(app, environment, _sentence(cell, promotion), outcome, reasons, cell, promotion, approvals, _next(reasons))
+
+
+def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation) -> Cell:
+    stale = explanation.pin is not None and explanation.pin.commit != seen.pin_commit and seen.health is Health.HEALTHY
+    return Cell(
+        app=seen.app,
+        environment=seen.environment,
+        health=Health.PROGRESSING if stale else seen.health,
+        since=seen.since,
+        version=seen.version,
+        revision=seen.revision,
+        promotion=seen.promotion,
+        artifacts=dict(seen.artifacts),
+        url=seen.url,
+        replicas_ready=seen.replicas_ready,
+        replicas_wanted=seen.replicas_wanted,
+        reasons=seen.reasons,
+        waiting=waiting,
+    )
+
+
+def _plain(cell: Cell) -> Outcome:
+    return Outcome.ALLOW if cell.health == Health.HEALTHY else Outcome.WAIT
+
+
+def _outcome_of(cell: Cell, explanation: Explanation) -> Outcome:
+    if cell.health == Health.HEALTHY:
+        return Outcome.ALLOW
+    return Outcome.DENY if cell.health == Health.DEGRADED else explanation.verdict.outcome
+
+
+def _needs(cell: Cell) -> list[Need]:
+    """Return what a person can do about a cell: the fixes of its waiting and problem reasons that are commands."""
+    needs = []
+    place = f"{cell.app} in {cell.environment}"
+    if cell.waiting is not None:
+        for reason in cell.waiting.reasons:
+            if reason.code in ("APPROVAL_MISSING", "POLICY_FAILED", "RENDER_FAILED", "PROVENANCE_MISSING"):
+                what = f"{place}: {cell.waiting.version} waits for {reason.subject}: {reason.found}"
+                needs.append(Need(what, reason.fix, cell.app, cell.environment, cell.waiting.promotion))
+    for problem in cell.reasons:
+        if problem.severity == "problem":
+            needs.append(Need(f"{place}: {problem.subject}: {problem.found}", problem.fix, cell.app, cell.environment))
+    return needs
+
+
+def _sentence(cell: Cell, promotion: Promotion | None) -> str:
+    place = f"{cell.app} in {cell.environment}"
+    what = f"{cell.version} ({digest.short(cell.revision)})" if cell.revision else cell.version
+    runs = f"{place} runs {what}, {cell.health}" if cell.version else f"{place} runs nothing"
+    if promotion is None:
+        return f"{runs}."
+    return f"{promotion.version} ({digest.short(promotion.source_revision) or 'configuration'}) is NOT in {cell.environment} yet. {runs}."
+
+
+def _next(reasons: tuple[Reason, ...]) -> str:
+    for reason in reasons:
+        if reason.outcome is not Outcome.ALLOW and reason.fix:
+            return reason.fix
+    for reason in reasons:
+        if reason.outcome is not Outcome.ALLOW and reason.recheck_at:
+            return f"nothing to do: decided again at {reason.recheck_at}"
+    waits = any(reason.outcome is not Outcome.ALLOW for reason in reasons)
+    return "nothing to do: it goes on by itself" if waits else "nothing to do"
