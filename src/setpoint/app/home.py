@@ -3,11 +3,15 @@
 Called by wiring, by the processes the server starts, and by the CLI; it makes folders with their modes and never reads contents.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from setpoint.core.errors import UserError
+
+SHARED: Final = Path("/var/lib/setpoint-run")
 
 
 def default_home() -> Path:
@@ -27,8 +31,13 @@ class Home:
 
     @property
     def work(self) -> Path:
-        """Workspaces, unpacked images, replicas and proxies; never the keys."""
-        return self.root.with_name(self.root.name + ".run")
+        """Workspaces, unpacked images, replicas and proxies; never the keys.
+
+        Normally `<root>.run` itself; when the server is root and nobody else may enter the folder above, that name is a link to
+        a folder under SHARED, for tasks and replicas run as a user of their own.
+        """
+        folder = self.root.with_name(self.root.name + ".run")
+        return folder.resolve() if folder.is_symlink() else folder
 
     @property
     def journal(self) -> Path:
@@ -126,11 +135,29 @@ class Home:
                 _make(folder, 0o700)
             for folder in (self.task_cache, self.logs, self.inbox):
                 _make(folder, 0o700)
+            self._make_reachable()
             for folder in (self.work, self.workspaces, self.images, self.replicas, self.proxies):
                 _make(folder, 0o711)
         except OSError as error:
             fix = "make its parent writable, or choose another home"
             raise UserError("SP803", f"cannot prepare the home: {error.strerror}", where=str(root), fix=fix) from error
+
+    def _make_reachable(self) -> None:
+        """As root, give the runner's user a way in: a closed parent (a 0700 folder of root's) would shut it out."""
+        link = self.root.with_name(self.root.name + ".run")
+        if os.geteuid() != 0 or link.exists() or _open_to_all(link.parent):
+            return
+        target = SHARED / f"home-{hashlib.sha256(os.fsencode(self.root.absolute())).hexdigest()[:16]}"
+        for folder in (SHARED, target):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
+
+def _open_to_all(folder: Path) -> bool:
+    """Say whether every folder on the way may be entered by any user."""
+    resolved = folder.resolve()
+    return all(parent.stat().st_mode & 0o001 for parent in (resolved, *resolved.parents) if parent.exists())
 
 
 def _make(folder: Path, mode: int) -> None:

@@ -35,6 +35,8 @@ from setpoint.app.home import Home
 from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
 from setpoint.app.recorder import JournalRecorder
+from setpoint.app.registration import Registration
+from setpoint.app.verifier import Verifier
 from setpoint.artifact.service import ArtifactService
 from setpoint.core import clock, ids
 from setpoint.evidence.facts import EvidenceFacts
@@ -110,6 +112,8 @@ class Application:
     runs: RunsView
     trace: TraceView
     toolchain: HostToolchain
+    verifier: Verifier
+    registration: Registration
     loop: ControlLoop
 
     def close(self) -> None:
@@ -177,7 +181,8 @@ def build(store: Store, processes: Processes) -> Application:
     promotions = _promotions(store, processes, delivery, evidence, (trust, policy, rendering))
     runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
     proxy = HaProxy(store.home.proxies, dedicated_uid())
-    admission = Admission(AdmissionParts(store.git, store.oci, trust, CommitKeyCheck(store.git, trust), store.records))
+    commits = CommitKeyCheck(store.git, trust)
+    admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     rollout = HostRollout(runtime, proxy, store.recorder, store.clock)
     reconcile = ReconcileService(ReconcileParts(delivery, admission, rendering, rollout, store.records, store.recorder, store.clock))
     parts = LoopParts(
@@ -203,6 +208,8 @@ def build(store: Store, processes: Processes) -> Application:
         runs=RunsView(store.records, pipeline),
         trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
         toolchain=toolchain,
+        verifier=Verifier(store.git, store.oci, trust, delivery, commits),
+        registration=Registration(store.git, store.records, store.recorder, delivery),
         loop=ControlLoop(parts),
     )
 

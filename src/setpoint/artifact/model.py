@@ -58,3 +58,35 @@ class ArtifactRecord:
     inputs: str
     """Digest over (path, mode, blob id) of the source files in it."""
     base: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFile:
+    """A finished layer on disk, not yet in the store."""
+
+    digest: str
+    """Of the gzip bytes."""
+    diff_id: str
+    """Of the tar inside: what stays equal when another compressor is used."""
+    size_bytes: int
+    entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactAssembled:
+    """What `ArtifactService.assemble` made; the manifest and all it names lie in the registry."""
+
+    descriptor: Descriptor
+    """Of the image manifest."""
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    """The base's first, ours last."""
+    diff_ids: tuple[str, ...]
+    base: str
+    """`host`, or the digest of the base image's manifest."""
+    source_paths: tuple[str, ...]
+    """The source files in it, sorted: what the tasks' inputs have to cover."""
+    tasks: tuple[str, ...]
+    """The tasks whose outputs are in it, sorted."""
+    compressor: str
+    """For example `zlib 1.2.13 level 6`: only with the same one are the bytes equal again."""

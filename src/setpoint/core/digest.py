@@ -14,7 +14,7 @@ def sha256(data: bytes) -> str:
 
 def is_digest(text: str) -> bool:
     """Say whether text is a digest that the registry accepts (sha256 or sha512, lower-case hex)."""
-    return _DIGEST.match(text) is not None
+    return _DIGEST.fullmatch(text) is not None
 
 
 def short(digest: str) -> str:

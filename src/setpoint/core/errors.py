@@ -5,8 +5,16 @@ Codes are SP0xx core, 1xx source, 2xx pipeline, 3xx artifact, 4xx evidence, 5xx 
 8xx server, API and command line; docs/errors.md lists them all and a test holds it to the code.
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+
+def _columns(letter: str) -> int:
+    """Return how many columns of a terminal a letter takes: 2 when it is wide (Unicode annex 11), 0 when it combines."""
+    if unicodedata.combining(letter):
+        return 0
+    return 2 if unicodedata.east_asian_width(letter) in "WF" else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +40,9 @@ class Finding:
         number = str(self.line)
         pad = " " * len(number)
         lines = [head, f"{pad}--> {self.path}:{self.line}:{self.column}", f"{pad} |", f"{number} | {self.source}"]
-        lines.append(f"{pad} | {' ' * (self.column - 1)}{'^' * max(1, self.length)}")
+        before, marked = self.source[: self.column - 1], self.source[self.column - 1 : self.column - 1 + self.length]
+        indent = "".join("\t" if letter == "\t" else " " * _columns(letter) for letter in before)
+        lines.append(f"{pad} | {indent}{'^' * max(1, sum(map(_columns, marked)))}")
         if self.fix:
             lines.append(f"{pad} = help: {self.fix}")
         return "\n".join(lines)

@@ -98,3 +98,21 @@ class CheckLine:
     what: str
     passed: bool
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactEvidence:
+    """Verified evidence of one artifact, aggregated for gates; policies see it as `evidence`, summed over all artifacts."""
+
+    name: str
+    digest: str
+    provenance: bool
+    builder: str
+    revision: str
+    tests_passed: int
+    tests_failed: int
+    tests_skipped: int
+    tests_result: str
+    """PASSED, FAILED or empty when no test evidence covers this artifact."""
+    faults: tuple[str, ...] = ()
+    """Bundles that do not count and why."""

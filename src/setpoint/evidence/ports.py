@@ -1,7 +1,9 @@
-"""What evidence needs from outside: the signer process."""
+"""What evidence needs from outside: the signer process, and the evidence that is already journalled."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+from setpoint.evidence.model import EvidenceRecord
 
 SigningKind = Literal["run", "approval", "promotion", "pin"]
 
@@ -23,6 +25,8 @@ class Signed:
     task: str = ""
     artifact: str = ""
     summary: str = ""
+    at: str = ""
+    """The statement's own time (from the journal); becomes the referrer's `created` annotation."""
 
 
 class Signer(Protocol):
@@ -37,4 +41,12 @@ class Signer(Protocol):
         context is the parent commit id for kind `pin` and the person's email for kind `approval`.
         UserError SP404 when the journal does not hold what is to be signed; WorldError SP405 when the signer is gone.
         """
+        ...
+
+
+class EvidenceRecords(Protocol):
+    """Evidence as the journal tells it (adapters.database.records)."""
+
+    def evidence(self, *, subject: str | None = None, run: str | None = None, promotion: str | None = None) -> list[EvidenceRecord]:
+        """Return evidence by subject, run or promotion, in journal order."""
         ...

@@ -232,7 +232,10 @@ def commit_payload(tree: str, parent: str, message: str, at: str, identity: str 
 
 
 def claim_of(pin: Pin, message: str, *, commit_signed: bool) -> PinClaim:
-    """Return what `evidence.lines.verify_lines` wants to know of a pin read from Git (`pin.commit` filled) and its commit's message."""
+    """Return what `evidence.lines.verify_lines` wants to know of a pin read from Git (`pin.commit` filled) and of its commit.
+
+    commit_signed says whether that commit carries the commit key's signature (`adapters.sshsig.commit_signed`).
+    """
     candidate = pin.candidate
     return PinClaim(
         app=candidate.app,

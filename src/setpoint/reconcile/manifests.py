@@ -1,7 +1,7 @@
 """Kubernetes manifests from YAML or JSON bytes, typed exactly as `kubectl` types them.
 
-Called by rendering; no Python loader agrees with Kubernetes' own (go-yaml in sigs.k8s.io/yaml), so scalars follow its resolve.go here, and a
-contract test holds them to kubectl. Stricter than kubectl in one thing: a key that is written twice is an error. Never reads a file.
+Called by rendering; no Python loader agrees with Kubernetes' own (go-yaml in sigs.k8s.io/yaml), so scalars follow its resolve.go here and a
+contract test holds them to kubectl. Stricter than kubectl in one thing: a key written twice is an error. Never reads a file.
 """
 
 import base64
@@ -25,6 +25,7 @@ LIMIT_BYTES: Final = 64 << 20
 _MAX_NODES: Final = 5_000_000
 _CORE: Final = "tag:yaml.org,2002:"
 _FLOAT: Final = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
+_GO_FLOAT: Final = re.compile(r"^\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?$")
 _INT: Final = re.compile(r"^[-+]?(0[bB][01]+|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[0-7]*|[1-9][0-9]*)$")
 _PREFIXES: Final = {"0b": 2, "0x": 16, "0o": 8}
 _INT64: Final = 1 << 63
@@ -57,7 +58,7 @@ def load(data: bytes, path: str) -> list[Manifest]:
     try:
         if len(data) > LIMIT_BYTES:
             source = Source(path, "")
-            raise _fault(source, SYNTAX, f"larger than {LIMIT_BYTES >> 20} MiB", None)  # noqa: TRY301 - one way out
+            raise _fault(source, SYNTAX, f"larger than {LIMIT_BYTES >> 20} MiB", None)
         source = yaml_nodes.decode(data, path, SYNTAX)
         reader = _Reader(source)
         found: list[Manifest] = []
@@ -105,7 +106,8 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     if text in _NO_NUMBERS:
         raise ValueError(text)
     if text[0] == ".":
-        return _float(text) if _FLOAT.match(text) else text
+        # Here go-yaml asks strconv alone, which takes single underscores between digits.
+        return _float(text.replace("_", ""), text) if _GO_FLOAT.match(text) else text
     plain = text.replace("_", "")
     if _INT.match(plain):
         number = _int(plain)
@@ -127,12 +129,12 @@ def _int(text: str) -> int | float | None:
     return float(number) if 0 < number < _UINT64 and text[0] != "+" else None
 
 
-def _float(text: str, original: str = "") -> str | int | float:
+def _float(text: str, original: str) -> str | int | float:
     """Return strconv.ParseFloat as Kubernetes sees it after JSON: whole numbers are integers; out of range stays text."""
     number = float(text)
     if math.isinf(number):
-        return original or text
-    return int(number) if number.is_integer() and -_INT64 <= number < _INT64 and abs(number) < 1e21 else number
+        return original
+    return int(number) if number.is_integer() and -_INT64 <= number < _INT64 else number
 
 
 class _Reader:

@@ -70,5 +70,5 @@ class Rendering:
                 files.update({f"{folder}/{f.path}": self._git.blob(repository, f.blob) for f in self._git.files(repository, tree)})
         with tempfile.TemporaryDirectory(prefix="setpoint-render-") as scratch:
             rendered = render(files, app, environment, self._kustomize, Path(scratch))
-        objects = substitute(rendered.objects, candidate.artifacts, images)
-        return rendered, to_host(objects, app, environment)
+        objects = substitute(rendered.objects, candidate.artifacts, images, rendered.sources)
+        return rendered, to_host(objects, app, environment, rendered.sources)

@@ -11,8 +11,8 @@ from setpoint.core import clock, records
 from setpoint.core.errors import SetpointError
 from setpoint.core.reasons import Outcome
 from setpoint.ground.journal.ports import Recorder
-from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.model import Pin
+from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.reconcile import decide
 from setpoint.reconcile.admission import Admission
 from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health, Identity

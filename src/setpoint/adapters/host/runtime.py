@@ -1,0 +1,250 @@
+"""Replicas on this machine: fills `reconcile.ports.ReplicaRuntime` with folders, shims and sandboxes.
+
+Built by wiring, called by the reconciler from worker threads. What runs is read from the replica folders and /proc every time, so a
+restarted server finds the same processes; it never restarts a replica itself (the shim does) and never runs anything outside a sandbox.
+"""
+
+import contextlib
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from setpoint.adapters.host import probe as probes
+from setpoint.adapters.host import processes, replica_sandbox, shim, shim_state
+from setpoint.adapters.host.ports_range import PortRange
+from setpoint.adapters.host.unpack import ImageFolder
+from setpoint.artifact.model import LABEL_TOOLCHAIN
+from setpoint.artifact.ports import OciStore
+from setpoint.core import records
+from setpoint.core.errors import ConflictError, UserError, WorldError
+from setpoint.pipeline.model import ToolchainFacts
+from setpoint.reconcile.model import HttpProbe, ReplicaSpec, ReplicaStatus
+
+FIRST_PORT: Final = 20000
+LAST_PORT: Final = 29999
+_START_S: Final = 15.0
+_KILL_S: Final = 5.0
+_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,198}[a-z0-9])?")
+
+
+@dataclass(frozen=True, slots=True)
+class HostFolders:
+    """Where the runtime works: one folder per replica, one per unpacked image."""
+
+    replicas: Path
+    images: Path
+
+
+class HostRuntime:
+    """Starts, finds, probes and ends replicas."""
+
+    def __init__(
+        self,
+        folders: HostFolders,
+        store: OciStore,
+        toolchain: Callable[[], ToolchainFacts],
+        uid: int | None,
+        ports: tuple[int, int] = (FIRST_PORT, LAST_PORT),
+    ) -> None:
+        """Uid is who replicas run as when the server is root, None otherwise; ports is the range for replicas."""
+        self._replicas = folders.replicas.absolute()
+        self._toolchain = toolchain
+        self._uid = uid
+        self._images = ImageFolder(folders.images.absolute(), store, lambda: toolchain().platform, uid)
+        self._ports = PortRange(*ports, start=zlib.crc32(os.fsencode(self._replicas)))
+        self._locks: dict[str, threading.Lock] = {}
+        self._guard = threading.Lock()
+
+    def start(self, spec: ReplicaSpec) -> None:
+        """Unpack the image when needed and start a shim; returns once the shim has written its state.
+
+        Raises:
+            UserError: the image cannot run on this host (SP631), is faulty (SP633) or missing (SP634).
+            WorldError: the shim does not start (SP632).
+        """
+        folder = self._folder(spec.replica)
+        with self._lock(spec.replica):
+            state = self._state(folder)
+            if state is not None and state.alive:
+                return
+            image = self._images.unpack(spec.container.image)
+            replica_sandbox.check_host_match(image, self._toolchain())
+            sandbox = replica_sandbox.plan(spec, image, folder / "files")
+            folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self._reachable(folder.parent)
+            self._write(folder, spec, sandbox)
+            self._launch(folder)
+
+    def replicas(self) -> list[ReplicaStatus]:
+        """Return every replica that has a folder, ordered by id."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self._replicas) if _NAME.fullmatch(entry.name))
+        except FileNotFoundError:
+            return []
+        found = [self._status(self._replicas / name) for name in names]
+        return [status for status in found if status is not None]
+
+    def stop(self, replica: str, grace_s: float) -> None:
+        """Ask the shim to end its application: TERM, then KILL after the grace; returns at once."""
+        folder = self._folder(replica)
+        state = self._state(folder)
+        if state is None or not state.alive or state.shim_pid is None:
+            return
+        self._put(folder, "stop.json", json.dumps({"grace_s": max(0.0, grace_s)}))
+        processes.send(state.shim_pid, signal.SIGTERM)
+
+    def remove(self, replica: str) -> None:
+        """Delete the folder of a replica whose shim is gone, ending what is left of its tree first.
+
+        Raises:
+            ConflictError: the shim still runs (SP637).
+        """
+        folder = self._folder(replica)
+        with self._lock(replica):
+            state = self._state(folder)
+            if state is not None and state.alive:
+                raise ConflictError("SP637", "the replica still runs", where=replica, fix="stop it first")
+            if state is not None and state.sandbox_pid is not None:
+                processes.send(state.sandbox_pid, signal.SIGKILL)
+                processes.wait_gone(state.sandbox_pid, _KILL_S)
+            gone = folder.with_name(f".gone-{replica}")
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(gone)
+            with contextlib.suppress(FileNotFoundError):
+                folder.rename(gone)
+                shutil.rmtree(gone)
+
+    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
+        """Look once whether the replica serves: HTTP GET on its port, a TCP connect without a probe."""
+        if not replica.shim_alive or replica.pid is None:
+            return False, f"not running ({replica.last_exit})" if replica.last_exit else "not running"
+        return probes.http_get(replica.spec.port, probe) if probe is not None else probes.tcp(replica.spec.port)
+
+    def free_port(self) -> int:
+        """Return a loopback port that nothing listens on and no replica was given; WorldError SP635 when there is none."""
+        return self._ports.take({status.spec.port for status in self.replicas()})
+
+    def log(self, replica: str) -> tuple[Path, ...]:
+        """Return the files of a replica's output, oldest first."""
+        folder = self._folder(replica)
+        names = [*[f"log.{number}" for number in range(shim.LOG_FILES - 1, 0, -1)], "log"]
+        return tuple(folder / name for name in names if (folder / name).is_file())
+
+    def rebuild_hint(self, image: str) -> str:
+        """Return a sentence when the host's toolchain is no longer the one a `base: host` image was made with, else nothing."""
+        unpacked = self._images.unpack(image)
+        made = dict(unpacked.labels).get(LABEL_TOOLCHAIN, "")
+        now = self._toolchain().fingerprint
+        if not replica_sandbox.is_host_based(unpacked) or not made or made == now:
+            return ""
+        return "the host's toolchain changed since this image was built: rebuild it to test against what it runs with"
+
+    def _folder(self, replica: str) -> Path:
+        if not _NAME.fullmatch(replica) or ".." in replica:
+            raise UserError("SP638", f"{replica!r} is not a replica id", fix="lower-case letters, digits, `-`, `.` and `_`")
+        return self._replicas / replica
+
+    def _lock(self, replica: str) -> threading.Lock:
+        with self._guard:
+            return self._locks.setdefault(replica, threading.Lock())
+
+    def _state(self, folder: Path) -> shim_state.ShimState | None:
+        return shim_state.read(folder, os.getuid() if self._uid is None else self._uid)
+
+    def _status(self, folder: Path) -> ReplicaStatus | None:
+        raw = shim_state.read_json(folder / "replica.json")
+        if not raw:
+            return None
+        try:
+            spec = records.decode(ReplicaSpec, raw)
+        except ValueError:  # one folder that nobody can read must not hide all others
+            return None
+        state = self._state(folder)
+        if state is None:
+            return ReplicaStatus(spec, shim_alive=False, pid=None, started_at=None, restarts=0, last_exit="")
+        stopping = state.phase in ("stopping", "stopped") or (folder / "stop.json").exists()
+        return ReplicaStatus(spec, state.alive, state.child_pid, state.started_at, state.restarts, state.last_exit, stopping)
+
+    def _reachable(self, folder: Path) -> None:
+        """Refuse a home that the replicas' uid cannot reach: a sandbox could not show anything of it."""
+        if self._uid is None:
+            return
+        for parent in (folder.resolve(), *folder.resolve().parents):
+            facts = parent.stat()
+            if not facts.st_mode & 0o001 and facts.st_uid != self._uid:
+                fix = f"use a home in a folder that others may pass through, such as /var/lib/setpoint, or chmod o+x {parent}"
+                raise UserError(
+                    "SP639", f"replicas run as uid {self._uid}, which may not pass through {parent}", where=str(folder), fix=fix
+                )
+
+    def _put(self, folder: Path, name: str, text: str) -> None:
+        """Write a file of a replica in one step, readable for its uid only."""
+        scratch = folder / f".{name}.new"
+        scratch.unlink(missing_ok=True)
+        descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            if self._uid is not None:
+                os.fchown(file.fileno(), self._uid, self._uid)
+            file.write(text)
+        scratch.rename(folder / name)
+
+    def _write(self, folder: Path, spec: ReplicaSpec, sandbox: replica_sandbox.SandboxPlan) -> None:
+        """Write everything the shim needs; replica.json comes last, for a folder without it is no replica yet."""
+        for path in (folder, folder / "files"):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if self._uid is not None:
+                os.chown(path, self._uid, self._uid)
+        for stale in ("stop.json", "state.json", "shim.err"):
+            (folder / stale).unlink(missing_ok=True)
+        for name, content in sandbox.files.items():
+            self._put(folder / "files", name, content)
+        bwrap = shutil.which("bwrap")
+        if bwrap is None:
+            raise WorldError("SP632", "bubblewrap is not installed", where=spec.replica, fix="install the package bubblewrap")
+        document = {
+            "version": shim.VERSION,
+            "uid": self._uid,
+            "bwrap": bwrap,
+            "options": sandbox.options,
+            "program": sandbox.program,
+            "grace_s": spec.grace_s,
+        }
+        self._put(folder, "spec.json", json.dumps(document))
+        self._put(folder, "replica.json", json.dumps(records.encode(spec)))
+
+    def _launch(self, folder: Path) -> None:
+        """Start the shim and wait for its first state."""
+        argv = [sys.executable, "-I", "-S", shim.__file__, str(folder)]
+        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+        try:
+            done = subprocess.run(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                env=environment, cwd="/", start_new_session=True, timeout=_START_S, check=False,
+            )  # fmt: skip
+            detail = done.stderr.decode(errors="replace").strip()
+        except subprocess.TimeoutExpired:
+            detail = "it did not start in time"
+        except OSError as error:
+            detail = str(error)
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline and not detail:
+            state = self._state(folder)
+            if state is not None:
+                return
+            detail = shim_state.read_bounded(folder / "shim.err").decode(errors="replace").strip()[-500:]
+            select.select([], [], [], 0.005)
+        raise WorldError(
+            "SP632", f"the shim does not start: {detail or 'it wrote no state'}", where=folder.name, fix="see the replica's log"
+        )

@@ -1,0 +1,78 @@
+"""What a shim last wrote about its replica, read from outside; called by the runtime, never writes.
+
+The folder belongs to the uid that the replica runs as, so nothing in it is believed about processes without checking: the pid must be
+the same process (start time, boot id) and must run as that uid.
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from setpoint.adapters.host import processes
+
+_LIMIT_BYTES: Final = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShimState:
+    """state.json of a replica, checked against /proc."""
+
+    alive: bool
+    """The shim that wrote it still runs."""
+    shim_pid: int | None
+    sandbox_pid: int | None
+    """bubblewrap's monitor; None when it is gone."""
+    child_pid: int | None
+    """The application, as the host sees it; None when it is not running."""
+    phase: str
+    started_at: str | None
+    restarts: int
+    last_exit: str
+
+
+def read_bounded(path: Path) -> bytes:
+    """Return a small file's bytes, following no link as its last part; empty when it is not there or not a file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            return file.read(_LIMIT_BYTES)
+    except OSError:
+        return b""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return a JSON object of a bounded file; empty when there is none."""
+    try:
+        value = json.loads(read_bounded(path) or b"{}")
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read(folder: Path, uid: int) -> ShimState | None:
+    """Return a replica's shim state; None when no shim has written one yet. uid is who its processes must run as."""
+    raw = read_json(folder / "state.json")
+    if not raw:
+        return None
+    boot = raw.get("boot_id")
+    alive = _running(raw.get("shim_pid"), raw.get("shim_start_time"), boot, uid)
+    sandbox = _running(raw.get("sandbox_pid"), raw.get("sandbox_start_time"), boot, uid)
+    child = raw.get("child_pid")
+    running = alive and sandbox and isinstance(child, int) and processes.start_time(child) is not None
+    started_at = raw.get("started_at")
+    return ShimState(
+        alive=alive,
+        shim_pid=raw["shim_pid"] if alive else None,
+        sandbox_pid=raw["sandbox_pid"] if sandbox else None,
+        child_pid=child if running else None,
+        phase=str(raw.get("phase", "")),
+        started_at=started_at if running and isinstance(started_at, str) else None,
+        restarts=int(raw.get("restarts") or 0),
+        last_exit=str(raw.get("last_exit") or ""),
+    )
+
+
+def _running(pid: object, started: object, boot: object, uid: int) -> bool:
+    return processes.is_same(pid, started, boot) and isinstance(pid, int) and processes.owner(pid) == uid

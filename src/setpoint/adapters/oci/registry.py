@@ -1,0 +1,153 @@
+"""The embedded registry: OCI distribution-spec 1.1 with referrers, as a raw ASGI application over the store's folder.
+
+Mounted by wiring at `/v2` of the server; every call needs a token (HTTP Basic), only the home's operator may delete. What is
+pushed is named by its digest, so a push can add but never change what is deployed. It runs nothing and reads no Setpoint state.
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Final
+from urllib.parse import quote
+
+from setpoint.adapters.oci import documents
+from setpoint.adapters.oci.blobs import BlobEndpoints
+from setpoint.adapters.oci.store import REPOSITORY, OciStoreFolder, tag_order, to_wire
+from setpoint.adapters.oci.wire import JSON, DisconnectedError, Exchange, OciError, Receive, Scope, Send, in_thread, translate
+from setpoint.artifact.model import INDEX, StoredManifest
+from setpoint.core import digest as digests
+from setpoint.core.errors import SetpointError
+from setpoint.ground.identity.model import Principal
+
+_ROUTE: Final = re.compile(
+    rf"/v2/(?P<name>{REPOSITORY})/(?:blobs/uploads/(?P<upload>[^/]*)|blobs/(?P<blob>[^/]+)|manifests/(?P<manifest>[^/]+)"
+    r"|tags/(?P<tags>list)|referrers/(?P<referrers>[^/]+))"
+)
+_PATH_LIMIT: Final = 1024
+_PAGE_BYTES: Final = 2 << 20
+"""A list of referrers is cut here and goes on at its Link; clients may refuse answers above 4 MiB."""
+
+
+class Registry:
+    """The ASGI application; one instance serves any number of connections of one event loop."""
+
+    def __init__(self, store: OciStoreFolder, authenticate: Callable[[str | None], Principal | None]) -> None:
+        self._store = store
+        self._authenticate = authenticate
+        self._blobs = BlobEndpoints(store)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; anything but HTTP is not for us."""
+        if scope["type"] != "http":
+            raise ValueError(f"the registry speaks HTTP, not {scope['type']}")
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._serve(exchange)
+        except DisconnectedError:
+            return
+        except OciError as error:
+            await exchange.refuse(error)
+        except SetpointError as error:
+            await exchange.refuse(translate(error))
+
+    async def _serve(self, exchange: Exchange) -> None:
+        principal = self._authenticate(exchange.headers.get("authorization"))
+        if principal is None:
+            challenge = [("WWW-Authenticate", 'Basic realm="setpoint"')]
+            raise OciError(401, "UNAUTHORIZED", "log in with any user name and a token as the password", challenge)
+        if exchange.path in ("/v2", "/v2/"):
+            await exchange.answer_json(200, {})
+            return
+        route = _ROUTE.fullmatch(exchange.path) if len(exchange.path) <= _PATH_LIMIT else None
+        if route is None:
+            raise OciError(404, "NAME_UNKNOWN", "there is nothing at this path")
+        repository = route["name"]
+        if exchange.method == "DELETE" and route["upload"] is None and principal.kind != "operator":
+            raise OciError(403, "DENIED", "only the operator of this home may delete")
+        if route["upload"] is not None:
+            await self._blobs.uploads(exchange, repository, route["upload"])
+        elif route["blob"]:
+            await self._blobs.blob(exchange, repository, route["blob"])
+        elif route["manifest"]:
+            await self._manifest(exchange, repository, route["manifest"])
+        elif exchange.method not in ("GET", "HEAD"):
+            raise OciError(405, "UNSUPPORTED", "lists are read-only")
+        elif route["tags"]:
+            await self._tags(exchange, repository)
+        else:
+            await self._referrers(exchange, repository, route["referrers"])
+
+    async def _manifest(self, exchange: Exchange, repository: str, reference: str) -> None:
+        if ":" in reference and not digests.is_digest(reference):
+            raise OciError(400, "DIGEST_INVALID", "the digest is neither sha256 nor sha512")
+        if exchange.method == "PUT":
+            await self._put_manifest(exchange, repository, reference)
+        elif exchange.method == "DELETE":
+            delete = self._store.delete_manifest if ":" in reference else self._store.delete_tag
+            if not await in_thread(delete, repository, reference):
+                raise OciError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
+            await exchange.answer(202)
+        elif exchange.method in ("GET", "HEAD"):
+            found: StoredManifest | None = await in_thread(self._store.manifest, repository, reference)
+            if found is None:
+                raise OciError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
+            await exchange.answer(200, [("Content-Type", found.media_type), ("Docker-Content-Digest", found.digest)], found.data)
+        else:
+            raise OciError(405, "UNSUPPORTED", "manifests know GET, HEAD, PUT and DELETE")
+
+    async def _put_manifest(self, exchange: Exchange, repository: str, reference: str) -> None:
+        data = await exchange.body(documents.LIMIT_BYTES)
+        media_type = exchange.headers.get("content-type", "").partition(";")[0].strip()
+        media_type = media_type or str(documents.load(data).get("mediaType", ""))
+        subject = documents.read(data, media_type).subject
+        by_digest = digests.is_digest(reference)
+        tags = [value for name, value in exchange.query if name == "tag"] if by_digest else [reference]
+        expected = reference if by_digest else None
+        for tag in tags or (None,):
+            stored = await in_thread(self._store.put_manifest, repository, data, media_type, tag, expected=expected)
+        headers = [("Location", f"/v2/{repository}/manifests/{stored.digest}"), ("Docker-Content-Digest", stored.digest)]
+        if by_digest:
+            headers += [("OCI-Tag", tag) for tag in tags]
+        if subject:
+            headers.append(("OCI-Subject", subject))
+        await exchange.answer(201, headers)
+
+    async def _tags(self, exchange: Exchange, repository: str) -> None:
+        if not await in_thread(self._store.has_repository, repository):
+            raise OciError(404, "NAME_UNKNOWN", "there is no such repository")
+        tags = await in_thread(self._store.tags, repository)
+        last, count = exchange.parameter("last"), exchange.parameter("n")
+        if last is not None:
+            tags = [tag for tag in tags if tag_order(tag) > tag_order(last)]
+        headers = [JSON]
+        if count is not None:
+            if not count.isascii() or not count.isdigit() or len(count) > 9:
+                raise OciError(400, "UNSUPPORTED", "n is not a number")
+            page = tags[: int(count)]
+            if page and len(page) < len(tags):
+                headers.append(("Link", f'</v2/{repository}/tags/list?n={count}&last={page[-1]}>; rel="next"'))
+            tags = page
+        await exchange.answer_json(200, {"name": repository, "tags": tags}, headers)
+
+    async def _referrers(self, exchange: Exchange, repository: str, digest: str) -> None:
+        if not digests.is_digest(digest):
+            raise OciError(400, "DIGEST_INVALID", "the digest is neither sha256 nor sha512")
+        wanted, last = exchange.parameter("artifactType"), exchange.parameter("last") or ""
+        found = await in_thread(self._store.referrers, repository, digest, wanted)
+        headers = [("Content-Type", INDEX)]
+        if wanted is not None:
+            headers.append(("OCI-Filters-Applied", "artifactType"))
+        page: list[dict[str, object]] = []
+        size = 0
+        for descriptor in (item for item in found if item.digest > last):
+            entry = to_wire(descriptor)
+            size += len(json.dumps(entry))
+            if page and size > _PAGE_BYTES:
+                headers.append(("Link", f'</v2/{repository}/referrers/{digest}?last={page[-1]["digest"]}{_again(wanted)}>; rel="next"'))
+                break
+            page.append(entry)
+        await exchange.answer_json(200, {"schemaVersion": 2, "mediaType": INDEX, "manifests": page}, headers)
+
+
+def _again(wanted: str | None) -> str:
+    return "" if wanted is None else f"&artifactType={quote(wanted, safe='')}"

@@ -1,0 +1,123 @@
+"""Loads what a run did and drafts its statements: test results and provenance; called by the signer process.
+
+It reads journal, Git, reports and images itself and refuses a run that the journal does not hold or that Git contradicts.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from setpoint.adapters.signer import compose
+from setpoint.adapters.signer.compose import Draft
+from setpoint.adapters.signer.inputs import RunInputs
+from setpoint.adapters.signer.ledger import Ledger, RunFacts
+from setpoint.artifact.model import LABEL_TOOLCHAIN, ArtifactRecord
+from setpoint.artifact.ports import OciStore
+from setpoint.core import digest
+from setpoint.core.errors import SetpointError, UserError
+from setpoint.evidence.junit import LIMIT_BYTES, parse_junit
+from setpoint.evidence.model import SANDBOXED_BUILDER, SuiteResult
+from setpoint.evidence.provenance import PIPELINE_PATH, BuildFacts
+from setpoint.evidence.statements import SuiteFacts
+from setpoint.pipeline.model import Run, StoredFile, TaskResult
+from setpoint.pipeline.ports import ContentStore
+from setpoint.source.ports import GitStore
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Everything the signer reads."""
+
+    ledger: Ledger
+    git: GitStore
+    store: OciStore
+    content: ContentStore
+
+
+class RunDrafts:
+    """Drafts for runs."""
+
+    def __init__(self, sources: Sources) -> None:
+        self._sources = sources
+
+    def drafts(self, run_id: str) -> list[Draft]:
+        """Return every statement of a run: provenance per artifact, a test result per (task with a report, artifact).
+
+        Raises:
+            UserError: the journal holds no such run or one of its tasks has not ended, or Git says otherwise (SP404).
+        """
+        facts = self._sources.ledger.runs.get(run_id)
+        if facts is None:
+            raise UserError("SP404", "the journal holds no such run", where=run_id, fix="setpoint runs")
+        if facts.open:
+            raise UserError("SP404", f"task {min(facts.open)} has not ended", where=run_id, fix="wait for the run, or cancel it")
+        reported = [(result, at) for result, at in facts.results.values() if "tests" in result.reports]
+        if not reported and not facts.artifacts:
+            return []
+        pipeline = self._pipeline(facts.run)
+        found = [compose.provenance(self._build(facts, record, at, pipeline)) for record, at in facts.artifacts.values()]
+        inputs = RunInputs(self._sources.git, facts.run) if facts.artifacts else None
+        results = {task: result for task, (result, _) in facts.results.items()}
+        for result, at in reported:
+            suite, fault = self._suite(result.reports["tests"])
+            if inputs is None:
+                found.append(compose.tests_of_revision(SuiteFacts(result, suite, at, fault=fault), facts.run))
+            for record, _ in facts.artifacts.values():
+                coverage = inputs.coverage(record, result, results) if inputs is not None else None
+                found.append(compose.tests_of_artifact(SuiteFacts(result, suite, at, record.name, coverage, fault), record))
+        return found
+
+    def _pipeline(self, run: Run) -> str:
+        """Return the blob id of the run's pipeline file, after comparing the run with Git."""
+        git = self._sources.git
+        revision = git.revision(run.repository, run.revision)
+        blob = git.tree_id(run.repository, run.revision, PIPELINE_PATH)
+        if revision.tree != run.tree or (run.trust == "trusted" and run.pipeline not in ("", blob)):
+            what = "the journalled run has another tree or pipeline file than its revision in Git"
+            raise UserError("SP404", what, where=run.run, fix="push the revision again")
+        return run.pipeline or blob or ""
+
+    def _build(self, facts: RunFacts, record: ArtifactRecord, at: str, pipeline: str) -> BuildFacts:
+        if record.revision != facts.run.revision or record.repository != facts.run.repository:
+            raise UserError("SP404", f"artifact {record.name} names another revision than its run", where=facts.run.run)
+        tasks = _needed(facts, record)
+        toolchain = self._labels(record).get(LABEL_TOOLCHAIN) or next((task.manifest.toolchain for task in tasks), "")
+        return BuildFacts(facts.run, record, tasks, toolchain, pipeline, SANDBOXED_BUILDER, at)
+
+    def _labels(self, record: ArtifactRecord) -> dict[str, str]:
+        """Return the image's labels, read from the very bytes that the digest names."""
+        store = self._sources.store
+        manifest = store.manifest(record.oci_repository, record.digest)
+        if manifest is None or digest.sha256(manifest.data) != record.digest:
+            where = f"{record.oci_repository}@{record.digest}"
+            raise UserError("SP404", "the artifact is not in the registry", where=where, fix="run its pipeline again")
+        try:
+            wanted = json.loads(manifest.data)["config"]["digest"]
+            config: dict[str, Any] = json.loads(store.read_blob(record.oci_repository, wanted))
+            labels = (config.get("config") or {}).get("Labels") or {}
+            return {str(name): str(value) for name, value in labels.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UserError("SP404", "the artifact is no image", where=record.digest) from error
+
+    def _suite(self, report: StoredFile) -> tuple[SuiteResult, str]:
+        """Return (what the report says, why it cannot be used); an unusable report is signed as FAILED, not dropped."""
+        with self._sources.content.open(report.digest) as file:
+            data = file.read(LIMIT_BYTES + 1)
+        if len(data) <= LIMIT_BYTES and digest.sha256(data) != report.digest:
+            raise UserError("SP404", "the stored test report does not match its digest", where=report.digest, fix="run the pipeline again")
+        try:
+            return parse_junit(data), ""
+        except SetpointError as error:
+            return SuiteResult((), (), ()), f"{error.what} at {error.where}"
+
+
+def _needed(facts: RunFacts, record: ArtifactRecord) -> tuple[TaskResult, ...]:
+    """Return the tasks whose outputs are in an artifact and those that these needed, sorted by name."""
+    found: dict[str, TaskResult] = {}
+    todo = list(record.needs)
+    while todo:
+        name = todo.pop()
+        if name not in found and name in facts.results:
+            found[name] = facts.results[name][0]
+            todo.extend(found[name].manifest.needs)
+    return tuple(found[name] for name in sorted(found))

@@ -1,0 +1,63 @@
+"""Green results by trust domain and key, as small files; fills `TaskCache`.
+
+Built by wiring, called by the pipeline. Entries are claims: losing one costs time only, so a torn or foreign file is simply no entry.
+"""
+
+import json
+import secrets
+from pathlib import Path
+from typing import Final
+
+from setpoint.core import digest as digests
+from setpoint.core import records
+from setpoint.core.errors import BugError
+from setpoint.pipeline.model import TaskResult
+
+_VERSION: Final = 1
+_LARGEST_BYTES: Final = 16 << 20
+
+
+class TaskCacheFolder:
+    """`<trust>/<2 hex>/<64 hex>.json` below root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def get(self, trust: str, key: str) -> TaskResult | None:
+        """Return the recorded result for this key in this trust domain, if there is one that can be read."""
+        try:
+            with self._place(trust, key).open("rb") as file:
+                entry = json.loads(file.read(_LARGEST_BYTES))
+            if entry["version"] != _VERSION:
+                return None
+            result = records.decode(TaskResult, entry["result"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        return result if result.key == key and result.manifest.trust == trust and result.state.green else None
+
+    def put(self, trust: str, result: TaskResult) -> None:
+        """Record a green result, replacing an older one.
+
+        Raises:
+            BugError: the result is not green (SP244), or belongs to another trust domain (SP245).
+        """
+        if not result.state.green:
+            raise BugError("SP244", f"only green results are reused, this one is {result.state}", where=f"{result.run}/{result.task}")
+        if result.manifest.trust != trust:
+            raise BugError("SP245", f"a result of the trust domain {result.manifest.trust!r} is offered to {trust!r}", where=result.run)
+        place = self._place(trust, result.key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh = place.with_suffix(f".{secrets.token_hex(6)}")
+        fresh.write_text(json.dumps({"version": _VERSION, "result": records.encode(result)}))
+        fresh.replace(place)
+
+    def _place(self, trust: str, key: str) -> Path:
+        """Return the file of a key.
+
+        Raises:
+            BugError: trust is no plain word or key no digest (SP245).
+        """
+        if not trust.isalnum() or not digests.is_digest(key):
+            raise BugError("SP245", f"no place for the key {key!r} in the trust domain {trust!r}")
+        text = key.partition(":")[2]
+        return self._root / trust / text[:2] / f"{text}.json"

@@ -1,0 +1,150 @@
+"""One log file per task of a run, a JSON object a line; fills `TaskLogs`.
+
+Built by wiring; appended by the pipeline, read by API and pages. Numbers ascend from line to line, so a reader finds its place by
+bisection over byte offsets: no index to keep, and a million lines cost twenty seeks. Never fsynced: logs may be lost (law 4).
+"""
+
+import json
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+from urllib.parse import quote
+
+from setpoint.pipeline.model import LogRecord
+
+_OPEN_FILES: Final = 64
+_TAIL_BYTES: Final = 16 << 20
+"""More than the longest line (see `runner.output.LINE_LIMIT`)."""
+_NEAR_BYTES: Final = 64 << 10
+"""A stretch this short is read through instead of bisected further."""
+
+
+@dataclass(slots=True)
+class _Writer:
+    descriptor: int
+    last_seq: int
+
+
+class TaskLogFolder:
+    """`<run>/<task>.jsonl` below root; appends may come from any thread."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._writers: OrderedDict[Path, _Writer] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def append(self, run: str, task: str, record: LogRecord) -> None:
+        """Append a record; one whose seq does not ascend gets the next number, so that no reader overlooks it."""
+        with self._lock:
+            writer = self._writer(self._place(run, task))
+            writer.last_seq = max(record.seq, writer.last_seq + 1)
+            line = {"seq": writer.last_seq, "at": record.at, "stream": record.stream, "text": record.text}
+            data = json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
+            view = memoryview(data)
+            while view:
+                view = view[os.write(writer.descriptor, view) :]
+
+    def read(self, run: str, task: str, after_seq: int = -1, limit: int = 10_000) -> list[LogRecord]:
+        """Return records with seq > after_seq, at most limit."""
+        found: list[LogRecord] = []
+        try:
+            with self._place(run, task).open("rb") as file:
+                file.seek(_bisect(file, after_seq) if after_seq >= 0 else 0)
+                for record in _records(file):
+                    if len(found) >= limit:
+                        break
+                    if record.seq > after_seq:
+                        found.append(record)
+        except FileNotFoundError:
+            return []
+        return found
+
+    def truncate(self, run: str, task: str) -> None:
+        """Start the log anew, when a task is run again after a crash."""
+        place = self._place(run, task)
+        with self._lock:
+            writer = self._writers.pop(place, None)
+            if writer is not None:
+                os.close(writer.descriptor)
+            place.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Close the files that are open for appending."""
+        with self._lock:
+            while self._writers:
+                os.close(self._writers.popitem()[1].descriptor)
+
+    def _writer(self, place: Path) -> _Writer:
+        """Return the open file of a log, the least recently used one closed for it if there are many."""
+        if place in self._writers:
+            self._writers.move_to_end(place)
+            return self._writers[place]
+        place.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(place, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if len(self._writers) >= _OPEN_FILES:
+            os.close(self._writers.popitem(last=False)[1].descriptor)
+        writer = self._writers[place] = _Writer(descriptor, _last_seq(descriptor))
+        return writer
+
+    def _place(self, run: str, task: str) -> Path:
+        return self._root / _file_name(run) / f"{_file_name(task)}.jsonl"
+
+
+def _file_name(text: str) -> str:
+    """Return a name as one file name: percent-encoded, a leading dot too."""
+    name = quote(text, safe="")
+    return "%2E" + name[1:] if name.startswith(".") else name
+
+
+def _last_seq(descriptor: int) -> int:
+    """Return the last number of a log, -1 when it is empty; a line torn by a crash is ended, and skipped by readers."""
+    size = os.fstat(descriptor).st_size
+    tail = os.pread(descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+    if tail and not tail.endswith(b"\n"):
+        os.write(descriptor, b"\n")
+    for line in reversed(tail.splitlines()):
+        record = _parse(line)
+        if record is not None:
+            return record.seq
+    return -1
+
+
+def _bisect(file: BinaryIO, seq: int) -> int:
+    """Return an offset at which a line begins, at or shortly before the first line whose number exceeds seq."""
+    low, high = 0, file.seek(0, os.SEEK_END)
+    while high - low > _NEAR_BYTES:
+        middle = (low + high) // 2
+        file.seek(middle)
+        file.readline()
+        start = file.tell()
+        record = next(_records(file), None)
+        if start >= high or record is None:
+            # One line reaches from the middle beyond the end of the stretch: read through what is before it.
+            high = middle
+        elif record.seq > seq:
+            high = middle
+        else:
+            low = start
+    return low
+
+
+def _records(file: BinaryIO) -> Iterator[LogRecord]:
+    """Yield the readable records from the present offset on; a line that is still being written ends them."""
+    while line := file.readline():
+        if not line.endswith(b"\n"):
+            return
+        record = _parse(line)
+        if record is not None:
+            yield record
+
+
+def _parse(line: bytes) -> LogRecord | None:
+    try:
+        value = json.loads(line)
+        return LogRecord(int(value["seq"]), str(value["at"]), value["stream"], str(value["text"]))
+    except (ValueError, KeyError, TypeError):
+        return None

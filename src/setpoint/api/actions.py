@@ -1,0 +1,170 @@
+"""The acting half of the API: promote, approve, rollback, lift, cancel, and the operator's repositories, tokens and delivery registration.
+
+Every call is journalled by the service it reaches; nothing is decided here.
+"""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from setpoint.api.auth import App, Caller, Operator
+from setpoint.core.errors import ConflictError, NotAllowedError, UserError
+from setpoint.promotion.model import Promotion
+
+router = APIRouter(prefix="/api/v1", tags=["act"])
+
+Message = Annotated[str, Field(max_length=2000)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class PromoteBody(_Body):
+    """What to promote, or whose quarantine to lift."""
+
+    app: str
+    environment: str
+    message: Message = ""
+    lift: bool = False
+    """End the quarantines of this application in this environment."""
+
+
+class ApproveBody(_Body):
+    """An approval's words."""
+
+    message: Message = ""
+
+
+class RollbackBody(_Body):
+    """Where to roll back."""
+
+    app: str
+    environment: str
+    to: str = ""
+    """Promotion id or version; empty for what was pinned before."""
+    message: Message = ""
+
+
+class RepositoryBody(_Body):
+    """A repository to host."""
+
+    name: str
+
+
+class TokenBody(_Body):
+    """A token to make."""
+
+    kind: Literal["operator", "person"] = "person"
+    email: str = ""
+    name: str = ""
+
+
+class DeliveryBody(_Body):
+    """The delivery repository to register, or a version of it to accept."""
+
+    repository: str
+    branch: str = "main"
+    commit: str = ""
+    """Accept this commit (law 9); empty for the head of the branch at registration."""
+
+
+@router.post("/promotions")
+def promote(app: App, caller: Caller, body: PromoteBody) -> dict[str, Any]:
+    """Ask for the next candidate of an environment; with `lift`, end its quarantines instead."""
+    if body.lift:
+        count = app.promotions.lift(body.app, body.environment, caller)
+        return {"lifted": count, "promotion": None}
+    found = app.promotions.request(body.app, body.environment, caller, body.message)
+    return {"lifted": 0, "promotion": found.promotion}
+
+
+@router.post("/promotions/{promotion}/approve")
+def approve(app: App, caller: Caller, promotion: str, body: ApproveBody) -> Promotion:
+    """Approve an open promotion as the token's person."""
+    return app.promotions.approve(promotion, caller, body.message)
+
+
+@router.post("/rollbacks")
+def rollback(app: App, caller: Caller, body: RollbackBody) -> Promotion:
+    """Bring back an earlier candidate; quarantines the one it overrides."""
+    return app.promotions.rollback(body.app, body.environment, caller, body.to, body.message)
+
+
+@router.post("/runs/{run}/cancel")
+async def cancel(app: App, caller: Caller, run: str) -> dict[str, Any]:
+    """Cancel a run that goes on; its pusher or the operator may."""
+    record = app.runs.find(run)
+    if caller.kind == "person" and caller.email != record.pusher:
+        raise NotAllowedError("SP804", "only the pusher or the operator may cancel a run", where=record.run)
+    if not await app.pipeline.cancel(record.run):
+        raise ConflictError("SP231", f"the run is {record.state}, not running", where=record.run)
+    return {"run": record.run, "state": "cancelled"}
+
+
+@router.get("/repositories")
+def repositories(app: App, _caller: Caller) -> list[dict[str, Any]]:
+    """Return the hosted repositories with their heads."""
+    deliveries = app.store.records.deliveries()
+    return [{"name": name, "heads": app.store.git.heads(name), "delivery": name in deliveries} for name in app.store.git.names()]
+
+
+@router.post("/repositories")
+def create_repository(app: App, caller: Operator, body: RepositoryBody) -> dict[str, Any]:
+    """Host a new, empty repository; nothing happens when it is there."""
+    fresh = body.name not in app.store.git.names()
+    app.store.git.create(body.name)
+    if fresh:
+        app.store.recorder.record("repository.created", body.name, caller.actor, {})
+    return {"name": body.name, "created": fresh}
+
+
+@router.get("/tokens")
+def tokens(app: App, _caller: Operator) -> list[dict[str, Any]]:
+    """Return the tokens, without what would let anyone in."""
+    return [
+        {"id": t.token_id, "kind": t.kind, "email": t.email, "name": t.name, "created_at": t.created_at, "revoked_at": t.revoked_at}
+        for t in app.store.tokens.list()
+    ]
+
+
+@router.post("/tokens")
+def create_token(app: App, caller: Operator, body: TokenBody) -> dict[str, str]:
+    """Make a token; a person's must be in the accepted setpoint.yaml. The token itself is shown once, here."""
+    if body.kind == "person":
+        delivery = app.delivery.load()
+        if delivery is None or delivery.directory.person(body.email) is None:
+            known = ", ".join(sorted(person.emails[0] for person in delivery.directory.people)) if delivery is not None else "nobody yet"
+            raise UserError("SP805", f"`{body.email}` is nobody in the accepted setpoint.yaml", fix=f"people: {known}")
+    record, text = app.store.tokens.create(body.kind, body.email, body.name)
+    entry = {"kind": body.kind, "email": body.email, "name": body.name}
+    app.store.recorder.record("token.created", record.token_id, caller.actor, entry)
+    return {"id": record.token_id, "token": text, "kind": body.kind, "email": body.email}
+
+
+@router.delete("/tokens/{token_id}")
+def revoke_token(app: App, caller: Operator, token_id: str) -> dict[str, str]:
+    """Revoke a token."""
+    record = app.store.tokens.revoke(token_id)
+    app.store.recorder.record("token.revoked", record.token_id, caller.actor, {})
+    return {"id": record.token_id, "revoked_at": record.revoked_at or ""}
+
+
+@router.post("/delivery")
+def register_delivery(app: App, caller: Operator, body: DeliveryBody) -> dict[str, str]:
+    """Register the delivery repository and accept its first version, or accept a later one by commit id (law 9)."""
+    return app.registration.register(body.repository, body.branch, body.commit, caller)
+
+
+@router.post("/login-links")
+def login_link(app: App, caller: Caller) -> dict[str, str]:
+    """Make a one-time link that logs a browser in as the caller; valid for ten minutes."""
+    return {"path": f"/?login={app.links.login_code(caller)}"}
+
+
+@router.post("/logout", status_code=204)
+def logout(app: App, _caller: Caller, response: Response) -> None:
+    """Forget the session's cookie."""
+    _ = app
+    response.delete_cookie("setpoint_session")

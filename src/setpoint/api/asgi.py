@@ -1,0 +1,88 @@
+"""The one ASGI application of a server: Git and the registry as raw ASGI, everything else (API, metrics, pages) as FastAPI.
+
+Built by app.server at `up`, and by tools that check the OpenAPI file; routes by path and knows nothing else.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+import setpoint
+from setpoint.adapters.git.http import GitHttp
+from setpoint.adapters.oci.registry import Registry
+from setpoint.api import actions, metrics, problems, reads
+from setpoint.api.auth import NotLoggedInError
+from setpoint.app.wiring import Application
+from setpoint.core import records
+from setpoint.core.errors import SetpointError
+from setpoint.ground.identity.model import Principal
+from setpoint.source.model import RefUpdate
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_DESCRIPTION = "The API is the product: command line and pages use only this."
+
+
+def api(application: Application | None, pages: APIRouter | None = None) -> FastAPI:
+    """Return the FastAPI application; without an Application it only describes itself (OpenAPI)."""
+    app = FastAPI(title="Setpoint", version=setpoint.__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None)
+    app.state.application = application
+    app.add_exception_handler(NotLoggedInError, _not_logged_in)
+    app.add_exception_handler(SetpointError, problems.answer)
+    app.include_router(reads.router)
+    app.include_router(actions.router)
+    app.include_router(metrics.router)
+
+    @app.get("/healthz", include_in_schema=False)
+    def healthz() -> PlainTextResponse:
+        """Say that the server answers; the only thing it tells to anyone."""
+        return PlainTextResponse("ok\n")
+
+    if pages is not None:
+        app.include_router(pages, include_in_schema=False)
+    return app
+
+
+async def _not_logged_in(_request: Any, error: Exception) -> Response:
+    """Answer 401 instead of 403, with the schemes that help."""
+    if not isinstance(error, SetpointError):
+        raise error
+    body = {**problems.body_of(error), "status": 401}
+    headers = {"WWW-Authenticate": 'Bearer realm="setpoint"'}
+    return JSONResponse(body, 401, headers, media_type="application/problem+json")
+
+
+class Server:
+    """Routes by path: /git/ to Git, /v2 to the registry, the rest to FastAPI."""
+
+    def __init__(self, application: Application, pages: APIRouter | None = None) -> None:
+        self._application = application
+        store = application.store
+        self._git = GitHttp(store.git, store.tokens.authenticate, self._pushed, _may_push)
+        self._registry = Registry(store.oci, store.tokens.authenticate)
+        self._api = api(application, pages)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path.startswith("/git/"):
+            await self._git(scope, receive, send)
+        elif scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
+            await self._registry(scope, receive, send)
+        else:
+            await self._api(scope, receive, send)
+
+    def _pushed(self, who: Principal, repository: str, updates: list[RefUpdate]) -> None:
+        """Journal a push and who made it; the control loop finds the heads by looking."""
+        pusher = who.email if who.kind == "person" else "operator"
+        body = {"updates": [records.encode(update) for update in updates], "pusher": pusher}
+        self._application.store.recorder.record("push.received", repository, who.actor, body)
+
+
+def _may_push(_who: Principal, _repository: str, _updates: list[RefUpdate]) -> str:
+    """Return why a push is refused; everybody with a token may push, for pushing alone moves nothing into an environment (law 2)."""
+    return ""

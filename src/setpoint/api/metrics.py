@@ -1,0 +1,47 @@
+"""Prometheus metrics: what is deployed where (`setpoint_deployment_info`), health, replicas, runs and the journal's length."""
+
+from fastapi import APIRouter
+from fastapi.responses import PlainTextResponse
+
+from setpoint.api.auth import App, Caller
+
+router = APIRouter()
+_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@router.get("/metrics", response_class=PlainTextResponse, tags=["read"])
+def metrics(app: App, _caller: Caller) -> PlainTextResponse:
+    """Return the metrics in Prometheus' text format."""
+    lines = ["# HELP setpoint_deployment_info Which build runs where.", "# TYPE setpoint_deployment_info gauge"]
+    health = ["# HELP setpoint_deployment_healthy 1 when the deployment is healthy.", "# TYPE setpoint_deployment_healthy gauge"]
+    for seen in app.store.records.deployments():
+        place = {"app": seen.app, "environment": seen.environment}
+        for digest in seen.artifacts.values() or ("",):
+            build = {"revision": seen.revision, "digest": digest, "promotion": seen.promotion, "version": seen.version}
+            lines.append(f"setpoint_deployment_info{_labels({**place, **build})} 1")
+        health.append(f"setpoint_deployment_healthy{_labels(place)} {int(seen.health == 'healthy')}")
+    restarts = ["# HELP setpoint_replica_restarts_total Restarts of a replica's process.", "# TYPE setpoint_replica_restarts_total counter"]
+    for replica in app.runtime.replicas():
+        who = replica.spec.identity
+        label = {
+            "app": who.app,
+            "environment": who.environment,
+            "replica": replica.spec.replica,
+            "digest": who.digest,
+            "promotion": who.promotion,
+        }
+        restarts.append(f"setpoint_replica_restarts_total{_labels(label)} {replica.restarts}")
+    rest = [
+        "# HELP setpoint_runs_open Runs that have not ended.",
+        "# TYPE setpoint_runs_open gauge",
+        f"setpoint_runs_open {len(app.store.records.open_runs())}",
+        "# HELP setpoint_journal_entries_total Entries of the journal.",
+        "# TYPE setpoint_journal_entries_total counter",
+        f"setpoint_journal_entries_total {len(app.store.journal)}",
+    ]
+    return PlainTextResponse("\n".join([*lines, *health, *restarts, *rest, ""]), media_type=_TYPE)
+
+
+def _labels(values: dict[str, str]) -> str:
+    escaped = {name: value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") for name, value in values.items()}
+    return "{" + ",".join(f'{name}="{value}"' for name, value in escaped.items()) + "}"

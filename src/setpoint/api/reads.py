@@ -1,0 +1,147 @@
+"""The reading half of the API: status, why, runs, logs, trace, verify, promotions, events; answers are `observe`'s own records."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import StreamingResponse
+
+from setpoint.api import streams
+from setpoint.api.auth import App, Caller
+from setpoint.core import records
+from setpoint.core.errors import NotFoundError
+from setpoint.observe.model import Journey, RunReport, Status, Trace, Verification, Why
+from setpoint.pipeline.model import LogRecord, Run
+from setpoint.promotion.model import Promotion
+
+router = APIRouter(prefix="/api/v1", tags=["read"])
+
+Limit = Annotated[int, Query(ge=1, le=1000)]
+
+
+@router.get("/whoami")
+def whoami(caller: Caller) -> dict[str, str]:
+    """Return who the token belongs to."""
+    return {"kind": caller.kind, "email": caller.email, "token": caller.token_id}
+
+
+@router.get("/status")
+def status(app: App, _caller: Caller, application: str | None = None) -> Status:
+    """Return the matrix: every application in every environment, what waits, and what people can do."""
+    return app.status.status(application)
+
+
+@router.get("/why/{application}/{environment}")
+def why(app: App, _caller: Caller, application: str, environment: str) -> Why:
+    """Return every reason for what an environment has, and the next command."""
+    return app.status.why(application, environment)
+
+
+@router.get("/runs")
+def runs(app: App, _caller: Caller, repository: str | None = None, limit: Limit = 50) -> list[Run]:
+    """Return runs, newest first."""
+    return app.store.records.runs(repository, limit)
+
+
+@router.get("/runs/{run}")
+def run(app: App, _caller: Caller, run: str) -> RunReport:
+    """Return a run by id, beginning of an id, commit, or `latest`."""
+    return app.runs.report(run)
+
+
+@router.get("/runs/{run}/tasks/{task}/log")
+def task_log(
+    app: App, _caller: Caller, run: str, task: str, after: int = -1, limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000
+) -> list[LogRecord]:
+    """Return log records with seq > after."""
+    found = app.runs.report(run)
+    if task not in {row.task for row in found.tasks}:
+        raise NotFoundError(
+            "SP705", f"run {found.run.run} has no task `{task}`", fix=f"tasks: {', '.join(row.task for row in found.tasks)}"
+        )
+    return app.store.logs.read(found.run.run, task, after, limit)
+
+
+@router.get("/runs/{run}/tasks/{task}/log/stream", response_class=StreamingResponse)
+async def follow_log(request: Request, app: App, _caller: Caller, run: str, task: str, after: int = -1) -> StreamingResponse:
+    """Follow a log as server-sent events: `log` with a record each, then `end` with the task's row."""
+    start = streams.last_event_id(request, after)
+    return streams.respond(streams.log(app, run, task, start))
+
+
+@router.get("/runs/{run}/stream", response_class=StreamingResponse)
+async def follow_run(app: App, _caller: Caller, run: str) -> StreamingResponse:
+    """Follow a run: `run` events with the whole report at every change, the last one when it has ended."""
+    return streams.respond(streams.run(app, run))
+
+
+@router.get("/replicas")
+def replicas(app: App, _caller: Caller) -> list[dict[str, Any]]:
+    """Return every replica on this host: spec, process id, restarts, last exit."""
+    return [records.encode(replica) for replica in app.runtime.replicas()]
+
+
+@router.get("/replicas/{replica}/log")
+def replica_log(app: App, _caller: Caller, replica: str, tail_bytes: Annotated[int, Query(ge=1, le=4 << 20)] = 65536) -> dict[str, str]:
+    """Return the end of a replica's log."""
+    if replica not in {status.spec.replica for status in app.runtime.replicas()}:
+        raise NotFoundError("SP706", f"there is no replica `{replica}`", fix="setpoint status --json lists them")
+    text = b""
+    for path in reversed(app.runtime.log(replica)):
+        if path.exists():
+            text += path.read_bytes()
+    return {"replica": replica, "text": text[-tail_bytes:].decode(errors="replace")}
+
+
+@router.get("/trace")
+def trace(app: App, _caller: Caller, thing: Annotated[str, Query(min_length=1, max_length=2000)]) -> Trace:
+    """Return the chain behind a URL, pid, replica, digest, promotion, run or commit."""
+    return app.trace.trace(thing)
+
+
+@router.get("/changes/{commit}")
+def change(app: App, _caller: Caller, commit: str) -> Journey:
+    """Return one commit's way from push to serving."""
+    return app.trace.journey(commit)
+
+
+@router.get("/verify")
+def verify(
+    app: App, _caller: Caller, thing: Annotated[str, Query(min_length=1, max_length=500)], environment: str | None = None
+) -> Verification:
+    """Verify an application's pin in an environment, or a bare digest, from bytes: no record of the database is believed."""
+    return app.verifier.verify(thing, environment)
+
+
+@router.get("/promotions")
+def promotions(
+    app: App, _caller: Caller, application: str | None = None, environment: str | None = None, limit: Limit = 50
+) -> list[Promotion]:
+    """Return promotions, newest first."""
+    return app.store.records.promotions(application, environment, limit)
+
+
+@router.get("/promotions/{promotion}")
+def promotion(app: App, _caller: Caller, promotion: str) -> Promotion:
+    """Return a promotion by id or beginning."""
+    return app.promotions.find(promotion)
+
+
+@router.get("/events")
+def events(
+    app: App, _caller: Caller, after: int = -1, limit: Limit = 100, subject: str | None = None, since: str | None = None
+) -> list[dict[str, Any]]:
+    """Return journal entries with index > after (or the newest `limit` when after is -1), oldest first."""
+    return streams.entries(app, after, limit, subject, since)
+
+
+@router.get("/events/stream", response_class=StreamingResponse)
+async def follow_events(request: Request, app: App, _caller: Caller, after: int = -1) -> StreamingResponse:
+    """Follow the journal: an `entry` event each, with the index as id."""
+    return streams.respond(streams.events(app, streams.last_event_id(request, after)))
+
+
+@router.get("/journal/check")
+def journal_check(app: App, _caller: Caller) -> dict[str, Any]:
+    """Walk the whole journal and say whether its chain holds."""
+    found = app.store.journal.check()
+    return {"entries": found.entries, "head": found.head, "fault": found.fault, "holds": not found.fault}

@@ -1,0 +1,111 @@
+"""Server-sent events: logs, runs and the journal, followed from where the caller stopped (Last-Event-ID), never lost in between.
+
+Called by the routes; each stream looks again at every wake and at least every two seconds, so a missed wake only delays.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import StreamingResponse
+
+from setpoint.app.wiring import Application
+from setpoint.core import records
+from setpoint.ground.journal.model import Entry
+from setpoint.observe.model import RunReport
+
+_LOOK_S = 2.0
+_LOG_LOOK_S = 0.1
+_KEEPALIVE = ": still here\n\n"
+
+
+def respond(stream: AsyncIterator[str]) -> StreamingResponse:
+    """Return a stream as an event-stream response that no proxy buffers."""
+    return StreamingResponse(stream, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+
+
+def last_event_id(request: Request, fallback: int) -> int:
+    """Return where a reconnecting browser stopped."""
+    text = request.headers.get("last-event-id", "")
+    return int(text) if text.isdigit() else fallback
+
+
+def _event(name: str, data: Any, event_id: int | None = None) -> str:
+    head = f"id: {event_id}\n" if event_id is not None else ""
+    return f"{head}event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n"
+
+
+async def log(app: Application, run: str, task: str, after: int) -> AsyncIterator[str]:
+    """Yield a task's log records until the task has ended and everything was sent."""
+    run_id = app.runs.find(run).run
+    while True:
+        seen = app.store.log_bus.version
+        row = next((row for row in (await asyncio.to_thread(app.runs.report, run_id)).tasks if row.task == task), None)
+        found = await asyncio.to_thread(app.store.logs.read, run_id, task, after, 5000)
+        for record in found:
+            after = record.seq
+            yield _event("log", records.encode(record), record.seq)
+        if not found and (row is None or row.finished_at is not None or row.state not in ("pending", "running")):
+            yield _event("end", asdict(row) if row is not None else {})
+            return
+        if not found:
+            await app.store.log_bus.wait(seen, _LOOK_S)
+            await asyncio.sleep(_LOG_LOOK_S)
+
+
+async def run(app: Application, text: str) -> AsyncIterator[str]:
+    """Yield a run's report whenever it changed, until the run has ended."""
+    run_id = app.runs.find(text).run
+    last = ""
+    while True:
+        seen = app.store.bus.version
+        report: RunReport = await asyncio.to_thread(app.runs.report, run_id)
+        shown = _event("run", records.encode(report))
+        yield shown if shown != last else _KEEPALIVE
+        last = shown
+        if report.run.state != "running":
+            return
+        await app.store.bus.wait(seen, _LOOK_S)
+
+
+def as_event(entry: Entry) -> dict[str, Any]:
+    """Return a journal entry as the API shows it."""
+    return {
+        "index": entry.index,
+        "at": entry.at,
+        "kind": entry.kind,
+        "subject": entry.subject,
+        "actor": entry.actor,
+        "body": entry.body,
+    }
+
+
+def entries(app: Application, after: int, limit: int, subject: str | None, since: str | None) -> list[dict[str, Any]]:
+    """Return journal entries (see the route)."""
+    newest = after < 0 and since is None
+    start = max(0, len(app.store.journal) - limit) if newest and subject is None else after + 1
+    chosen: deque[Entry] = deque(maxlen=limit if newest else None)
+    for entry in app.store.journal.entries(start):
+        if (subject is None or entry.subject == subject) and (since is None or entry.at >= since):
+            chosen.append(entry)
+            if not newest and len(chosen) == limit:
+                break
+    return [as_event(entry) for entry in chosen]
+
+
+async def events(app: Application, after: int) -> AsyncIterator[str]:
+    """Yield every journal entry past `after`; -1 starts with what comes next."""
+    position = after + 1 if after >= 0 else len(app.store.journal)
+    while True:
+        seen = app.store.bus.version
+        found = await asyncio.to_thread(lambda start: list(app.store.journal.entries(start)), position)
+        for entry in found:
+            position = entry.index + 1
+            yield _event("entry", as_event(entry), entry.index)
+        if not found:
+            yield _KEEPALIVE
+        await app.store.bus.wait(seen, _LOOK_S)

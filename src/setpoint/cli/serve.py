@@ -1,0 +1,130 @@
+"""Runs a server in the foreground: lock, processes, application, sockets, ready file, control loop; called by `setpoint up`.
+
+SIGTERM and Ctrl-C stop the server only: replicas and proxies live on and are adopted again at the next start.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvicorn
+
+from setpoint.api.asgi import Server
+from setpoint.app.home import Home
+from setpoint.app.lock import HomeLock
+from setpoint.app.wiring import Application, build, open_store, start_processes
+from setpoint.core.errors import UserError
+from setpoint.ground.identity.model import Principal
+from setpoint.web.pages import router as pages
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What scripts need to use the server; written to the ready file as JSON."""
+
+    url: str
+    token: str
+    registry: str
+    git: str
+    pid: int
+    login: str
+    """A one-time link for a browser."""
+
+    def write(self, path: Path) -> None:
+        """Write {url, token, registry, git, pid} atomically, readable by the owner only."""
+        fields = {"url": self.url, "token": self.token, "registry": self.registry, "git": self.git, "pid": self.pid}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(fields, file)
+        temporary.replace(path)
+
+
+def bind(listen: str) -> socket.socket:
+    """Return a listening socket for `host:port` (port 0: any free one).
+
+    Raises:
+        UserError: the address is malformed (SP809) or in use (SP806).
+    """
+    host, _, port = listen.rpartition(":")
+    if not host or not port.isdigit():
+        raise UserError("SP809", f"`{listen}` is no host:port", fix="for example --listen 127.0.0.1:7420")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # asyncio sets TCP_NODELAY only when the protocol is named
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host.strip("[]"), int(port)))
+        found.listen(512)
+    except OSError as error:
+        found.close()
+        fix = "stop what listens there, or choose another address with --listen"
+        raise UserError("SP806", f"cannot listen on {listen}: {error.strerror}", where=listen, fix=fix) from error
+    return found
+
+
+def operator_token(application: Application) -> str:
+    """Return the operator's token: the one of the last start while it is valid, else a new one."""
+    store = application.store
+    with suppress(OSError, ValueError, KeyError):
+        token = str(json.loads(store.home.server_file.read_text())["token"])
+        if store.tokens.authenticate(f"Bearer {token}") is not None:
+            return token
+    record, token = store.tokens.create("operator", "", "server start")
+    store.recorder.record("token.created", record.token_id, "setpoint", {"kind": "operator", "email": "", "name": "server start"})
+    return token
+
+
+async def serve(application: Application, listening: socket.socket, ready_files: list[Path]) -> None:
+    """Serve until a signal says stop."""
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    token = operator_token(application)
+    link = application.links.login_code(Principal("operator", "", "login-link"))
+    found = Ready(f"http://{shown}", token, shown, f"http://{shown}/git", os.getpid(), f"http://{shown}/?login={link}")
+    config = uvicorn.Config(
+        Server(application, pages),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=3,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by this attribute only
+        await asyncio.sleep(0.01)
+    loop = asyncio.create_task(application.loop.run())
+    for path in ready_files:
+        found.write(path)
+    print(f"setpoint serves {found.url}\nlog in once: {found.login}", flush=True)  # noqa: T201 - the one thing `up` prints
+    try:
+        await serving
+    finally:
+        loop.cancel()
+        await asyncio.gather(loop, return_exceptions=True)
+        application.close()
+
+
+def run_server(home: Home, listen: str, ready_file: Path | None) -> None:
+    """Do all of `setpoint up` in the foreground."""
+    os.umask(0o077)
+    home.prepare()
+    lock = HomeLock(home.lock)
+    listening = bind(listen)
+    processes = start_processes(home)
+    try:
+        application = build(open_store(home), processes)
+        application.registration.drain(home.inbox)
+        ready_files = [home.server_file, *([ready_file] if ready_file is not None else [])]
+        asyncio.run(serve(application, listening, ready_files))
+    except BaseException:
+        processes.close()
+        raise
+    finally:
+        lock.release()

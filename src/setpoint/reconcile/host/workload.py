@@ -1,0 +1,192 @@
+"""Deployments on the host: one container, probed by HTTP, rolled by surge and unavailability; called by `reconcile.subset`."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from setpoint.reconcile.host import config_maps
+from setpoint.reconcile.host.config_maps import ConfigMaps
+from setpoint.reconcile.host.fields import BAD_VALUE, MISSING, UNSUPPORTED, Fields, Report, metadata
+from setpoint.reconcile.model import Container, HttpProbe, Workload
+from setpoint.reconcile.revision import revision_hash
+
+MAX_REPLICAS: Final = 100
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_URL_PATH: Final = re.compile(r"/[!-~]{0,1023}")
+_PERCENT: Final = re.compile(r"([0-9]{1,3})%")
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A container's one port."""
+
+    number: int
+    name: str
+
+    def is_meant_by(self, reference: Any) -> bool:
+        """Say whether a number or name refers to this port."""
+        return (reference == self.number and not isinstance(reference, bool)) or (
+            isinstance(reference, str) and bool(reference) and reference == self.name
+        )
+
+
+def deployment(value: Mapping[str, Any], maps: ConfigMaps, report: Report, place: tuple[str, str]) -> tuple[Workload, Port]:
+    """Read a Deployment; place is (application, environment). What is wrong is in the report, the rest harmless."""
+    top = Fields(value, "", report)
+    name = metadata(top)
+    if name and not _LABEL.fullmatch(name):
+        top.bad("metadata.name", f"`{name}` is no name of a workload", "lower-case letters, digits and dashes, at most 63")
+    spec = top.mapping("spec")
+    top.close()
+    replicas = spec.number("replicas", 1, 0, MAX_REPLICAS)
+    surge, unavailable = _strategy(spec, replicas)
+    deadline = spec.number("progressDeadlineSeconds", 600, 1, 86_400)
+    spec.number("revisionHistoryLimit", 10, 0, 1_000_000)
+    spec.without_effect("minReadySeconds", 0)
+    spec.without_effect("paused", False)
+    selector, template = spec.mapping("selector"), spec.mapping("template")
+    spec.close()
+    wanted = selector.labels("matchLabels")
+    selector.close()
+    meta = template.mapping("metadata")
+    labels = meta.labels("labels")
+    meta.labels("annotations", values_free=True)
+    meta.close()
+    if not wanted or any(labels.get(key) != text for key, text in wanted.items()):
+        fix = "write the same labels in spec.selector.matchLabels and spec.template.metadata.labels"
+        selector.bad("matchLabels", "does not select the pods of its own template", fix)
+    pod = template.mapping("spec")
+    template.close()
+    container, port, grace_s = _pod(pod, maps)
+    workload = Workload(
+        app=place[0],
+        environment=place[1],
+        name=name,
+        replicas=replicas,
+        labels=labels,
+        container=container,
+        revision_hash=revision_hash(container, grace_s),
+        grace_s=grace_s,
+        progress_deadline_s=float(deadline),
+        max_surge=surge,
+        max_unavailable=unavailable,
+    )
+    return workload, port
+
+
+def _strategy(spec: Fields, replicas: int) -> tuple[int, int]:
+    """Return (surge, unavailable) in replicas, resolved as Kubernetes does: surge rounds up, unavailability down, never both zero."""
+    strategy = spec.mapping("strategy")
+    if strategy.text("type", "RollingUpdate") != "RollingUpdate":
+        strategy.bad(
+            "type", "must be RollingUpdate on the host", "remove `strategy`, or set maxSurge to 0 to free the old one first", UNSUPPORTED
+        )
+    rolling = strategy.mapping("rollingUpdate")
+    strategy.close()
+    surge = _share(rolling, "maxSurge", replicas, up=True)
+    unavailable = _share(rolling, "maxUnavailable", replicas, up=False)
+    rolling.close()
+    zero = (0, "0%")  # a tuple: what was written may be unhashable
+    if rolling.raw("maxSurge") in zero and rolling.raw("maxUnavailable") in zero:
+        rolling.bad("maxUnavailable", "and maxSurge cannot both be 0: nothing could ever be replaced")
+    return (surge, unavailable) if surge or unavailable else (0, 1)
+
+
+def _share(rolling: Fields, name: str, replicas: int, *, up: bool) -> int:
+    value = rolling.raw(name)
+    value = "25%" if value is None else value
+    match = _PERCENT.fullmatch(value) if isinstance(value, str) else None
+    if match and int(match[1]) <= 100:
+        exact = replicas * int(match[1]) / 100
+        return math.ceil(exact) if up else math.floor(exact)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_REPLICAS:
+        return value
+    rolling.bad(name, f"must be a whole number up to {MAX_REPLICAS} or a percentage up to 100%")
+    return 1
+
+
+def _pod(pod: Fields, maps: ConfigMaps) -> tuple[Container, Port, float]:
+    grace = pod.number("terminationGracePeriodSeconds", 30, 0, 3600)
+    pod.without_effect("restartPolicy", "Always")
+    pod.without_effect("dnsPolicy", "ClusterFirst")
+    pod.without_effect("automountServiceAccountToken", False)
+    pod.without_effect("enableServiceLinks", False)
+    mounted = config_maps.volumes(pod, maps)
+    containers = pod.entries("containers")
+    pod.close()
+    if len(containers) != 1:
+        pod.bad(
+            "containers", f"must hold exactly one container on the host, not {len(containers)}", "split them into Deployments", UNSUPPORTED
+        )
+    first = containers[0] if containers else Fields({"name": "-", "image": "-"}, pod.at("containers[0]"), Report({}, {}))
+    container, port = _container(first, mounted, maps)
+    return container, port, float(grace)
+
+
+def _container(fields: Fields, mounted: Mapping[str, Mapping[str, str]], maps: ConfigMaps) -> tuple[Container, Port]:
+    port = _port(fields)
+    fields.without_effect("imagePullPolicy", "IfNotPresent", "Always")
+    workdir = fields.text("workingDir", "")
+    if workdir and not workdir.startswith("/"):
+        fields.bad("workingDir", "must be an absolute path")
+    container = Container(
+        name=fields.text("name"),
+        image=fields.text("image"),
+        command=fields.texts("command"),
+        args=fields.texts("args"),
+        environment=config_maps.environment(fields, maps, port.number),
+        files=config_maps.files(fields, mounted),
+        port=port.number,
+        readiness=_probe(fields, "readinessProbe", port),
+        liveness=_probe(fields, "livenessProbe", port),
+        workdir=workdir,
+    )
+    fields.close()
+    return container, port
+
+
+def _port(fields: Fields) -> Port:
+    """Read the one containerPort that a container has on the host."""
+    ports = fields.entries("ports")
+    if len(ports) != 1:
+        what = f"must name exactly one containerPort on the host, not {len(ports)}"
+        fields.bad("ports", what, "the process listens on $PORT; write `ports: [{containerPort: 8080}]`", UNSUPPORTED if ports else MISSING)
+    found = Port(0, "")
+    for number, entry in enumerate(ports):
+        port = Port(entry.number("containerPort", None, 1, 65_535), entry.text("name", ""))
+        entry.without_effect("protocol", "TCP")
+        entry.close()
+        found = port if number == 0 else found
+    return found
+
+
+def _probe(fields: Fields, name: str, port: Port) -> HttpProbe | None:
+    probe = fields.mapping(name)
+    if not fields.has(name):
+        return None
+    http = probe.mapping("httpGet")
+    has_http = probe.has("httpGet")
+    result = HttpProbe(
+        path=http.text("path", "/"),
+        period_s=float(probe.number("periodSeconds", 10, 1, 3600)),
+        timeout_s=float(probe.number("timeoutSeconds", 1, 1, 3600)),
+        failure_threshold=probe.number("failureThreshold", 3, 1, 1000),
+        initial_delay_s=float(probe.number("initialDelaySeconds", 0, 0, 3600)),
+    )
+    probe.without_effect("successThreshold", 1)
+    probe.close()
+    if not has_http:
+        probe.bad("httpGet", "is missing: the host probes by HTTP GET", "add `httpGet: {path: /health, port: http}`", MISSING)
+        return result
+    http.without_effect("scheme", "HTTP")
+    if not http.has("port"):
+        http.raw("port")
+        http.bad("port", "is missing", f"write the containerPort, {port.number}", MISSING)
+    elif not port.is_meant_by(http.raw("port")):
+        http.bad("port", "is not the containerPort", f"write {port.number}" + (f" or `{port.name}`" if port.name else ""), BAD_VALUE)
+    http.close()
+    if not _URL_PATH.fullmatch(result.path):
+        http.bad("path", "must begin with a slash and hold no spaces", "write it like /health")
+    return result

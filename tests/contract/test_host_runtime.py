@@ -1,0 +1,372 @@
+"""The host runtime with real shims, real sandboxes and a real image; the store is a dictionary."""
+
+import hashlib
+import io
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pytest
+
+from setpoint.adapters import sandbox
+from setpoint.adapters.host import processes
+from setpoint.adapters.host.replica_sandbox import expand
+from setpoint.adapters.host.runtime import HostFolders, HostRuntime
+from setpoint.artifact.model import CONFIG, LAYER, MANIFEST, StoredManifest
+from setpoint.artifact.ports import OciStore
+from setpoint.core.errors import ConflictError, UserError
+from setpoint.pipeline.model import ToolchainFacts
+from setpoint.reconcile.model import Container, HttpProbe, Identity, ReplicaSpec, ReplicaStatus
+
+pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(bool(sandbox.probe()), reason=f"needs bubblewrap: {sandbox.probe()}")]
+
+UID = 64180 if os.getuid() == 0 else None
+PLATFORM = "linux/amd64" if platform.machine() == "x86_64" else "linux/arm64"
+FACTS = ToolchainFacts("sha256:" + "0" * 64, "3.11.2", PLATFORM, 1)
+APP = """
+import http.server, json, os, signal, subprocess, sys, time
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/die": os._exit(3)
+        what = {"env": dict(os.environ), "argv": sys.argv, "uid": os.getuid(), "root": sorted(os.listdir("/"))}
+        if os.path.exists("/config/app.txt"): what["config"] = open("/config/app.txt").read()
+        try: open("/app/x", "w"); what["writable"] = True
+        except OSError: what["writable"] = False
+        body = json.dumps(what).encode()
+        self.send_response(200); self.end_headers(); self.wfile.write(body)
+def term(*_):
+    print("asked to end", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in sys.argv else term)
+print("serving", flush=True)
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+@dataclass
+class DictStore:
+    """As much of an OciStore as reading an image needs."""
+
+    blobs: dict[str, bytes] = field(default_factory=dict)
+
+    def add(self, data: bytes) -> str:
+        """Hold bytes under their digest."""
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        self.blobs[digest] = data
+        return digest
+
+    def manifest(self, _repository: str, reference: str) -> StoredManifest | None:
+        """Return a manifest by digest."""
+        data = self.blobs.get(reference)
+        return None if data is None else StoredManifest(MANIFEST, reference, data)
+
+    def open_blob(self, _repository: str, digest: str) -> BinaryIO:
+        """Open a blob."""
+        return io.BytesIO(self.blobs[digest])
+
+    def read_blob(self, _repository: str, digest: str, _limit_bytes: int = 0) -> bytes:
+        """Return a blob."""
+        return self.blobs[digest]
+
+    def image(self, files: dict[str, str], labels: dict[str, str] | None = None, **run: Any) -> str:
+        """Store an image of one layer and return its reference."""
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+            for name, text in files.items():
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(text.encode()), 0o644
+                archive.addfile(member, io.BytesIO(text.encode()))
+        layer = self.add(buffer.getvalue())
+        labels = {"dev.setpoint.base": "host", "dev.setpoint.host.python": "3.11.9"} if labels is None else labels
+        config = {"os": "linux", "architecture": PLATFORM.partition("/")[2], "config": {"Labels": labels, **run}}
+        manifest = {
+            "mediaType": MANIFEST,
+            "config": {"mediaType": CONFIG, "digest": self.add(json.dumps(config).encode())},
+            "layers": [{"mediaType": LAYER, "digest": layer}],
+        }
+        return f"hello/web@{self.add(json.dumps(manifest).encode())}"
+
+
+@dataclass
+class Host:
+    """A home's work folders and what is started in them."""
+
+    folder: Path
+    store: DictStore
+
+    def runtime(self) -> HostRuntime:
+        """A runtime as a (re)started server would build it."""
+        folders = HostFolders(self.folder / "replicas", self.folder / "images")
+        return HostRuntime(folders, cast(OciStore, self.store), lambda: FACTS, UID)
+
+    def spec(self, name: str, runtime: HostRuntime, **container: Any) -> ReplicaSpec:
+        """A replica of the little web server."""
+        image = self.store.image(
+            {"app/main.py": APP}, Entrypoint=["python3", "-u", "/app/main.py"], Cmd=["from-image"], Env=["COLOUR=red", "A=1"]
+        )
+        defaults = Container("web", image, None, None, {"COLOUR": "blue"}, {}, 8080, None, None)
+        identity = Identity("hello", "staging", "abc123", "sha256:aa", "p-1", "1.0")
+        return ReplicaSpec(name, "web", "h1", runtime.free_port(), replace(defaults, **container), identity, 5.0)
+
+
+@pytest.fixture
+def host() -> Iterator[Host]:
+    """A home's work folders that the replicas' uid can reach (pytest's own cannot be), emptied of everything that runs at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="setpoint-host-"))
+    folder.chmod(0o711)
+    found = Host(folder, DictStore())
+    yield found
+    runtime = found.runtime()
+    for status in runtime.replicas():
+        runtime.stop(status.spec.replica, 0)
+    wait_for(lambda: not any(status.shim_alive for status in runtime.replicas()))
+    for status in runtime.replicas():
+        runtime.remove(status.spec.replica)
+    shutil.rmtree(folder)
+
+
+def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0) -> Any:
+    """Return the condition's first true value; fail after the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.01)
+
+
+def one(runtime: HostRuntime, name: str) -> ReplicaStatus:
+    """The status of a replica that has a folder."""
+    return next(status for status in runtime.replicas() if status.spec.replica == name)
+
+
+def serving(runtime: HostRuntime, name: str) -> ReplicaStatus:
+    """Wait until the replica is ready."""
+    wait_for(lambda: runtime.ready(one(runtime, name), HttpProbe("/"))[0])
+    return one(runtime, name)
+
+
+def get(status: ReplicaStatus) -> dict[str, Any]:
+    """Ask a replica what it sees."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{status.spec.port}/", timeout=5) as answer:
+        return cast("dict[str, Any]", json.load(answer))
+
+
+def log(runtime: HostRuntime, name: str) -> str:
+    """All that a replica has said."""
+    return "".join(path.read_text() for path in runtime.log(name))
+
+
+def test_a_replica_serves_on_its_port_with_the_environment_and_files_it_was_given(host: Host) -> None:
+    """A started replica serves on $PORT, knows who it is, sees its files, and can change nothing of its image."""
+    runtime = host.runtime()
+    spec = host.spec("staging-hello-web-h1-1", runtime, args=("at", "$(PORT)", "$(NOPE)"), files={"/config/app.txt": "hello"})
+    runtime.start(spec)
+    status = serving(runtime, spec.replica)
+    seen = get(status)
+    assert status.spec == spec
+    assert status.shim_alive
+    assert status.restarts == 0
+    assert seen["argv"][1:] == ["at", str(spec.port), "$(NOPE)"]
+    assert seen["config"] == "hello"
+    assert not seen["writable"]
+    assert {"COLOUR": "blue", "A": "1", "SETPOINT_REPLICA": spec.replica, "SETPOINT_PROMOTION": "p-1"}.items() <= seen["env"].items()
+    assert set(seen["root"]) <= {"app", "bin", "config", "dev", "etc", "lib", "lib32", "lib64", "libx32", "proc", "sbin", "tmp", "usr"}
+    assert status.pid is not None
+    assert processes.owner(status.pid) == (UID if UID is not None else os.getuid())
+    assert b"COLOUR" not in Path(f"/proc/{status.pid}/cmdline").read_bytes()
+    runtime.start(spec)
+    assert one(runtime, spec.replica).pid == status.pid
+
+
+def test_a_killed_application_comes_back(host: Host) -> None:
+    """The shim starts the application again after it was killed, and says how it ended."""
+    runtime = host.runtime()
+    spec = host.spec("staging-hello-web-h1-2", runtime)
+    runtime.start(spec)
+    first = serving(runtime, spec.replica)
+    assert first.pid is not None
+    os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: one(runtime, spec.replica).restarts == 1 and one(runtime, spec.replica).pid)
+    second = serving(runtime, spec.replica)
+    assert second.pid != first.pid
+    assert second.last_exit == "killed by SIGKILL"
+
+
+def test_a_restarted_server_finds_the_same_process(host: Host) -> None:
+    """A second runtime on the same folders re-adopts the replica with the same pid and can stop it gracefully."""
+    spec = host.spec("staging-hello-web-h1-3", host.runtime())
+    host.runtime().start(spec)
+    first = serving(host.runtime(), spec.replica)
+    again = host.runtime()
+    assert one(again, spec.replica).pid == first.pid
+    assert again.free_port() != spec.port
+    again.stop(spec.replica, 5)
+    assert one(again, spec.replica).stopping
+    wait_for(lambda: not one(again, spec.replica).shim_alive)
+    ended = one(again, spec.replica)
+    assert (ended.pid, ended.last_exit) == (None, "exit status 0")
+    assert "serving\n" in log(again, spec.replica)
+    assert "asked to end\n" in log(again, spec.replica)
+    again.stop(spec.replica, 5)
+    again.remove(spec.replica)
+    again.remove(spec.replica)
+    assert again.replicas() == []
+
+
+def test_a_replica_that_ignores_term_is_killed_after_the_grace(host: Host) -> None:
+    """KILL follows TERM when the grace is over."""
+    runtime = host.runtime()
+    spec = host.spec("staging-hello-web-h1-4", runtime, args=("deaf",))
+    runtime.start(spec)
+    serving(runtime, spec.replica)
+    with pytest.raises(ConflictError, match="SP637"):
+        runtime.remove(spec.replica)
+    runtime.stop(spec.replica, 0.3)
+    wait_for(lambda: not one(runtime, spec.replica).shim_alive)
+    assert one(runtime, spec.replica).last_exit == "killed by SIGKILL"
+
+
+def test_a_killed_shim_takes_its_replica_along_and_is_reported(host: Host) -> None:
+    """Killing the shim ends the application too, the status says so, and a new start works in the same folder."""
+    runtime = host.runtime()
+    spec = host.spec("staging-hello-web-h1-5", runtime)
+    runtime.start(spec)
+    first = serving(runtime, spec.replica)
+    assert first.pid is not None
+    state = json.loads((host.folder / "replicas" / spec.replica / "state.json").read_text())
+    os.kill(state["shim_pid"], signal.SIGKILL)
+    assert processes.wait_gone(first.pid, 5)
+    dead = wait_for(lambda: None if one(runtime, spec.replica).shim_alive else one(runtime, spec.replica))
+    assert dead.pid is None
+    assert runtime.ready(dead, None) == (False, "not running")
+    runtime.start(spec)
+    assert serving(runtime, spec.replica).pid != first.pid
+
+
+def test_an_application_that_cannot_start_is_tried_again_and_its_words_are_in_the_log(host: Host) -> None:
+    """A command that does not exist ends in backoff with the reason in the log."""
+    runtime = host.runtime()
+    spec = host.spec("staging-hello-web-h1-6", runtime, command=("/nothing/here",))
+    runtime.start(spec)
+    wait_for(lambda: one(runtime, spec.replica).restarts >= 1)
+    assert "/nothing/here" in log(runtime, spec.replica)
+    assert one(runtime, spec.replica).last_exit == "exit status 1"
+
+
+@pytest.mark.parametrize(
+    ("files", "labels", "text"),
+    [
+        ({"usr/x": "y"}, None, "may not bring its own /usr"),
+        ({"app/x": "y"}, {"dev.setpoint.base": "host", "dev.setpoint.host.python": "3.9.1"}, "Python 3.9"),
+    ],
+)
+def test_an_image_that_cannot_run_here_is_refused(host: Host, files: dict[str, str], labels: dict[str, str] | None, text: str) -> None:
+    """An image that shadows the toolchain, or was made for another one, never starts."""
+    runtime = host.runtime()
+    spec = host.spec("staging-hello-web-h1-7", runtime, image=host.store.image(files, labels, Cmd=["x"]))
+    with pytest.raises(UserError, match="SP631") as caught:
+        runtime.start(spec)
+    assert text in caught.value.what
+    assert runtime.replicas() == []
+
+
+def test_an_image_with_its_own_root_sees_only_that_and_mounted_files(host: Host) -> None:
+    """A foreign image's rootfs is /, read-only, also where a file is put into one of its folders; links stay inside."""
+    runtime = host.runtime()
+    image = host.store.image({"etc/own": "x", "data/a": "1"}, {}, Cmd=["/bin/true"])
+    spec = host.spec("staging-hello-web-h1-8", runtime, image=image, files={"/etc/app.conf": "c"})
+    runtime.start(spec)
+    options = json.loads((host.folder / "replicas" / spec.replica / "spec.json").read_text())["options"]
+    targets = {options[index + 2] for index, word in enumerate(options) if word == "--ro-bind"}
+    assert {"/data", "/etc/own", "/etc/app.conf"} <= targets
+    assert not targets & {"/", "/usr", "/etc"}
+    assert "--remount-ro" in options
+
+
+def test_another_toolchain_is_reported_and_runs_all_the_same(host: Host) -> None:
+    """A changed fingerprint is a hint to rebuild and never a reason not to start."""
+    runtime = host.runtime()
+    labels = {"dev.setpoint.base": "host", "dev.setpoint.host.python": "3.11.1", "dev.setpoint.host.fingerprint": FACTS.fingerprint}
+    same = host.store.image({"app/main.py": APP}, labels, Cmd=["python3", "/app/main.py"])
+    old = host.store.image({"app/main.py": APP}, {**labels, "dev.setpoint.host.fingerprint": "sha256:ff"}, Cmd=["python3", "/app/main.py"])
+    assert runtime.rebuild_hint(same) == ""
+    assert "rebuild" in runtime.rebuild_hint(old)
+    spec = host.spec("staging-hello-web-h1-9", runtime, image=old)
+    runtime.start(spec)
+    assert serving(runtime, spec.replica).shim_alive
+
+
+@pytest.mark.skipif(UID is None, reason="only root runs replicas as another user")
+def test_a_home_that_replicas_cannot_reach_is_refused_with_the_folder(host: Host) -> None:
+    """A private folder on the way to the home is named, instead of replicas that die without a word."""
+    runtime = host.runtime()
+    spec = host.spec("staging-hello-web-h1-10", runtime)
+    host.folder.chmod(0o700)
+    with pytest.raises(UserError, match="SP639") as caught:
+        runtime.start(spec)
+    assert str(host.folder) in caught.value.what
+
+
+def test_ports_are_promised_once(host: Host) -> None:
+    """Two askers never get the same port, though neither listens yet."""
+    runtime = host.runtime()
+    assert len({runtime.free_port() for _ in range(50)}) == 50
+
+
+@pytest.mark.parametrize("name", ["../x", "", "A", "a/b", "a..b", ".a", "x" * 300])
+def test_odd_replica_ids_are_refused(host: Host, name: str) -> None:
+    """A replica id that is no plain folder name is refused before anything happens."""
+    with pytest.raises(UserError, match="SP638"):
+        host.runtime().stop(name, 1)
+
+
+def test_references_expand_as_in_kubernetes() -> None:
+    """The cases of Kubernetes' own expansion_test.go that matter."""
+    known = {"VAR_A": "A", "VAR_B": "B"}
+    cases = {
+        "$(VAR_A)": "A",
+        "___$(VAR_B)___": "___B___",
+        "$$(VAR_A)": "$(VAR_A)",
+        "$$$(VAR_A)": "$A",
+        "$(NO)": "$(NO)",
+        "$(VAR_A": "$(VAR_A",
+        "$": "$",
+    }
+    assert {text: expand(text, known) for text in cases} == cases
+
+
+def test_an_unprivileged_user_can_run_replicas() -> None:
+    """The host runtime's, the shim's and the proxy's suites also pass as a user without rights."""
+    if os.getuid() != 0:
+        pytest.skip("this already is an unprivileged user")
+    python = next(
+        (path for path in (sys.executable, "/usr/bin/python3") if _as_stranger(path, "-c", "import pytest, setpoint").returncode == 0), None
+    )
+    if python is None:
+        pytest.skip("INCOMPLETE: needs a checkout and a Python that uid 12345 can read")
+    files = [str(Path(__file__).with_name(f"test_host_{name}.py")) for name in ("runtime", "shim", "proxy")]
+    done = _as_stranger(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout
+
+
+def _as_stranger(python: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python with this one's packages as an unprivileged user; through env, for setpriv itself may still execute what he may not."""
+    packages = [path for path in sys.path if path and not path.startswith(sys.base_prefix)]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(packages), "PYTHONDONTWRITEBYTECODE": "1"}
+    argv = ["setpriv", "--reuid", "12345", "--regid", "12345", "--clear-groups", "/usr/bin/env", python, *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, env=environment, check=False, timeout=60)

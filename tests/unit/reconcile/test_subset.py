@@ -1,0 +1,337 @@
+"""The host's subset of Kubernetes: what is accepted and what it means, and that everything else is a clear error."""
+
+import copy
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from setpoint.core.errors import ConfigError, Finding
+from setpoint.reconcile.model import Container, HttpProbe
+from setpoint.reconcile.revision import revision_hash
+from setpoint.reconcile.subset import KINDS, to_host
+
+MANIFESTS = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, labels: {app: web}, annotations: {note: "a b"}}
+spec:
+  replicas: 4
+  revisionHistoryLimit: 3
+  progressDeadlineSeconds: 60
+  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 50%, maxUnavailable: 1}}
+  selector: {matchLabels: {app: web}}
+  template:
+    metadata: {labels: {app: web, tier: front}}
+    spec:
+      terminationGracePeriodSeconds: 10
+      restartPolicy: Always
+      containers:
+        - name: web
+          image: hello/web@sha256:aa
+          imagePullPolicy: IfNotPresent
+          command: [python3]
+          args: [-m, hello, --port, $(PORT)]
+          workingDir: /app
+          ports: [{name: http, containerPort: 8080, protocol: TCP}]
+          envFrom: [{configMapRef: {name: settings}, prefix: X_}]
+          env:
+            - {name: PORT, value: "8080"}
+            - {name: X_a, value: over}
+            - {name: MODE, valueFrom: {configMapKeyRef: {name: settings, key: mode}}}
+            - {name: GONE, valueFrom: {configMapKeyRef: {name: settings, key: nope, optional: true}}}
+          readinessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 4}
+          livenessProbe: {httpGet: {path: /live, port: 8080, scheme: HTTP}, initialDelaySeconds: 5}
+          volumeMounts:
+            - {name: files, mountPath: /etc/app, readOnly: true}
+            - {name: picked, mountPath: /app/one.txt, subPath: sub/one.txt}
+      volumes:
+        - {name: files, configMap: {name: settings}}
+        - {name: picked, configMap: {name: settings, items: [{key: mode, path: sub/one.txt}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: front}
+spec:
+  type: ClusterIP
+  selector: {app: web}
+  ports: [{name: http, port: 80, targetPort: http}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: settings}
+immutable: true
+data: {a: "1", mode: fast}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: site}
+spec:
+  hostnames: [shop.example.com]
+  rules:
+    - matches: [{path: {type: PathPrefix, value: /api/}}, {path: {type: Exact, value: /x}}]
+      backendRefs: [{name: front, port: 80, weight: 3}]
+    - backendRefs: [{kind: Service, name: front, port: 80}]
+"""
+
+
+def objects() -> list[dict[str, Any]]:
+    """Return the example's objects."""
+    return list(yaml.safe_load_all(MANIFESTS))
+
+
+def changed(path: str, value: Any) -> list[dict[str, Any]]:
+    """Return the example with one field set, or removed when value is ...; the path begins with the kind."""
+    found = copy.deepcopy(objects())
+    kind, *keys = path.split(".")
+    node: Any = next(item for item in found if item["kind"] == kind)
+    for key in keys[:-1]:
+        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+    last: Any = int(keys[-1]) if isinstance(node, list) else keys[-1]
+    if value is ...:
+        del node[last]
+    else:
+        node[last] = value
+    return found
+
+
+def findings(values: list[dict[str, Any]]) -> list[Finding]:
+    """Return what the host does not take."""
+    with pytest.raises(ConfigError) as caught:
+        to_host(values, "shop", "prod", {"Deployment/web": "apps/shop/web.yaml:2"})
+    return list(caught.value.findings)
+
+
+def test_the_whole_subset_means_what_kubernetes_means() -> None:
+    """Every documented field arrives in the desired state, with Kubernetes' defaults and precedence."""
+    desired = to_host(objects(), "shop", "prod")
+    (workload,) = desired.workloads
+    assert (workload.app, workload.environment, workload.name, workload.replicas) == ("shop", "prod", "web", 4)
+    assert (workload.max_surge, workload.max_unavailable, workload.grace_s, workload.progress_deadline_s) == (2, 1, 10.0, 60.0)
+    assert workload.labels == {"app": "web", "tier": "front"}
+    container = workload.container
+    assert (container.image, container.command, container.args) == (
+        "hello/web@sha256:aa",
+        ("python3",),
+        ("-m", "hello", "--port", "$(PORT)"),
+    )
+    assert container.environment == {"X_a": "over", "X_mode": "fast", "MODE": "fast"}
+    assert container.files == {"/etc/app/a": "1", "/etc/app/mode": "fast", "/app/one.txt": "fast"}
+    assert (container.port, container.workdir) == (8080, "/app")
+    assert container.readiness == HttpProbe("/health", 2.0, 3.0, 4, 0.0)
+    assert container.liveness == HttpProbe("/live", 10.0, 1.0, 3, 5.0)
+    assert [(route.path_prefix, route.path_exact, route.backends) for route in desired.routes] == [
+        ("/api", False, (("web", 3),)),
+        ("/x", True, (("web", 3),)),
+        ("/", False, (("web", 1),)),
+    ]
+    assert desired.routes[0].hostnames == ("shop.example.com",)
+    assert desired.digest.startswith("sha256:")
+
+
+def test_a_deployment_without_service_or_route_simply_runs() -> None:
+    """Workers need no traffic."""
+    desired = to_host([item for item in objects() if item["kind"] in {"Deployment", "ConfigMap"}], "shop", "prod")
+    assert (len(desired.workloads), desired.routes) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("replicas", "rolling", "expected"),
+    [
+        (1, {}, (1, 0)),
+        (4, {}, (1, 1)),
+        (5, {}, (2, 1)),
+        (3, {"maxSurge": 0, "maxUnavailable": "10%"}, (0, 1)),
+        (3, {"maxSurge": "0%", "maxUnavailable": 2}, (0, 2)),
+        (10, {"maxSurge": "100%", "maxUnavailable": 0}, (10, 0)),
+    ],
+)
+def test_surge_and_unavailability_resolve_as_in_kubernetes(replicas: int, rolling: dict[str, Any], expected: tuple[int, int]) -> None:
+    """Surge rounds up, unavailability down, and one of them is always at least one."""
+    values = changed("Deployment.spec.strategy.rollingUpdate", rolling)
+    values[0]["spec"]["replicas"] = replicas
+    (workload,) = to_host(values, "shop", "prod").workloads
+    assert (workload.max_surge, workload.max_unavailable) == expected
+
+
+C = "Deployment.spec.template.spec.containers.0."
+P = "Deployment.spec.template.spec."
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "code", "field"),
+    [
+        (C + "resources", {"limits": {"cpu": "1"}}, "SP622", "spec.template.spec.containers[0].resources"),
+        (C + "securityContext", {"runAsNonRoot": True}, "SP622", "securityContext"),
+        (C + "commmand", ["x"], "SP622", "commmand"),
+        (C + "imagePullPolicy", "Never", "SP622", "imagePullPolicy"),
+        (C + "command", "python3", "SP623", "command"),
+        (C + "command", ["a", 1], "SP623", "command[1]"),
+        (C + "command", ["a\0b"], "SP623", "command[0]"),
+        (C + "image", ..., "SP624", "image"),
+        (C + "ports", ..., "SP624", "ports"),
+        (C + "ports", [{"containerPort": 1}, {"containerPort": 2}], "SP622", "ports"),
+        (C + "ports.0.hostPort", 80, "SP622", "hostPort"),
+        (C + "ports.0.containerPort", 70000, "SP623", "containerPort"),
+        (C + "ports.0.containerPort", True, "SP623", "containerPort"),
+        (C + "workingDir", "app", "SP623", "workingDir"),
+        (C + "env.0.value", "9", "SP623", "env"),
+        (C + "env.0.value", 8080, "SP623", "env[0].value"),
+        (C + "env.1.name", "a=b", "SP623", "env"),
+        (C + "env.2.valueFrom.configMapKeyRef.key", "nope", "SP625", "configMapKeyRef.key"),
+        (C + "env.2.valueFrom.configMapKeyRef.name", "nope", "SP625", "configMapKeyRef.name"),
+        (C + "env.2.valueFrom", {"secretKeyRef": {"name": "s", "key": "k"}}, "SP622", "valueFrom.secretKeyRef"),
+        (C + "envFrom.0.configMapRef.name", "nope", "SP625", "configMapRef.name"),
+        (C + "envFrom.0", {"secretRef": {"name": "s"}}, "SP622", "envFrom[0].secretRef"),
+        (C + "readinessProbe", {"exec": {"command": ["true"]}}, "SP622", "readinessProbe.exec"),
+        (C + "readinessProbe.httpGet.port", 9090, "SP623", "httpGet.port"),
+        (C + "readinessProbe.httpGet.port", ..., "SP624", "httpGet.port"),
+        (C + "readinessProbe.httpGet.path", "a b", "SP623", "httpGet.path"),
+        (C + "readinessProbe.httpGet.httpHeaders", [{"name": "a", "value": "b"}], "SP622", "httpHeaders"),
+        (C + "readinessProbe.periodSeconds", 0, "SP623", "periodSeconds"),
+        (C + "startupProbe", {"httpGet": {"port": 8080}}, "SP622", "startupProbe"),
+        (C + "volumeMounts.0.mountPath", "/usr/share/x", "SP623", "mountPath"),
+        (C + "volumeMounts.0.mountPath", "/a/../etc", "SP623", "mountPath"),
+        (C + "volumeMounts.0.mountPath", "/", "SP623", "mountPath"),
+        (C + "volumeMounts.0.name", "nope", "SP625", "volumeMounts[0].name"),
+        (C + "volumeMounts.1.subPath", "nope", "SP625", "subPath"),
+        (P + "volumes.0", {"name": "files", "emptyDir": {}}, "SP622", "volumes[0].emptyDir"),
+        (P + "volumes.0.configMap.name", "nope", "SP625", "configMap.name"),
+        (P + "volumes.1.configMap.items.0.path", "../x", "SP623", "items[0].path"),
+        (P + "volumes.1.configMap.items.0.key", "nope", "SP625", "items[0].key"),
+        (P + "containers", [], "SP622", "containers"),
+        (P + "initContainers", [{"name": "x"}], "SP622", "initContainers"),
+        (P + "hostNetwork", True, "SP622", "hostNetwork"),
+        (P + "terminationGracePeriodSeconds", -1, "SP623", "terminationGracePeriodSeconds"),
+        ("Deployment.spec.replicas", 1000, "SP623", "spec.replicas"),
+        ("Deployment.spec.replicas", "two", "SP623", "spec.replicas"),
+        ("Deployment.spec.strategy", {"type": "Recreate"}, "SP622", "strategy.type"),
+        ("Deployment.spec.strategy.rollingUpdate", {"maxSurge": 0, "maxUnavailable": 0}, "SP623", "maxUnavailable"),
+        ("Deployment.spec.strategy.rollingUpdate", {"maxSurge": ["x"], "maxUnavailable": "200%"}, "SP623", "maxSurge"),
+        ("Deployment.spec.selector.matchLabels", {"app": "other"}, "SP623", "matchLabels"),
+        ("Deployment.spec.selector", {"matchExpressions": []}, "SP622", "matchExpressions"),
+        ("Deployment.spec", "x", "SP623", "`spec`"),
+        ("Deployment.metadata.finalizers", ["x"], "SP622", "metadata.finalizers"),
+        ("Deployment.apiVersion", "apps/v1beta1", "SP622", "apiVersion"),
+        ("Service.spec.selector", {"app": "nope"}, "SP625", "selector"),
+        ("Service.spec.type", "LoadBalancer", "SP622", "spec.type"),
+        ("Service.spec.ports.0.targetPort", 9090, "SP625", "targetPort"),
+        ("Service.spec.ports.0.targetPort", ..., "SP625", "targetPort"),
+        ("Service.spec.ports", [], "SP623", "ports"),
+        ("HTTPRoute.spec.parentRefs", [{"name": "gw"}], "SP622", "parentRefs"),
+        ("HTTPRoute.spec.hostnames", ["a b\nfoo"], "SP623", "hostnames[0]"),
+        ("HTTPRoute.spec.rules", [], "SP623", "rules"),
+        ("HTTPRoute.spec.rules.0.filters", [{"type": "URLRewrite"}], "SP622", "filters"),
+        ("HTTPRoute.spec.rules.0.matches.0.headers", [{"name": "a"}], "SP622", "headers"),
+        ("HTTPRoute.spec.rules.0.matches.0.path.type", "RegularExpression", "SP622", "path.type"),
+        ("HTTPRoute.spec.rules.0.matches.0.path.value", "/a b", "SP623", "path.value"),
+        ("HTTPRoute.spec.rules.0.matches.0.path.value", "/a/../b", "SP623", "path.value"),
+        ("HTTPRoute.spec.rules.1.matches", [{"path": {"value": "/api"}}], "SP626", "spec.rules"),
+        ("HTTPRoute.spec.rules.0.backendRefs.0.name", "nope", "SP625", "backendRefs[0].name"),
+        ("HTTPRoute.spec.rules.0.backendRefs.0.port", 81, "SP625", "backendRefs[0].port"),
+        ("HTTPRoute.spec.rules.0.backendRefs.0.weight", -1, "SP623", "weight"),
+        ("HTTPRoute.spec.rules.0.backendRefs.0.weight", 0, "SP623", "backendRefs"),
+        ("HTTPRoute.spec.rules.0.backendRefs", [], "SP623", "backendRefs"),
+        ("ConfigMap.binaryData", {"a": "aGk="}, "SP622", "binaryData"),
+        ("ConfigMap.data.a", 1, "SP623", "data.a"),
+        ("ConfigMap.data", {"../x": "1"}, "SP623", "data"),
+    ],
+)
+def test_everything_else_is_a_clear_error(path: str, value: Any, code: str, field: str) -> None:
+    """A field outside of the subset, a wrong value or a dangling reference names the object and the field, and never passes."""
+    found = findings(changed(path, value))
+    hits = [finding for finding in found if finding.code == code and field in finding.what]
+    assert hits, [finding.what for finding in found]
+    assert hits[0].what.startswith(path.partition(".")[0] + "/")
+
+
+def test_all_findings_come_at_once_with_their_file_and_a_fix() -> None:
+    """One look shows everything that the host does not take."""
+    values = changed(C + "resources", {})
+    values[0]["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
+    values[1]["spec"]["externalName"] = "x"
+    values.append({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"}})
+    values.append({"apiVersion": "apps/v1", "kind": "Deploymnt", "metadata": {"name": "x"}})
+    found = findings(values)
+    assert len(found) == 5
+    by_word = {word: next(finding for finding in found if word in finding.what) for word in ("resources", "comand", "CronJob", "Deploymnt")}
+    assert by_word["resources"].path == "apps/shop/web.yaml:2"
+    assert by_word["comand"].fix == "did you mean `command`?"
+    assert by_word["Deploymnt"].fix == "did you mean `Deployment`?"
+    assert "ConfigMap, Deployment, HTTPRoute, Service" in by_word["CronJob"].fix
+
+
+def test_a_service_that_selects_two_deployments_is_an_error() -> None:
+    """Traffic and rollout need to know which workload is meant."""
+    values = objects()
+    second = copy.deepcopy(values[0])
+    second["metadata"]["name"] = "web2"
+    assert "selects web, web2" in findings([*values, second])[0].what
+
+
+def test_nulls_are_left_out_and_kubectls_empty_fields_do_no_harm() -> None:
+    """`kubectl create --dry-run -o yaml` writes creationTimestamp: null and status: {}; both mean nothing."""
+    values = changed("Deployment.status", {})
+    values[0]["metadata"]["creationTimestamp"] = None
+    values[0]["spec"]["template"]["spec"]["containers"][0]["resources"] = None
+    assert to_host(values, "shop", "prod").workloads == to_host(objects(), "shop", "prod").workloads
+
+
+CONTAINER = Container("web", "r@sha256:a", ("a",), None, {"A": "1"}, {"/f": "x"}, 8080, HttpProbe("/"), None, "/app")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image": "r@sha256:b"},
+        {"command": ("b",)},
+        {"command": None},
+        {"args": ()},
+        {"environment": {"A": "2"}},
+        {"files": {"/f": "y"}},
+        {"readiness": HttpProbe("/x")},
+        {"liveness": HttpProbe("/")},
+        {"workdir": ""},
+    ],
+)
+def test_the_revision_hash_changes_with_what_makes_a_replica_different(change: dict[str, Any]) -> None:
+    """Each of these rolls, and so does the grace."""
+    assert revision_hash(dataclasses.replace(CONTAINER, **change), 30) != revision_hash(CONTAINER, 30)
+    assert revision_hash(CONTAINER, 31) != revision_hash(CONTAINER, 30)
+
+
+def test_the_revision_hash_ignores_everything_else() -> None:
+    """Replicas, labels, rollout settings, ports and routes roll nothing, and an integer grace equals its float."""
+    assert revision_hash(dataclasses.replace(CONTAINER, port=1, name="x"), 30) == revision_hash(CONTAINER, 30.0)
+    before = to_host(objects(), "shop", "prod").workloads[0].revision_hash
+    for path, value in (
+        ("Deployment.spec.replicas", 1),
+        ("Deployment.spec.template.metadata.labels.tier", "x"),
+        ("Service.spec.ports.0.port", 80),
+    ):
+        assert to_host(changed(path, value), "shop", "other").workloads[0].revision_hash == before
+    assert to_host(changed("ConfigMap.data.mode", "slow"), "shop", "prod").workloads[0].revision_hash != before
+
+
+def test_the_documentation_lists_every_field_of_the_example() -> None:
+    """docs/host-subset.md names every field that is accepted here, and every kind."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "host-subset.md").read_text(encoding="utf-8")
+    words: set[str] = set(KINDS)
+
+    def collect(value: Any, *, free: bool = False) -> None:
+        if isinstance(value, dict):
+            for key, item in value.items():
+                words.update(() if free else (key,))
+                collect(item, free=key in {"labels", "matchLabels", "annotations", "data", "selector"} and "matchLabels" not in item)
+        elif isinstance(value, list):
+            for item in value:
+                collect(item)
+
+    for item in objects():
+        collect(item)
+    quoted = {word for span in re.findall(r"`([^`]+)`", page) for word in re.split(r"[^A-Za-z]+", span)}
+    assert sorted(words - quoted - set(KINDS)) == []
+    assert [kind for kind, (version,) in KINDS.items() if f"## {kind} (`{version}`)" not in page] == []
