@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problems: the same code, words, place and fix that the command line and the pages show."""
 
+from dataclasses import asdict
 from typing import Any
 
 from fastapi import Request
@@ -34,6 +35,7 @@ def body_of(error: SetpointError) -> dict[str, Any]:
     }
     if isinstance(error, ConfigError):
         body["detail"] = error.render()
+        body["findings"] = [asdict(finding) for finding in error.findings]
     return body
 
 

@@ -68,6 +68,7 @@ async def run(app: Application, text: str) -> AsyncIterator[str]:
         yield shown if shown != last else _KEEPALIVE
         last = shown
         if report.run.state != "running":
+            yield _event("end", {"run": run_id, "state": report.run.state})
             return
         await app.store.bus.wait(seen, _LOOK_S)
 

@@ -151,7 +151,9 @@ def _approvals(facts: GateFacts, gates: Gates, promotion: Promotion) -> Iterator
         yield Reason("APPROVED", Outcome.ALLOW, "approvals", found, needed)
         return
     able = sorted(facts.approvers - set(facts.excluded) - set(counting))
-    fix = f"setpoint approve {promotion.promotion}" + (f" (as {' or '.join(able)})" if able else "")
+    fix = f"setpoint approve {promotion.promotion}"
+    if able:
+        found += f"; may approve: {', '.join(able)}"
     if len(able) + len(counting) < wanted.required:
         excluded = "; ".join(f"{name}: {why}" for name, why in sorted(facts.excluded.items()) if name in facts.approvers)
         found += f"; too few people may approve ({excluded or 'none are left'})"

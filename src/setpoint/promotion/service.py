@@ -5,10 +5,12 @@ It never renders, probes or signs anything itself.
 """
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, ids, records
-from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError
+from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError
 from setpoint.core.reasons import Outcome, Verdict, conclude
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion import decide, propose
@@ -45,15 +47,23 @@ class PromotionService:
             delivery = self._parts.delivery.load()
             if delivery is None:
                 return
+            faults: list[SetpointError] = []
             for promotion in self._parts.records.unfinished():
-                if promotion.kind == "rollback":
-                    self._rollbacks.complete(promotion, delivery)
-                elif promotion.state is PromotionState.DECIDED:
-                    self._act(promotion, delivery)
-            delivery = self._parts.delivery.load() or delivery
+                with _collected(faults):
+                    self._go_on(promotion, delivery)
             for environment in delivery.ordered():
                 for app in delivery.setpoint.apps:
-                    self._advance_one(delivery, app, environment)
+                    with _collected(faults):
+                        self._advance_one(self._parts.delivery.load() or delivery, app, environment)
+            if faults:
+                raise faults[0]
+
+    def _go_on(self, promotion: Promotion, delivery: Delivery) -> None:
+        """Finish what an earlier pass began."""
+        if promotion.kind == "rollback":
+            self._rollbacks.complete(promotion, delivery)
+        elif promotion.state is PromotionState.DECIDED:
+            self._act(promotion, delivery)
 
     def _advance_one(self, delivery: Delivery, app: str, environment: str) -> None:
         proposal = self.next_candidate(delivery, app, environment)
@@ -321,6 +331,15 @@ class PromotionService:
         delivery.check_app(app)
         delivery.environment(environment)
         return delivery
+
+
+@contextmanager
+def _collected(faults: list[SetpointError]) -> Iterator[None]:
+    """Set an application's fault aside, so that it does not stop the others."""
+    try:
+        yield
+    except SetpointError as error:
+        faults.append(error)
 
 
 def _build_of(pin: Pin | None) -> propose.Build | None:
