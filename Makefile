@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo` and `make test`. The recipes are in tools/, one script each.
-.PHONY: demo test setup fmt lint unit lock bench
+.PHONY: help demo test setup fmt lint unit lock
 .DEFAULT_GOAL := help
 
 help:  ## list the recipes
@@ -8,17 +8,22 @@ help:  ## list the recipes
 setup:  ## make .venv from the hash-locked requirements
 	@tools/setup
 
-demo: setup  ## play the whole road on a real application
+demo:  ## play the whole road on a real application
+	@tools/system-packages bwrap=bubblewrap git=git /usr/bin/python3=python3 /usr/bin/pip3=python3-pip
+	@tools/setup
 	@tools/demo
 
 test:  ## install what is missing and run all that CI runs
+	@tools/system-packages bwrap=bubblewrap git=git ssh-keygen=openssh-client /usr/bin/python3=python3 /usr/bin/pip3=python3-pip
 	@tools/setup --test
 	@tools/test
 
-lint: setup  ## format, lint, types, import contracts
+lint:  ## format, lint, types, import contracts
+	@tools/setup --test
 	@tools/lint
 
-unit: setup  ## the fast tests only
+unit:  ## the fast tests only
+	@tools/setup --test
 	@.venv/bin/python -m pytest -q tests/unit
 
 fmt:  ## format the code

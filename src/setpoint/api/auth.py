@@ -47,10 +47,14 @@ def _by_cookie(request: Request, app: Application) -> Principal | None:
     found = app.links.principal_of_session(request.cookies.get(COOKIE, ""))
     if found is None or request.method in _SAFE:
         return found
+    return found if same_origin(request) else None
+
+
+def same_origin(request: Request) -> bool:
+    """Say whether a browser sent this request from a page of ours."""
     site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    same = site == "same-origin" if site is not None else origin is not None and urlsplit(origin).netloc == request.headers.get("host")
-    return found if same else None
+    return site == "same-origin" if site is not None else origin is not None and urlsplit(origin).netloc == request.headers.get("host")
 
 
 Caller = Annotated[Principal, Depends(principal)]

@@ -140,11 +140,11 @@ def write_layer(items: Iterable[LayerItem], path: Path) -> LayerFile:
     """Write a layer of the items, sorted by the bytes of their paths, to a new file.
 
     Raises:
-        BugError: an item's content has another length than it said (SP310), or two have one path.
+        BugError: an item's content has another length than it said (SP318), or two have one path.
     """
     ordered = sorted(items, key=lambda item: item.path.encode("utf-8", "surrogateescape"))
     if len({item.path for item in ordered}) != len(ordered):
-        raise BugError("SP310", "two entries of a layer have one path", where=str(path))
+        raise BugError("SP318", "two entries of a layer have one path", where=str(path))
     with path.open("wb") as file:
         writer = _Writer(file)
         for item in ordered:
@@ -162,5 +162,5 @@ def _write_content(writer: _Writer, item: LayerItem) -> None:
         writer.write(chunk)
         written += len(chunk)
     if written != item.size_bytes:
-        raise BugError("SP310", f"{item.path} has {written} bytes where {item.size_bytes} were announced", where=item.path)
+        raise BugError("SP318", f"{item.path} has {written} bytes where {item.size_bytes} were announced", where=item.path)
     writer.write(_padding(written))

@@ -42,7 +42,7 @@ def find(server: str | None = None, token: str | None = None, home: Path | None 
     Raises:
         UserError: the address is no http(s) URL (SP849).
         NotAllowedError: there is an address, but no token for it (SP848).
-        WorldError: no server runs in the home (SP845), or its file cannot be read (SP846).
+        WorldError: no server runs in the home (SP845), or its file cannot be read (SP844).
     """
     url = server or ("" if home is not None else os.environ.get("SETPOINT_URL", ""))
     secret = token or os.environ.get("SETPOINT_TOKEN", "")
@@ -63,7 +63,7 @@ def of_home(home: Path) -> Connection:
     """Return the connection to the server that runs in a home.
 
     Raises:
-        WorldError: none runs (SP845), or its file cannot be read (SP846).
+        WorldError: none runs (SP845), or its file cannot be read (SP844).
     """
     path = Home(home).server_file
     try:
@@ -78,7 +78,7 @@ def of_home(home: Path) -> Connection:
         raise NotAllowedError("SP848", "the home belongs to somebody else", where=str(path), fix=fix) from error
     except (OSError, ValueError, TypeError, KeyError, UserError) as error:
         fix = "restart the server, which writes it anew: setpoint down; setpoint up -d"
-        raise WorldError("SP846", "the server's file cannot be read", where=str(path), fix=fix) from error
+        raise WorldError("SP844", "the server's file cannot be read", where=str(path), fix=fix) from error
 
 
 def _local(home: Path) -> Connection | None:

@@ -12,7 +12,7 @@ from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Promotion
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import Explanation, PromotionService
-from setpoint.reconcile.model import Deployment, Health
+from setpoint.reconcile.model import Deployment, DeployReason, Health
 
 
 class StatusView:
@@ -75,9 +75,7 @@ class StatusView:
         cell = self._cell(app, environment)
         promotion = explanation.promotion
         approvals = tuple(self._facts.approvals(promotion.promotion)) if promotion else ()
-        deploy = tuple(
-            Reason(r.code, Outcome.DENY if r.severity == "problem" else _plain(cell), r.subject, r.found, "", r.fix) for r in cell.reasons
-        )
+        deploy = tuple(Reason(r.code, _outcome(r), r.subject, r.found, "", r.fix) for r in cell.reasons)
         reasons = (*explanation.verdict.reasons, *deploy, *delivery.pending)
         outcome = explanation.verdict.outcome if promotion else _outcome_of(cell, explanation)
         return Why(app, environment, _sentence(cell, promotion), outcome, reasons, cell, promotion, approvals, _next(reasons))
@@ -102,8 +100,11 @@ def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation
     )
 
 
-def _plain(cell: Cell) -> Outcome:
-    return Outcome.ALLOW if cell.health == Health.HEALTHY else Outcome.WAIT
+def _outcome(reason: DeployReason) -> Outcome:
+    """Return how a reason of the reconciler reads beside a gate's."""
+    if reason.severity == "problem":
+        return Outcome.DENY
+    return Outcome.ALLOW if reason.code == "READY" else Outcome.WAIT
 
 
 def _outcome_of(cell: Cell, explanation: Explanation) -> Outcome:

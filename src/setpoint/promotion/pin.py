@@ -35,12 +35,12 @@ def pin_path(environment: str, app: str) -> str:
     """Return `pins/<env>/<app>.yaml`.
 
     Raises:
-        UserError: a name could not be a path segment (SP521).
+        UserError: a name could not be a path segment (SP520).
     """
     for name in (environment, app):
         if not _SEGMENT.fullmatch(name):
             fix = "use lower-case letters, digits, dots and dashes"
-            raise UserError("SP521", f"{name!r} is no name of an environment or application", fix=fix)
+            raise UserError("SP520", f"{name!r} is no name of an environment or application", fix=fix)
     return f"pins/{environment}/{app}.yaml"
 
 
@@ -93,7 +93,7 @@ def parse_pin(data: bytes, path: str, commit: str = "") -> Pin:
     commit is what last touched the file, kept in the pin as it is given.
 
     Raises:
-        UserError: the file is no pin, holds anything more or less than one, or lies at another path than it says (SP522).
+        UserError: the file is no pin, holds anything more or less than one, or lies at another path than it says (SP540).
     """
     value = _Strict(data, path).read()
     if value["apiVersion"] != API_VERSION or value["kind"] != "Pin":
@@ -178,11 +178,11 @@ class _Strict:
         return str(node.value)
 
     def _fault(self, what: str, mark: Any) -> NoReturn:
-        raise UserError("SP522", f"the pin cannot be used: {what}", where=f"{self._path}:{mark.line + 1}:{mark.column + 1}", fix=_FIX)
+        raise UserError("SP540", f"the pin cannot be used: {what}", where=f"{self._path}:{mark.line + 1}:{mark.column + 1}", fix=_FIX)
 
 
 def _refuse(what: str, path: str, line: int = 1) -> NoReturn:
-    raise UserError("SP522", f"the pin cannot be used: {what}", where=f"{path}:{line}:1", fix=_FIX)
+    raise UserError("SP540", f"the pin cannot be used: {what}", where=f"{path}:{line}:1", fix=_FIX)
 
 
 def commit_message(promotion: Promotion) -> str:
@@ -221,11 +221,11 @@ def commit_payload(tree: str, parent: str, message: str, at: str, identity: str 
     """Return the unsigned commit object (git: gitformat-commit) that is signed and then written; `at` is RFC 3339.
 
     Raises:
-        UserError: tree or parent is no object id (SP523).
+        UserError: tree or parent is no object id (SP541).
     """
     for object_id in (tree, parent):
         if not _OBJECT_ID.fullmatch(object_id):
-            raise UserError("SP523", f"{object_id[:80]!r} is no object id", fix="give the full commit id")
+            raise UserError("SP541", f"{object_id[:80]!r} is no object id", fix="give the full commit id")
     seconds = int(clock.from_text(at).astimezone(UTC).timestamp())
     head = f"tree {tree}\nparent {parent}\nauthor {identity} {seconds} +0000\ncommitter {identity} {seconds} +0000\n\n"
     return (head + message).encode()

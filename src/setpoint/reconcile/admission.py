@@ -23,7 +23,9 @@ from setpoint.promotion.propose import quarantine_of
 from setpoint.reconcile.ports import CommitCheck
 from setpoint.source.ports import GitStore
 
-_FIX = "restore the pin from the last commit signed by Setpoint, or promote: a pin is never edited by hand"
+
+def _fix(pin: Pin) -> str:
+    return f"setpoint rollback {pin.candidate.app} {pin.candidate.environment} puts back what was admitted; a pin is never edited by hand"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,18 @@ class Admission:
         subject = f"pin commit {digest.short(pin.commit)}"
         if not self._parts.commits.signed(repository, pin.commit):
             yield Reason(
-                "PIN_NOT_SIGNED", Outcome.DENY, subject, "not signed by Setpoint's commit key", "a commit signed by Setpoint", _FIX
+                "PIN_NOT_SIGNED", Outcome.DENY, subject, "not signed by Setpoint's commit key", "a commit signed by Setpoint", _fix(pin)
             )
             return
         yield Reason("PIN_SIGNED", Outcome.ALLOW, subject, "signed by Setpoint's commit key")
         outside = [path for path in self._parts.git.changed_paths(repository, pin.commit) if not path.startswith("pins/")]
         if outside:
-            yield Reason("PIN_COMMIT_TOO_WIDE", Outcome.DENY, subject, f"also touches {outside[0]}", "only pins/", _FIX)
+            yield Reason("PIN_COMMIT_TOO_WIDE", Outcome.DENY, subject, f"also touches {outside[0]}", "only pins/", _fix(pin))
         trailers = parse_trailers(self._parts.git.revision(repository, pin.commit).message)
         named = (trailers.get("Setpoint-Promotion"), trailers.get("Setpoint-Candidate"))
         if named != (pin.promotion, pin.candidate.digest):
             found = f"its trailers name promotion {named[0]} and another candidate" if named[0] == pin.promotion else f"it names {named[0]}"
-            yield Reason("PIN_TRAILERS_DIFFER", Outcome.DENY, subject, found, f"promotion {pin.promotion}", _FIX)
+            yield Reason("PIN_TRAILERS_DIFFER", Outcome.DENY, subject, found, f"promotion {pin.promotion}", _fix(pin))
 
     def _statement(self, pin: Pin) -> Iterator[Reason]:
         data = pin.candidate.data()
@@ -82,7 +84,7 @@ class Admission:
         fault = admission_fault(verified, data, pin.promotion, pin.policy)
         subject = f"gate statement of {pin.promotion}"
         if fault:
-            yield Reason("NOT_ADMITTED", Outcome.DENY, subject, fault, "a PASSED statement by the gate key for exactly this", _FIX)
+            yield Reason("NOT_ADMITTED", Outcome.DENY, subject, fault, "a PASSED statement by the gate key for exactly this", _fix(pin))
         else:
             yield Reason("ADMITTED", Outcome.ALLOW, subject, "PASSED, for exactly these digests, trees, policy and promotion")
 

@@ -1,1 +1,1 @@
-"""The pages: server-rendered HTML over the same answers as the API."""
+"""The pages: what the API answers, drawn for people; server-rendered, readable without JavaScript."""

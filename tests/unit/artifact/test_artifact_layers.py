@@ -102,7 +102,7 @@ def test_stock_readers_agree_on_what_is_inside(tmp_path: Path) -> None:
 
 def test_content_that_is_not_as_long_as_announced_is_an_error(tmp_path: Path) -> None:
     """A layer whose header would lie is never finished."""
-    with pytest.raises(BugError, match="SP310"):
+    with pytest.raises(BugError, match="SP318"):
         write_layer([LayerItem("a", "file", size_bytes=5, content=_reader(b"four"))], tmp_path / "layer")
 
 

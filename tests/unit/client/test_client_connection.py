@@ -69,9 +69,9 @@ def test_no_server_says_how_to_start_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"url": 1}', '{"url": "http://x"}'])
 def test_a_damaged_server_file_is_an_error(home: Path, text: str) -> None:
-    """A server file that cannot be understood is SP846, never a crash."""
+    """A server file that cannot be understood is SP844, never a crash."""
     (home / "server.json").write_text(text)
-    with pytest.raises(WorldError, match="SP846"):
+    with pytest.raises(WorldError, match="SP844"):
         find()
 
 

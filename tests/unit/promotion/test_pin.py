@@ -72,30 +72,30 @@ def test_pins_without_artifacts_or_trees() -> None:
     ],
 )
 def test_hand_edits_are_refused_with_their_place(old: bytes, new: bytes, place: str) -> None:
-    """A key too many, one missing, another type, an anchor, a tag or a second document: SP522 at its line and column."""
+    """A key too many, one missing, another type, an anchor, a tag or a second document: SP540 at its line and column."""
     data = pin.render_pin(PIN)
     assert old in data
     with pytest.raises(UserError) as caught:
         pin.parse_pin(data.replace(old, new, 1), PATH)
-    assert caught.value.code == "SP522"
+    assert caught.value.code == "SP540"
     assert caught.value.where == f"{PATH}:{place}"
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe", b"[]", b"a: b: c", b"x" * (65 << 10), b"[" * 5000])
 def test_rubbish_is_no_pin(data: bytes) -> None:
-    """Anything else is SP522 with the file's path."""
+    """Anything else is SP540 with the file's path."""
     with pytest.raises(UserError) as caught:
         pin.parse_pin(data, PATH)
-    assert caught.value.code == "SP522"
+    assert caught.value.code == "SP540"
     assert caught.value.where.startswith(PATH)
 
 
 @pytest.mark.parametrize("name", ["..", "a/b", "", "A", ".x", "-a", "a\n"])
 def test_names_that_are_no_path_segments(name: str) -> None:
     """A pin never lands outside `pins/<env>/`."""
-    with pytest.raises(UserError, match="SP521"):
+    with pytest.raises(UserError, match="SP520"):
         pin.pin_path(name, "web")
-    with pytest.raises(UserError, match="SP521"):
+    with pytest.raises(UserError, match="SP520"):
         pin.pin_path("prod", name)
 
 
@@ -131,7 +131,7 @@ def test_commit_payload_is_gits_format() -> None:
     who = b"Setpoint <setpoint@localhost.invalid> 100 +0000"
     lines = [b"tree " + b"1" * 40, b"parent " + b"2" * 40, b"author " + who, b"committer " + who, b"", b"title", b""]
     assert payload == b"\n".join(lines)
-    with pytest.raises(UserError, match="SP523"):
+    with pytest.raises(UserError, match="SP541"):
         pin.commit_payload("1" * 40, "HEAD", "t", "1970-01-01T00:00:00Z")
 
 

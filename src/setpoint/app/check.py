@@ -1,0 +1,232 @@
+"""Checks the files of source and delivery repositories as they lie in working trees: every finding of every file at once.
+
+Called by `setpoint check`; it parses, cross-checks, compiles policies and renders each application in each environment with placeholder
+digests, so that what a push would be refused for is seen before. It runs no project code and changes nothing.
+"""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from setpoint.adapters.git.working_tree import WorkingTree
+from setpoint.adapters.kustomize import KustomizeBinary
+from setpoint.adapters.policy import CelPolicy
+from setpoint.artifact import recipe
+from setpoint.artifact.recipe import Entry, ImageRecipe
+from setpoint.core.documents import Document
+from setpoint.core.errors import ConfigError, Finding, UserError
+from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline, select_inputs
+from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH
+from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
+from setpoint.promotion.delivery import validate_delivery
+from setpoint.promotion.model import PinnedArtifact
+from setpoint.promotion.repository import SETPOINT_PATH
+from setpoint.reconcile.images import substitute
+from setpoint.reconcile.render import render
+from setpoint.reconcile.subset import to_host
+
+_PLACEHOLDER: Final = "sha256:" + "0" * 64
+_LINK: Final = 0o120000
+
+
+@dataclass(slots=True)
+class CheckReport:
+    """What was found and what was counted."""
+
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """True and harmless, but worth knowing."""
+    tasks: int = 0
+    artifacts: int = 0
+    environments: int = 0
+    gates: int = 0
+    sources: dict[str, PipelineDocument] = field(default_factory=dict)
+    """Folder or origin name -> sound pipeline."""
+
+    def take(self, error: UserError, prefix: str, path: str = "") -> None:
+        """Add an error's findings, their paths as the caller of `check` sees them."""
+        found = error.findings if isinstance(error, ConfigError) else (Finding(error.code, error.what, error.where or path, fix=error.fix),)
+        for finding in found:
+            placed = replace(finding, path=f"{prefix}{finding.path}")
+            if not any((placed.path, placed.line, placed.what) == (one.path, one.line, one.what) for one in self.findings):
+                self.findings.append(placed)
+
+
+def check(path: Path) -> CheckReport:
+    """Return what there is to say about a repository, or about the repositories in a folder.
+
+    Raises:
+        UserError: there is nothing to check (SP819).
+        WorldError: kubectl or bubblewrap is missing (SP613).
+    """
+    if not path.is_dir():
+        raise UserError("SP819", f"{path} is no folder", where=str(path), fix="setpoint check FOLDER")
+    folders = [path] if _plays_a_role(path) else sorted(entry for entry in path.iterdir() if entry.is_dir() and _plays_a_role(entry))
+    if not folders:
+        fix = "write .setpoint/pipeline.yaml (setpoint init), or make an example: setpoint init --example hello"
+        raise UserError("SP819", f"neither {PIPELINE_PATH} nor {SETPOINT_PATH} is here", where=str(path), fix=fix)
+    report = CheckReport()
+    trees = {("" if folder == path else f"{folder.name}/"): WorkingTree(folder) for folder in folders}
+    for prefix, tree in trees.items():
+        if (tree.root / PIPELINE_PATH).is_file():
+            _source(report, prefix, tree)
+    for prefix, tree in trees.items():
+        if (tree.root / SETPOINT_PATH).is_file():
+            _Delivery(report, prefix, tree).check()
+    return report
+
+
+def _plays_a_role(folder: Path) -> bool:
+    return (folder / PIPELINE_PATH).is_file() or (folder / SETPOINT_PATH).is_file()
+
+
+def _source(report: CheckReport, prefix: str, tree: WorkingTree) -> None:
+    lock: Mapping[str, str] = {}
+    lock_data = tree.read(LOCK_PATH)
+    try:
+        lock = parse_lock(lock_data, LOCK_PATH) if lock_data is not None else {}
+    except ConfigError as error:
+        report.take(error, prefix)
+    try:
+        document = parse_pipeline(tree.read(PIPELINE_PATH) or b"", PIPELINE_PATH, lock)
+    except ConfigError as error:
+        report.take(error, prefix)
+        return
+    report.tasks += len(document.tasks)
+    report.artifacts += len(document.artifacts)
+    for name in (tree.root.name, PurePosixPath(tree.origin()).name.removesuffix(".git")):
+        report.sources[name] = document
+    for finding in _inputs(document, tree):
+        report.take(ConfigError([finding]), prefix)
+    for name in document.artifacts:
+        for finding in _copies(document, name, tree):
+            report.take(ConfigError([finding]), prefix)
+
+
+def _inputs(document: PipelineDocument, tree: WorkingTree) -> Iterator[Finding]:
+    """Yield a finding for each task whose `inputs:` match nothing here."""
+    for name, task in document.tasks.items():
+        try:
+            select_inputs(task.inputs, tree.listing)
+        except UserError as error:
+            what = error.what.replace("of this revision ", "here ")
+            yield document.document.finding(("tasks", name, "inputs"), error.code, what, error.fix)
+
+
+def _copies(document: PipelineDocument, name: str, tree: WorkingTree) -> Iterator[Finding]:
+    """Yield a finding for each `copy` line from the source tree that cannot work; outputs of tasks are not there yet."""
+    wanted = ImageRecipe.of(document, name)
+    rules = tuple(rule for rule in wanted.copy if not rule.origin)
+    entries = []
+    for file in tree.listing:
+        link = tree.data(file.path).decode(errors="replace") if file.mode == _LINK else ""
+        entries.append(Entry(file.path, "link" if link else "file", file.mode == 0o100755, link))
+    _, faults = recipe.resolve(replace(wanted, copy=rules), {"": entries})
+    for fault in faults:
+        label = next((rule.label for rule in rules if repr(rule.label) in fault.what), "")
+        yield document.document.finding(("artifacts", name, "image", "copy", label), fault.code, fault.what, fault.fix, at="key")
+
+
+class _Delivery:
+    """One delivery repository."""
+
+    def __init__(self, report: CheckReport, prefix: str, tree: WorkingTree) -> None:
+        self._report = report
+        self._prefix = prefix
+        self._tree = tree
+        self._files = {file.path for file in tree.listing}
+
+    def check(self) -> None:
+        """Add everything there is to say."""
+        report = self._report
+        setpoint: Document[SetpointFile] | None = None
+        environments: dict[str, Document[EnvironmentFile]] = {}
+        before = len(report.findings)
+        try:
+            setpoint = parse_setpoint(self._tree.read(SETPOINT_PATH) or b"", SETPOINT_PATH)
+        except ConfigError as error:
+            report.take(error, self._prefix)
+        for path in sorted(self._files):
+            folder, _, rest = path.partition("/")
+            name, _, last = rest.partition("/")
+            if folder == "environments" and last == "environment.yaml":
+                try:
+                    environments[name] = parse_environment(self._tree.read(path) or b"", path)
+                except ConfigError as error:
+                    report.take(error, self._prefix)
+        report.environments += len(environments)
+        sound = len(report.findings) == before
+        if setpoint is not None and sound:
+            present = {path.split("/")[1] for path in self._files if path.startswith("apps/") and path.count("/") > 1}
+            for finding in validate_delivery(setpoint, environments, present, CelPolicy().compile_error):
+                report.take(ConfigError([finding]), self._prefix)
+        for name, document in environments.items():
+            self._describe(name, document.model)
+        if setpoint is not None:
+            for app in setpoint.model.apps:
+                self._application(setpoint, app, environments)
+
+    def _describe(self, name: str, environment: EnvironmentFile) -> None:
+        """Count the gates and say what people overlook."""
+        gates = environment.gates
+        count = (gates.policy is not None) + len(gates.checks) + (gates.soak is not None) + (gates.approvals is not None)
+        self._report.gates += count
+        if not count:
+            self._report.notes.append(f"{name} has no gates: every candidate is pinned at once")
+        if gates.approvals is not None and not gates.approvals.excluded:
+            self._report.notes.append(f"{name}: `not: []`: nobody is excluded from approving their own change")
+
+    def _application(self, setpoint: Document[SetpointFile], app: str, environments: Mapping[str, Document[EnvironmentFile]]) -> None:
+        """Render an application in every environment."""
+        names = self._artifacts(setpoint, app)
+        configured = [name for name in environments if self._below(f"apps/{app}/") or self._below(f"environments/{name}/{app}/")]
+        if environments and not configured:
+            what, fix = f"`{app}` has no manifests", f"put them into apps/{app}/"
+            self._report.take(ConfigError([setpoint.finding(("apps", app), "SP820", what, fix, at="key")]), self._prefix)
+        for name in configured:
+            try:
+                self._render(app, name, environments[name].model, names)
+            except UserError as error:
+                self._report.take(error, self._prefix, f"environments/{name}/{app}/")
+
+    def _artifacts(self, setpoint: Document[SetpointFile], app: str) -> tuple[str, ...] | None:
+        """Return the names of an application's artifacts; None when its source is not among the checked folders."""
+        config = setpoint.model.apps[app]
+        if config.source is None:
+            return ()
+        pipeline = self._report.sources.get(config.source)
+        for index, name in enumerate(config.artifacts or ()):
+            if pipeline is not None and name not in pipeline.artifacts:
+                what = f"the pipeline of `{config.source}` makes no artifact `{name}`"
+                fix = f"it makes: {', '.join(pipeline.artifacts) or 'none'}"
+                finding = setpoint.finding(("apps", app, "artifacts", index), "SP821", what, fix)
+                self._report.take(ConfigError([finding]), self._prefix)
+        return config.artifacts or (tuple(pipeline.artifacts) if pipeline is not None else None)
+
+    def _below(self, folder: str) -> list[str]:
+        return [path for path in self._files if path.startswith(folder)]
+
+    def _render(self, app: str, environment: str, config: EnvironmentFile, artifacts: tuple[str, ...] | None) -> None:
+        paths = [*self._below(f"apps/{app}/"), *self._below(f"environments/{environment}/{app}/")]
+        files = {path: data for path in paths if (data := self._tree.read(path)) is not None}
+        with tempfile.TemporaryDirectory(prefix="setpoint-check-") as scratch:
+            rendered = render(files, app, environment, KustomizeBinary(), Path(scratch))
+        names = artifacts if artifacts is not None else tuple(_bare_images(rendered.objects))
+        pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}
+        objects = substitute(rendered.objects, pinned, config.images, rendered.sources)
+        to_host(objects, app, environment, rendered.sources)
+
+
+def _bare_images(value: Any) -> Iterator[str]:
+    """Yield the images that look like names of artifacts, for an application whose source is not here."""
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _bare_images(item)
+    elif isinstance(value, dict):
+        image = value.get("image")
+        if isinstance(image, str) and image and not set(image) & set("/:@"):
+            yield image
+        for item in value.values():
+            yield from _bare_images(item)

@@ -1,0 +1,67 @@
+"""The verb `doctor`: machine, home and server, a line each, problems with their fix; the looking is `app.doctor` and the API."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from setpoint.cli.options import home_option, json_option
+from setpoint.cli.output import AnswerNo, print_json, print_text, state, table
+from setpoint.core.errors import SetpointError
+
+if TYPE_CHECKING:
+    from setpoint.app.doctor import Check
+
+
+@click.command()
+@click.option("--listen", metavar="HOST:PORT", default="127.0.0.1:7420", show_default=True, help="The address that `up` would take.")
+@home_option
+@json_option
+def command(home: Path | None, listen: str, *, as_json: bool) -> None:
+    """Check machine, home and server; each problem with its fix. Exit code 1 when something essential is missing.
+
+    Example: setpoint doctor
+    """
+    from setpoint.app.doctor import essentials, of_home, of_machine
+    from setpoint.app.home import Home, default_home
+
+    place = Home((home or default_home()).absolute())
+    checks = [*essentials(), *of_machine(), *of_home(place), *_server(place.root, listen)]
+    bad = [check for check in checks if not check.ok and check.essential]
+    if as_json:
+        print_json({"ok": not bad, "checks": [_value(check) for check in checks]})
+    else:
+        print_text(table([_row(check) for check in checks]))
+    if bad:
+        raise AnswerNo(f"{len(bad)} problem{'s' if len(bad) > 1 else ''}: {', '.join(check.name for check in bad)}")
+
+
+def _value(check: "Check") -> dict[str, Any]:
+    return {"name": check.name, "ok": check.ok, "essential": check.essential, "found": check.found, "fix": "" if check.ok else check.fix}
+
+
+def _row(check: "Check") -> list[str]:
+    word = state("ok") if check.ok else click.style("problem", fg="red") if check.essential else click.style("note", fg="yellow")
+    return [word, check.name, check.found if check.ok or not check.fix else f"{check.found}  -> {check.fix}"]
+
+
+def _server(home: Path, listen: str) -> "list[Check]":
+    """Look at the running server and its journal; without one, whether its address is free."""
+    from setpoint.app.doctor import Check, address
+    from setpoint.client.connection import of_home
+    from setpoint.client.http import Api
+
+    try:
+        api = Api(of_home(home), timeout_s=10)
+        who = api.get("whoami")
+        found = api.get("journal/check")
+    except SetpointError as error:
+        if error.code == "SP845":
+            return [Check("server", True, "does not run", essential=False), address(listen)]
+        return [Check("server", False, error.what, error.fix)]
+    holds = found["holds"]
+    text = f"the chain of {found['entries']} entries holds" if holds else found["fault"]
+    return [
+        Check("server", True, f"{api.connection.url} answers {who['kind']}"),
+        Check("journal", holds, text, "restore the journal from a backup: it was changed from outside"),
+    ]

@@ -1,0 +1,138 @@
+"""The verb `log`: prints or follows the log of a run's tasks, or the end of a replica's; filtering is all it does itself."""
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from setpoint.cli.options import DURATION, json_option, server_options
+from setpoint.cli.output import bold, clean, note, print_json, print_json_line, print_text, state
+from setpoint.core import clock
+from setpoint.core.errors import NotFoundError, UserError
+
+if TYPE_CHECKING:
+    from setpoint.client.http import Api
+
+_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Which records are wanted."""
+
+    grep: str
+    since: str
+    first: int
+
+    def wants(self, record: dict[str, Any]) -> bool:
+        return record["seq"] + 1 >= self.first and record["at"] >= self.since and self.grep in record["text"].casefold()
+
+
+@click.command()
+@click.argument("what", metavar="RUN[/TASK[:LINE]] | REPLICA")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is still written, until the task ends.")
+@click.option("--grep", default="", metavar="TEXT", help="Only lines with this text, in any case.")
+@click.option("--failed", is_flag=True, help="Only the tasks that failed.")
+@click.option("--since", "since_s", type=DURATION, help="Only lines younger than this, such as 10m.")
+@json_option
+@server_options
+def command(api: "Api", what: str, *, follow: bool, grep: str, failed: bool, since_s: int | None, as_json: bool) -> None:  # noqa: PLR0913 - an option each
+    """Print or follow the log of a run's tasks, or the end of a replica's log.
+
+    Example: setpoint log latest/test --grep error
+    """
+    name, _, rest = what.partition("/")
+    task, line = _place(rest)
+    since = clock.to_text(datetime.now(UTC) - timedelta(seconds=since_s)) if since_s is not None else ""
+    wanted = _Filter(grep.casefold(), since, line)
+    try:
+        from setpoint.client.http import segment
+
+        report = api.get(f"runs/{segment(name)}")
+    except NotFoundError as error:
+        if task or not _replica(api, name, wanted, as_json=as_json):
+            raise error from None
+        return
+    tasks = _tasks(report, task, failed=failed)
+    if not tasks:
+        note("no task of this run failed" if failed else report["run"]["error"] or "this run has no tasks")
+    for row in tasks:
+        if not as_json and len(tasks) > 1:
+            print_text(f"{bold(row['task'])}  {state(row['state'])}  {row['reason']}".rstrip())
+        run = report["run"]["run"]
+        source = _followed(api, run, row["task"], line) if follow else records(api, run, row["task"], line - 2)
+        for record in source:
+            if wanted.wants(record):
+                _print(row["task"], record, as_json=as_json)
+
+
+def _place(rest: str) -> tuple[str, int]:
+    """Return (task, first line) of `TASK:LINE`."""
+    task, colon, line = rest.partition(":")
+    if colon and (not line.isdigit() or int(line) < 1):
+        raise UserError("SP812", f"`{line}` is no line number", fix="write RUN/TASK:120")
+    return task, int(line) if colon else 1
+
+
+def _tasks(report: dict[str, Any], task: str, *, failed: bool) -> list[dict[str, Any]]:
+    rows = [row for row in report["tasks"] if task in ("", row["task"])]
+    if task and not rows:
+        from setpoint.core.suggest import help_text
+
+        names = [row["task"] for row in report["tasks"]]
+        raise NotFoundError("SP813", f"run {report['run']['run']} has no task `{task}`", fix=help_text(task, names, "tasks"))
+    return [row for row in rows if not failed or row["state"] in ("failed", "timed-out")]
+
+
+def records(api: "Api", run: str, task: str, after: int = -1) -> Iterator[dict[str, Any]]:
+    """Yield a task's log records with seq > after, page by page."""
+    from setpoint.client.http import segment
+
+    while True:
+        page = api.get(f"runs/{segment(run)}/tasks/{segment(task)}/log", {"after": after, "limit": _PAGE})
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1]["seq"]
+
+
+def _followed(api: "Api", run: str, task: str, line: int) -> Iterator[dict[str, Any]]:
+    from setpoint.client.http import segment
+
+    path = f"runs/{segment(run)}/tasks/{segment(task)}/log/stream"
+    for event in api.stream(path, {"after": line - 2}):
+        if event.event == "log":
+            yield json.loads(event.data)
+
+
+def text_of(record: dict[str, Any]) -> str:
+    """Return a record's text; a sentence of Setpoint's own is marked and ends its line."""
+    text: str = record["text"]
+    return f"[setpoint] {text.rstrip()}\n" if record["stream"] == "note" else text
+
+
+def _print(task: str, record: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json_line({"task": task, **record})
+    else:
+        click.echo(clean(text_of(record)), nl=False)
+        sys.stdout.flush()
+
+
+def _replica(api: "Api", name: str, wanted: _Filter, *, as_json: bool) -> bool:
+    """Print a replica's log; False when there is none of this name."""
+    from setpoint.client.http import segment
+
+    try:
+        answer = api.get(f"replicas/{segment(name)}/log")
+    except NotFoundError:
+        return False
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(clean("".join(line for line in answer["text"].splitlines(keepends=True) if wanted.grep in line.casefold())), nl=False)
+    return True

@@ -1,0 +1,123 @@
+"""The verb `status`: what runs where, how it is, what waits, and what a person can do next; reads /api/v1/status and decides nothing.
+
+With --wait it looks again until nothing moves by itself any more (see `cli.settling`).
+"""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from setpoint.cli.options import json_option, server_options, wait_option
+from setpoint.cli.output import AnswerNo, StillWaiting, ago, bold, cut, dim, print_json, print_text, state, table
+from setpoint.core import digest
+
+if TYPE_CHECKING:
+    from setpoint.client.http import Api
+
+_HEADERS = ("APP", "ENVIRONMENT", "VERSION", "COMMIT", "HEALTH", "SINCE", "REPLICAS", "URL", "WAITING")
+_TITLE_COLUMNS = 60
+
+
+@click.command()
+@click.argument("app", required=False)
+@wait_option
+@json_option
+@server_options
+def command(api: "Api", app: str | None, wait_s: int | None, *, as_json: bool) -> None:
+    """Show what runs where, how it is, and what waits; of one APP, or of all.
+
+    Example: setpoint status --wait=5m
+    """
+    status, moving = settle(api, app, wait_s) if wait_s is not None else (api.get("status", {"application": app}), [])
+    if as_json:
+        print_json(status)
+    else:
+        print_text(render(status))
+    if wait_s is None:
+        return
+    degraded = [f"{cell['app']} in {cell['environment']}" for cell in status["cells"] if cell["health"] == "degraded"]
+    if degraded:
+        first = next(cell for cell in status["cells"] if cell["health"] == "degraded")
+        raise AnswerNo(f"degraded: {', '.join(degraded)}\nnext: setpoint why {first['app']} {first['environment']}")
+    if moving:
+        raise StillWaiting(f"still waiting: {'; '.join(moving)}\nnext: setpoint status --wait")
+
+
+def settle(api: "Api", app: str | None, wait_s: float) -> tuple[dict[str, Any], list[str]]:
+    """Return (status, what still moves) when nothing moves by itself any more, or when the time is over."""
+    from setpoint.cli.progress import Line, Progress
+    from setpoint.cli.settling import POLL_S, Settling
+
+    settling, deadline = Settling(api, app), time.monotonic() + wait_s
+    with Progress() as progress:
+        while True:
+            status, moving = settling.look()
+            lines = {
+                f"{cell['app']} in {cell['environment']}": Line(f"{cell['health']}", f"{cell['version']}  {_waiting(cell)}".strip())
+                for cell in status["cells"]
+            }
+            lines |= {
+                f"run {run['run']}": Line(run["state"], cut(run["title"], _TITLE_COLUMNS))
+                for run in status["runs"]
+                if run["state"] == "running"
+            }
+            progress.show(lines)
+            if not moving or time.monotonic() >= deadline:
+                return status, moving
+            time.sleep(POLL_S)
+
+
+def render(status: dict[str, Any]) -> str:
+    """Return the matrix, what a person can do, what is not in force, and the runs that go on."""
+    parts = []
+    if status["cells"]:
+        parts.append(table([_row(cell) for cell in status["cells"]], _HEADERS))
+    elif status["delivery"]:
+        parts.append(f"{status['delivery']} names no application in any environment yet: setpoint check shows what is there")
+    needs = [f"  {need['what']}" + (f"\n    -> {need['command']}" if need["command"] else "") for need in status["needs"]]
+    if needs:
+        parts.append("\n".join([bold("needs you"), *needs]))
+    notices = [f"  {notice['subject']}: {notice['found']}" + _arrow(notice["fix"]) for notice in status["notices"]]
+    if notices:
+        parts.append("\n".join([bold("not in force"), *notices]))
+    runs = [_run(run) for run in status["runs"] if run["state"] in ("running", "failed")]
+    if runs:
+        parts.append("\n".join([bold("runs"), *runs]))
+    return "\n\n".join(parts) or "nothing here yet: setpoint init --example hello"
+
+
+def _row(cell: dict[str, Any]) -> list[str]:
+    replicas = f"{cell['replicas_ready']}/{cell['replicas_wanted']}" if cell["version"] else "-"
+    return [
+        cell["app"],
+        cell["environment"],
+        cell["version"] or "-",
+        digest.short(cell["revision"])[:7] or "-",
+        state(cell["health"]),
+        ago(cell["since"]),
+        replicas,
+        cell["url"] or "-",
+        _waiting(cell) or dim("-"),
+    ]
+
+
+def _waiting(cell: dict[str, Any]) -> str:
+    """Return what waits and for what: `3-41d2e0b: approvals, soak in staging`."""
+    waiting = cell.get("waiting")
+    if not waiting:
+        return ""
+    subjects = ", ".join(reason["subject"] for reason in waiting["reasons"]) or "the pin commit"
+    return f"{waiting['version']}: {subjects}"
+
+
+def _arrow(fix: str) -> str:
+    return f"\n    -> {fix}" if fix else ""
+
+
+def _run(run: dict[str, Any]) -> str:
+    what = f"{run['repository']} {digest.short(run['revision'])[:7]}  {cut(run['title'], _TITLE_COLUMNS)}"
+    line = f"  {run['run']}  {state(run['state'])}  {what}"
+    if run["state"] == "running":
+        return f"{line}\n    -> setpoint watch {run['run']}"
+    return f"{line}\n    -> setpoint log {run['run']} --failed"

@@ -1,0 +1,123 @@
+"""The verb `up`: looks whether the machine can do it, then serves a home, in the foreground or as a process of its own.
+
+The server itself is `cli.serve`; this module decides nothing about it.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from setpoint.cli.options import home_option
+from setpoint.cli.output import note
+from setpoint.core.errors import ConflictError, UserError, WorldError
+
+if TYPE_CHECKING:
+    from setpoint.app.home import Home
+    from setpoint.client.connection import Connection
+
+_START_S = 60.0
+_POLL_S = 0.05
+_TAIL_BYTES = 4000
+_LISTEN = "127.0.0.1:7420"
+
+
+@click.command()
+@home_option
+@click.option("--listen", metavar="HOST:PORT", default=_LISTEN, show_default=True, help="Where to listen; port 0 takes any free one.")
+@click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write {url, token, registry, git} there.")
+@click.option("--detach", "-d", is_flag=True, help="Start it as a process of its own and return when it serves.")
+def command(home: Path | None, listen: str, ready_file: Path | None, *, detach: bool) -> None:
+    """Start the server of a home; prints its address and a one-time login link.
+
+    Example: setpoint up -d
+    """
+    from setpoint.app.home import Home, default_home
+
+    place = Home((home or default_home()).absolute())
+    ready = ready_file.absolute() if ready_file is not None else None
+    _require()
+    if detach:
+        _detached(place, listen, ready)
+        return
+    from setpoint.cli.serve import run_server
+
+    run_server(place, listen, ready)
+
+
+def _require() -> None:
+    """Refuse to start without what every application needs.
+
+    Raises:
+        UserError: something is missing (SP814); the text names the package.
+    """
+    from setpoint.app.doctor import essentials
+
+    missing = [check for check in essentials() if not check.ok]
+    if missing:
+        what = "; ".join(f"{check.name}: {check.found}" for check in missing)
+        raise UserError("SP814", f"this machine lacks something: {what}", fix="; ".join(check.fix for check in missing))
+
+
+def _detached(home: "Home", listen: str, ready_file: Path | None) -> None:
+    """Start a child in a session of its own, wait until it serves, and print how to reach it."""
+    from setpoint.app.lock import HomeLock
+    from setpoint.client.http import Api
+
+    holder = HomeLock.holder(home.lock) if home.root.exists() else None
+    if holder is not None:
+        fix = "use it (setpoint status), or stop it: setpoint down"
+        raise ConflictError("SP807", f"a server (pid {holder}) already serves this home", where=str(home.root), fix=fix)
+    home.prepare()
+    log = home.root / "server.log"
+    argv = [sys.executable, "-P", "-m", "setpoint.cli.main", "up", "--home", str(home.root), "--listen", listen]
+    argv += ["--ready-file", str(ready_file)] if ready_file is not None else []
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    start = os.fstat(descriptor).st_size
+    try:
+        child = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor, start_new_session=True, close_fds=True
+        )
+    finally:
+        os.close(descriptor)
+    connection = _wait_for(child, home, (log, start))
+    link = Api(connection).post("login-links")["path"]
+    click.echo(f"setpoint serves {connection.url}\nlog in once: {connection.url}{link}")
+    note(f"next: setpoint watch   (log: {log}; stop everything: setpoint down)")
+
+
+def _wait_for(child: "subprocess.Popen[bytes]", home: "Home", log: tuple[Path, int]) -> "Connection":
+    """Return the connection when the child serves.
+
+    Raises:
+        WorldError: it ended (SP815) or does not serve in time (SP816).
+        UserError: it refused the way it was called (SP815).
+    """
+    from setpoint.client.connection import of_home
+    from setpoint.core.errors import SetpointError
+
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline:
+        code = child.poll()
+        if code is not None:
+            family = UserError if code in (1, 2) else WorldError
+            raise family("SP815", f"the server ended with exit code {code}", where=str(log[0]), fix=f"its last words:\n{_tail(*log)}")
+        try:
+            connection = of_home(home.root)
+        except SetpointError:
+            connection = None
+        if connection is not None and connection.pid == child.pid:
+            return connection
+        time.sleep(_POLL_S)
+    what = f"the server does not serve after {int(_START_S)} s (pid {child.pid} goes on)"
+    raise WorldError("SP816", what, where=str(log[0]), fix=f"setpoint down stops it; its last words:\n{_tail(*log)}")
+
+
+def _tail(log: Path, start: int) -> str:
+    """Return the end of what this start wrote."""
+    data = log.read_bytes()[start:]
+    return data[-_TAIL_BYTES:].decode(errors="replace").strip()

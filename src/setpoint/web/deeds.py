@@ -1,0 +1,81 @@
+"""The buttons: form posts that call the same services as the API's acting half, then lead back to the why page.
+
+Included by the pages' router; every deed is journalled by its service, which also decides whether the caller may.
+"""
+
+from urllib.parse import quote
+
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+
+from setpoint.api.auth import App, Caller
+from setpoint.core.errors import UserError
+from setpoint.promotion.model import PromotionState
+from setpoint.web.entrance import Form
+from setpoint.web.render import PageRoute, render
+from setpoint.web.rights import rights
+
+router = APIRouter(route_class=PageRoute)
+
+_MESSAGE_CHARS = 2000
+
+
+def why_path(application: str, environment: str) -> str:
+    """Return the path of a why page."""
+    return f"/why/{quote(application, safe='')}/{quote(environment, safe='')}"
+
+
+def _back(application: str, environment: str) -> Response:
+    return RedirectResponse(why_path(application, environment), 303)
+
+
+def _message(fields: dict[str, str]) -> str:
+    text = fields.get("message", "").strip()
+    if len(text) > _MESSAGE_CHARS:
+        raise UserError("SP823", f"the message is longer than {_MESSAGE_CHARS} characters", fix="say it shorter")
+    return text
+
+
+@router.post("/promotion/{promotion}/approve")
+def approve(app: App, caller: Caller, promotion: str, fields: Form) -> Response:
+    """Approve an open promotion as the session's person."""
+    found = app.promotions.approve(promotion, caller, _message(fields))
+    return _back(found.candidate.app, found.candidate.environment)
+
+
+@router.post("/why/{application}/{environment}/promote")
+def promote(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Ask for the next candidate."""
+    app.promotions.request(application, environment, caller, _message(fields))
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/lift")
+def lift(app: App, caller: Caller, application: str, environment: str, _fields: Form) -> Response:
+    """End the quarantines."""
+    app.promotions.lift(application, environment, caller)
+    return _back(application, environment)
+
+
+@router.get("/why/{application}/{environment}/rollback")
+def confirm_rollback(request: Request, app: App, caller: Caller, application: str, environment: str) -> Response:
+    """Show what would come back and what would be quarantined, before anything happens."""
+    why = app.status.why(application, environment)
+    delivery = app.delivery.load()
+    may = rights(delivery, environment, caller, ()) if delivery is not None else None
+    pinned = [p for p in app.store.records.promotions(application, environment, 1000) if p.state is PromotionState.PINNED]
+    barred = {quarantine.candidate for quarantine in app.store.records.quarantines(application, environment)}
+    current = next((p for p in pinned if p.promotion == why.running.promotion), None)
+    targets = {p.candidate.digest: p for p in reversed(pinned) if p.candidate.digest not in barred}
+    if current is not None:
+        targets.pop(current.candidate.digest, None)
+    chosen = sorted(targets.values(), key=lambda p: p.pinned_at or "", reverse=True)[:20]
+    values = {"why": why, "rights": may, "targets": chosen, "now": app.store.clock.now(), "caller": caller}
+    return render(request, "rollback.html", **values)
+
+
+@router.post("/why/{application}/{environment}/rollback")
+def rollback(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Bring back an earlier candidate."""
+    app.promotions.rollback(application, environment, caller, fields.get("to", ""), _message(fields))
+    return _back(application, environment)

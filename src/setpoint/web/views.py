@@ -1,0 +1,211 @@
+"""What pages draw, computed from the API's own records: shapes, times, the waterfall of a run, the stops of a change.
+
+Pure; called by page routes and templates. It adds no fact and no explanation of its own.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from setpoint.core import clock
+from setpoint.observe.model import Cell, Journey, RunReport, Status, Step, TaskRow
+
+_MARKS: Final = {
+    "healthy": ("good", "good"),
+    "passed": ("good", "good"),
+    "allow": ("good", "good"),
+    "pinned": ("good", "good"),
+    "reused": ("reused", "good"),
+    "progressing": ("moving", "busy"),
+    "running": ("moving", "busy"),
+    "decided": ("moving", "busy"),
+    "wait": ("waiting", "wait"),
+    "pending": ("waiting", "idle"),
+    "open": ("waiting", "wait"),
+    "suspended": ("waiting", "wait"),
+    "degraded": ("bad", "bad"),
+    "failed": ("bad", "bad"),
+    "timed-out": ("bad", "bad"),
+    "deny": ("bad", "bad"),
+    "denied": ("bad", "bad"),
+    "missing": ("off", "bad"),
+    "cancelled": ("off", "idle"),
+    "skipped": ("off", "idle"),
+    "superseded": ("off", "idle"),
+    "empty": ("off", "idle"),
+}
+
+
+def mark(word: str) -> tuple[str, str]:
+    """Return (shape, tone) of a state; the word itself always stands beside them."""
+    return _MARKS.get(str(word).casefold(), ("unknown", "idle"))
+
+
+def clock_text(at: str) -> str:
+    """Return an instant as people read it: `2026-11-23 06:00:00 UTC`; another text as it is."""
+    try:
+        return clock.from_text(at).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return at
+
+
+def ago(at: str, now: datetime) -> str:
+    """Return how long ago an instant was: `20 s ago`, `4 min ago`, `3 h ago`, `2 d ago`."""
+    try:
+        seconds = (now - clock.from_text(at)).total_seconds()
+    except ValueError:
+        return at
+    if seconds < 1:
+        return "now"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} ago"
+    return f"{int(seconds)} s ago"
+
+
+def seconds_text(seconds: float | None) -> str:
+    """Return a length of time: `0.4 s`, `12 s`, `3 min 4 s`, `2 h 5 min`; a dash when there is none."""
+    if seconds is None:
+        return "\N{EN DASH}"
+    if seconds < 10:
+        return f"{max(0.0, seconds):.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def plain_code(text: str) -> str:
+    """Return a predicate type as a word: `https://slsa.dev/provenance/v1` is `provenance`."""
+    parts = text.rstrip("/").split("/")
+    return parts[-2] if len(parts) > 1 else text
+
+
+def pretty(value: Any) -> str:
+    """Return a JSON value as people read it; very long ones are cut."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+    return text if len(text) <= 20_000 else f"{text[:20_000]}\n(cut here)"
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A task in the waterfall; positions and widths in percent of the whole."""
+
+    row: TaskRow
+    wait_x: float
+    wait_width: float
+    run_x: float
+    run_width: float
+    waited_s: float
+    ran_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Waterfall:
+    """A run drawn over time."""
+
+    bars: tuple[Bar, ...]
+    total_s: float
+
+
+def waterfall(report: RunReport, now: datetime) -> Waterfall:
+    """Return every task's wait (from when all it needs had ended) and run; what was reused ran in another run and has neither."""
+    run = report.run
+    rows = {row.task: row for row in report.tasks}
+    here = [row for row in report.tasks if row.state != "reused"]
+    ends = [row.finished_at for row in here if row.finished_at]
+    until = run.finished_at or max([clock.to_text(now), *ends])
+    total = max(0.001, clock.seconds_between(run.created_at, until))
+
+    def offset(at: str) -> float:
+        return min(total, max(0.0, clock.seconds_between(run.created_at, at)))
+
+    def ready(row: TaskRow) -> float:
+        needed = [rows[need] for need in row.needs if need in rows]
+        return max([0.0, *(offset(need.finished_at) for need in needed if need.finished_at and need.state != "reused")])
+
+    bars = []
+    for row in report.tasks:
+        if row.started_at is None or row.state == "reused":
+            bars.append(Bar(row, 0, 0, ready(row) / total * 100, 0, 0, None))
+            continue
+        start, end = offset(row.started_at), offset(row.finished_at or until)
+        begin = min(ready(row), start)
+        percents = [round(value / total * 100, 2) for value in (begin, start - begin, start, end - start)]
+        bars.append(Bar(row, percents[0], percents[1], percents[2], max(0.4, percents[3]), start - begin, end - start))
+    return Waterfall(tuple(bars), total)
+
+
+def opened_task(tasks: Sequence[TaskRow]) -> str:
+    """Return the task whose log is shown when nobody chose one: the first that failed, else what runs; empty when all is well."""
+    for states in (("failed", "timed-out"), ("running",)):
+        for row in tasks:
+            if row.state in states:
+                return row.task
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """One station of a change's line."""
+
+    name: str
+    state: str
+    """A word that `mark` knows."""
+    text: str
+    at: str
+    link: str
+    since_start_s: float | None
+
+
+def step_link(step: Step) -> str:
+    """Return where a step of a journey is shown; empty when it has no page."""
+    if step.kind == "run":
+        return f"/run/{step.id}"
+    if step.kind == "promotion":
+        return f"/promotion/{step.id}"
+    if step.kind == "revision":
+        return f"/change/{step.id}"
+    return step.id if step.id.startswith(("http://", "https://")) else ""
+
+
+def stops(journey: Journey) -> tuple[Stop, ...]:
+    """Return the line of a change: committed, tested, built, proved, then each environment it was promoted to and serves in."""
+    found: list[Stop] = []
+    evidence = [step for step in journey.steps if step.kind == "evidence"]
+    first = next((step.at for step in journey.steps if step.at), "")
+
+    def add(name: str, state: str, text: str, step: Step) -> None:
+        since = clock.seconds_between(first, step.at) if step.at and first else None
+        found.append(Stop(name, state, text, step.at, step_link(step), since))
+
+    for step in journey.steps:
+        if step.kind == "revision":
+            add("committed", "passed", journey.author, step)
+        elif step.kind == "run":
+            state = step.text.partition(":")[0]
+            add("run", state, state, step)
+        elif step.kind == "artifact":
+            add("built", "passed", step.text, step)
+        elif step.kind == "evidence" and step is evidence[-1]:
+            bad = any(" FAILED" in f" {one.text}" for one in evidence)
+            add("proved", "failed" if bad else "passed", f"{len(evidence)} signed statement{'s' if len(evidence) > 1 else ''}", step)
+        elif step.kind == "promotion":
+            state = step.text.partition(":")[2].strip().partition(" ")[0]
+            add(f"to {step.where}", state, step.text, step)
+        elif step.kind == "approval":
+            add("approved", "passed", f"{step.id}{': ' if step.text else ''}{step.text}", step)
+        elif step.kind == "deployment":
+            add(f"in {step.where}", step.text.partition(" ")[0], step.text, step)
+    return tuple(found)
+
+
+def grid(status: Status, wanted: str) -> list[tuple[str, list[Cell | None]]]:
+    """Return the rows of the matrix whose application's name contains `wanted`, one cell for every environment."""
+    cells = {(cell.app, cell.environment): cell for cell in status.cells}
+    names = [name for name in status.apps if wanted.casefold() in name.casefold()]
+    return [(name, [cells.get((name, environment)) for environment in status.environments]) for name in names]

@@ -1,0 +1,175 @@
+"""docs/errors.md and the code know the same error codes, and no code means two things."""
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "setpoint"
+CATALOGUE = ROOT / "docs" / "errors.md"
+
+CODE = re.compile(r"SP[0-9]{3}")
+ROW = re.compile(r"^\| `(SP[0-9]{3})` \| (.+?) \| (.+?) \|$", re.MULTILINE)
+HEADING = re.compile(r"^## SP([0-9])xx", re.MULTILINE)
+REASON = re.compile(r"^\| `([A-Z][A-Z_]+)` \| .+? \| .+? \|$", re.MULTILINE)
+
+SHARED = {
+    "SP101": "a name, branch or path that Git must not be given",
+    "SP103": "something in Git that is larger than it may be",
+    "SP213": "a link that leaves the workspace, found while walking or while packing",
+    "SP216": "outputs that cannot be kept",
+    "SP243": "a task id that is no folder name",
+    "SP301": "a digest that is malformed or does not fit the bytes",
+    "SP303": "a blob that is too large",
+    "SP304": "a manifest that is not acceptable",
+    "SP305": "a base that cannot be used",
+    "SP306": "a base that the registry does not have",
+    "SP307": "a registry that gives no usable answer",
+    "SP309": "a disk of the registry that refuses",
+    "SP401": "a bundle that is no bundle",
+    "SP403": "evidence that does not prove what is wanted",
+    "SP404": "a request that journal, Git or bytes do not bear out",
+    "SP405": "a signer that does not answer",
+    "SP406": "role keys that cannot be used",
+    "SP409": "a request that the signer does not understand",
+    "SP504": "no delivery repository",
+    "SP513": "nothing to go back from or to",
+    "SP520": "a name that is none",
+    "SP603": "a manifest that is no Kubernetes object",
+    "SP631": "an image that cannot run here",
+    "SP633": "an image that is damaged or none",
+    "SP642": "HAProxy does not do what it should",
+    "SP643": "a word that must not reach the proxy's configuration",
+    "SP705": "no such task in a run",
+    "SP804": "something that only the operator may do",
+    "SP822": "no such page or file",
+    "SP823": "a form that cannot be used",
+    "SP846": "a server that is there and does not answer as it should",
+    "SP850": "a command line that is not understood",
+}
+"""Codes that more than one module uses, with their one meaning; a new entry here was compared with the row in docs/errors.md."""
+
+MAPPED = ("adapters/oci/wire.py",)
+"""Modules that translate codes of others and raise none of these themselves."""
+
+FAMILIES = {
+    "UserError": "user",
+    "NotFoundError": "user",
+    "ConfigError": "user",
+    "InvalidError": "user",
+    "Finding": "user",
+    "NotAllowedError": "refused",
+    "NotLoggedInError": "refused",
+    "ConflictError": "conflict",
+    "WorldError": "world",
+    "BugError": "bug",
+    "SetpointError": "bug",
+}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    """Return every module of the package, parsed, by its path below the package."""
+    return {path.relative_to(SOURCE).as_posix(): ast.parse(path.read_text()) for path in sorted(SOURCE.rglob("*.py"))}
+
+
+def constants(tree: ast.Module) -> Iterator[str]:
+    """Yield the codes that stand alone in a string, which is how code uses them (texts of docstrings only mention them)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and CODE.fullmatch(node.value):
+            yield node.value
+
+
+def raised(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield (code, family) of every error that is made with a literal code."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            for argument in node.args:
+                if name in FAMILIES and isinstance(argument, ast.Constant) and CODE.fullmatch(str(argument.value)):
+                    yield str(argument.value), FAMILIES[name]
+
+
+def rows() -> list[tuple[str, str, str]]:
+    """Return (code, meaning, remedy) of the catalogue."""
+    return ROW.findall(CATALOGUE.read_text())
+
+
+def test_every_code_is_in_the_catalogue_and_the_catalogue_has_no_other() -> None:
+    """A code that somebody sees can be looked up, and nothing is described that cannot happen."""
+    used = {code for tree in trees().values() for code in constants(tree)}
+    listed = [code for code, _, _ in rows()]
+    assert len(listed) == len(set(listed)), "a code has two rows"
+    assert sorted(used - set(listed)) == [], "codes without a row in docs/errors.md"
+    assert sorted(set(listed) - used) == [], "rows in docs/errors.md for codes that no module uses"
+
+
+def test_rows_stand_in_order_under_their_hundred() -> None:
+    """A code is found by its number."""
+    text = CATALOGUE.read_text()
+    place = {f"SP{found[1]}": found.start() for found in HEADING.finditer(text)}
+    hundred = ""
+    for found in sorted([*HEADING.finditer(text), *ROW.finditer(text)], key=lambda match: match.start()):
+        if found[1].startswith("SP"):
+            assert found[1].startswith(hundred), f"{found[1]} stands under {hundred}xx"
+        else:
+            hundred = f"SP{found[1]}"
+    listed = [code for code, _, _ in rows()]
+    assert listed == sorted(listed)
+    assert list(place) == sorted(place)
+
+
+def test_docstrings_mention_only_codes_that_exist() -> None:
+    """A docstring that promises a code promises one that is listed."""
+    listed = {code for code, _, _ in rows()}
+    texts = {name: (SOURCE / name).read_text() for name in trees()}
+    strange = sorted((name, code) for name, text in texts.items() for code in set(CODE.findall(text)) - listed)
+    assert strange == []
+
+
+def test_a_code_of_two_modules_is_a_known_one() -> None:
+    """Two modules that pick the same number by accident are found; a shared meaning is written down in SHARED."""
+    users: dict[str, set[str]] = defaultdict(set)
+    for name, tree in trees().items():
+        for code in constants(tree):
+            if name not in MAPPED:
+                users[code].add(name)
+    several = {code: sorted(names) for code, names in users.items() if len(names) > 1}
+    assert sorted(set(several) - set(SHARED)) == [], several
+    assert sorted(set(SHARED) - set(several)) == [], "SHARED lists codes that one module uses"
+
+
+def test_a_code_has_one_family() -> None:
+    """Exit code, HTTP status and whether the loop tries again follow from the code alone."""
+    families: dict[str, set[str]] = defaultdict(set)
+    for tree in trees().values():
+        for code, family in raised(tree):
+            families[code].add(family)
+    assert {code: sorted(found) for code, found in families.items() if len(found) > 1} == {}
+
+
+def test_every_reason_is_in_the_catalogue() -> None:
+    """The words that gates, health and `why` use are listed too, and no others."""
+    used = set()
+    for tree in trees().values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Reason", "DeployReason", "_nothing") and node.args:
+                first = node.args[0]
+                if isinstance(first, ast.Constant):
+                    used.add(str(first.value))
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Tuple) and isinstance(node.value, ast.IfExp):
+                used |= _alternatives(node.value)
+    listed = REASON.findall(CATALOGUE.read_text())
+    assert listed == sorted(set(listed)), "reasons stand in order, each once"
+    assert sorted(used - set(listed)) == [], "reasons without a row in docs/errors.md"
+    assert sorted(set(listed) - used) == [], "rows for reasons that no module gives"
+
+
+def _alternatives(value: ast.IfExp) -> set[str]:
+    """Return the reason codes of `code, what = (A, ...) if ... else (B, ...)`."""
+    firsts = [side.elts[0] for side in (value.body, value.orelse) if isinstance(side, ast.Tuple) and side.elts]
+    words = [first.value for first in firsts if isinstance(first, ast.Constant) and isinstance(first.value, str)]
+    return {word for word in words if re.fullmatch(r"[A-Z][A-Z_]{4,}", word)}
