@@ -79,7 +79,8 @@ class JournalFolder:
                 raise WorldError("SP002", f"the journal cannot be written: {error.strerror}", where=str(segment), fix=fix) from error
         finally:
             os.close(descriptor)
-        if fresh:
+        if size == 0:
+            # Also after a first append that failed: until its name is synced, a segment may be gone after a power loss.
             self._sync_folder()
 
     def _sync_folder(self) -> None:

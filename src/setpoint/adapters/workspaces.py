@@ -159,7 +159,7 @@ def _place(root: int, path: str, mode: int, data: bytes) -> None:
             with folder_walk.parent_of(root, parts, make=True) as parent, _new_file(parent, parts[-1], mode == _EXECUTABLE) as file:
                 file.write(data)
         else:
-            raise BugError("SP211", f"{path} has the mode {mode:o}, which Git does not know")
+            raise BugError("SP246", f"{path} has the mode {mode:o}, which Git does not know")
     except (ValueError, *_BLOCKED) as error:
         raise UserError("SP211", f"the input {path!r} cannot be placed in a workspace", where=path, fix="rename it") from error
 

@@ -17,6 +17,7 @@ from setpoint.artifact import recipe
 from setpoint.artifact.recipe import Entry, ImageRecipe
 from setpoint.core.documents import Document
 from setpoint.core.errors import ConfigError, Finding, UserError
+from setpoint.evidence.coverage import Made, judge
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline, select_inputs
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
@@ -103,6 +104,25 @@ def _source(report: CheckReport, prefix: str, tree: WorkingTree) -> None:
     for name in document.artifacts:
         for finding in _copies(document, name, tree):
             report.take(ConfigError([finding]), prefix)
+        report.notes += _uncovered(document, name, tree)
+
+
+def _uncovered(document: PipelineDocument, name: str, tree: WorkingTree) -> Iterator[str]:
+    """Yield a sentence for each task whose test results would not count for an artifact, as the signer will judge them."""
+    wanted = ImageRecipe.of(document, name)
+    made = Made({file.path: file.blob for file in tree.listing if wanted.wants_source(file.path)}, dict.fromkeys(wanted.tasks, ""))
+    for task, config in document.tasks.items():
+        if not config.evidence:
+            continue
+        try:
+            seen = select_inputs(config.inputs, tree.listing)
+        except UserError:
+            continue  # a finding of its own
+        verdict = judge(made, Made({file.path: file.blob for file in seen}, dict.fromkeys((*config.needs, task), "")))
+        if not verdict.covers:
+            kind = "output" if verdict.missing[0].endswith(":") else "file"
+            fix = "its `needs`" if kind == "output" else "its `inputs`"
+            yield f"`{task}` does not count as evidence for `{name}`: {verdict.missing[0]} is in it; add it to {fix}"
 
 
 def _inputs(document: PipelineDocument, tree: WorkingTree) -> Iterator[Finding]:

@@ -67,8 +67,15 @@ class ControlLoop:
             seen = self._parts.bus.version
             await self._guarded(name, work)
             if name == "sources":
-                self._parts.pipeline.resume()
+                self._resume()
             await self._parts.bus.wait(seen, _IDLE_S)
+
+    def _resume(self) -> None:
+        """Take up open runs, in the loop's own thread; a fault must not end the loop."""
+        try:
+            self._parts.pipeline.resume()
+        except Exception:
+            log.exception("runs cannot be taken up; trying again")
 
     async def _reconcile(self, environment: str) -> None:
         while True:
@@ -97,14 +104,18 @@ class ControlLoop:
         return result
 
     def _sources(self) -> None:
-        """Begin a run for every head that moved."""
+        """Begin a run for every head that moved; a fault with one keeps none of the others waiting."""
+        faults: list[SetpointError] = []
         for branch, revision in self._parts.source.moved_heads():
-            pusher = self._parts.pusher_of(revision.repository, revision.commit)
             try:
+                pusher = self._parts.pusher_of(revision.repository, revision.commit)
                 self._parts.pipeline.begin(branch, revision, pusher)
-            except WorldError:
-                self._parts.source.forget(revision.repository, branch)
-                raise
+            except SetpointError as error:
+                faults.append(error)
+                if isinstance(error, WorldError):
+                    self._parts.source.forget(revision.repository, branch)
+        if faults:
+            raise faults[0]
 
     def _promote(self) -> None:
         self._parts.promotions.advance()

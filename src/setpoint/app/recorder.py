@@ -20,16 +20,28 @@ class JournalRecorder:
         self._projection = projection
         self._bus = bus
         self._lock = threading.Lock()
+        self._behind = True
+        """Whether entries may lie in the journal that are not folded in: at the start, and after a fold that failed."""
 
     def catch_up(self) -> int:
         """Fold what the projection does not have yet; everything, when the database was deleted. Returns how many entries."""
         with self._lock:
-            return self._projection.apply(self._journal.entries(self._projection.applied()))
+            return self._fold_missing()
+
+    def _fold_missing(self) -> int:
+        count = self._projection.apply(self._journal.entries(self._projection.applied()))
+        self._behind = False
+        return count
 
     def record(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
         """Append an entry and apply it."""
         with self._lock:
             entry = self._journal.append(kind, subject, actor, body)
-            self._projection.apply([entry])
+            if self._behind:
+                self._fold_missing()
+            else:
+                self._behind = True
+                self._projection.apply([entry])
+                self._behind = False
         self._bus.notify()
         return entry

@@ -37,7 +37,7 @@ def command(api: "Api", app: str, environment: str, message: str, *, lift: bool,
         print_json(answer)
     else:
         if done is not None and lift:
-            print_text(f"lifted {done['lifted']} quarantine(s) of {app} in {environment}")
+            print_text(f"lifted {done['lifted']} quarantine{'s' if done['lifted'] != 1 else ''} of {app} in {environment}")
         elif done is not None:
             print_text(f"{done['promotion']} is asked for")
         print_text(render(answer, api.connection.url))

@@ -34,4 +34,4 @@ def _row(step: dict[str, Any]) -> list[str]:
         name = digest.short(name)
     at = step["at"][:19].replace("T", " ") if step["at"] else ""
     where = step["where"] if step["where"] and step["where"] not in step["text"] else ""
-    return [bold(step["kind"]), name, step["text"], where, dim(at)]
+    return [bold(step["kind"]), name, step["text"], where, dim(at) if at else ""]

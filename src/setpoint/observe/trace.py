@@ -45,7 +45,7 @@ class TraceView:
         """
         if thing.startswith(("http://", "https://")):
             return Trace(thing, tuple(self._from_url(thing)))
-        if thing.isdigit():
+        if thing.isdecimal():
             return Trace(thing, tuple(self._from_replica(self._replica_of_pid(int(thing)))))
         if thing.startswith("sha256:"):
             return Trace(thing, tuple(self._from_digest(thing)))

@@ -73,13 +73,16 @@ def startable(needs: Mapping[str, Sequence[str]], states: Mapping[str, TaskState
 
 
 def skipped(needs: Mapping[str, Sequence[str]], states: Mapping[str, TaskState]) -> dict[str, str]:
-    """Return {pending task: why} for tasks that can never start because one they need ended without green."""
+    """Return {pending task: why} for tasks that can never start because one they need ended without green, directly or by others.
+
+    `needs` lists needed tasks first.
+    """
     found: dict[str, str] = {}
     for name, wanted in needs.items():
         if states.get(name, TaskState.PENDING) is not TaskState.PENDING:
             continue
         for need in wanted:
-            state = states.get(need, TaskState.PENDING)
+            state = TaskState.SKIPPED if need in found else states.get(need, TaskState.PENDING)
             if state.ended and not state.green:
                 found[name] = f"needs {need}, which is {state}"
                 break

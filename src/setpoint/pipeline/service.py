@@ -105,15 +105,16 @@ class PipelineService:
             log.error("run ended by a fault", exc_info=task.exception())
 
     async def cancel(self, run: str) -> bool:
-        """Stop a run: its tasks get TERM, then KILL; False when it is not running."""
+        """Stop a run: its tasks get TERM, then KILL; False when it is not running, or ended before it could be stopped."""
         task = self._active.get(run)
         if task is None:
             return False
-        record = self._parts.records.run(run)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        if record is not None:
-            self._finish(record, RunState.CANCELLED, "cancelled by request")
+        record = self._parts.records.run(run)
+        if record is None or record.state is not RunState.RUNNING:
+            return False
+        self._finish(record, RunState.CANCELLED, "cancelled by request")
         return True
 
     async def stop(self) -> None:

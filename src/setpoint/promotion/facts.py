@@ -38,7 +38,7 @@ class FactGatherer:
 
     def __init__(self, parts: FactParts) -> None:
         self._parts = parts
-        self._checked: dict[tuple[str, str, str], tuple[datetime, CheckResult]] = {}
+        self._checked: dict[tuple[str, str, str, int], tuple[datetime, CheckResult]] = {}
 
     def binding(self, candidate: Candidate, delivery: Delivery) -> str:
         """Return the digest that approvals bind to: candidate, render and the policy in force."""
@@ -98,7 +98,7 @@ class FactGatherer:
                         CheckResult(upstream.environment, path, status, passed=False, found="not asked: it does not run there yet", at=at)
                     )
                     continue
-                key = (promotion.promotion, upstream.environment, path)
+                key = (promotion.promotion, upstream.environment, path, status)
                 asked_at, result = self._checked.get(key, (None, None))
                 if result is None or asked_at is None or now - asked_at >= timedelta(seconds=CHECK_INTERVAL_S):
                     listen = delivery.environment(upstream.environment).target.host.listen

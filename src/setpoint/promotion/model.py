@@ -151,7 +151,7 @@ class CheckResult:
     wanted_status: int
     passed: bool
     found: str
-    """`status 200 in 12 ms`, or the error."""
+    """`status 200`, or the error: the same words for the same answer, so that explanations can be compared."""
     at: str
     candidate: str = ""
     """Candidate digest that was serving."""

@@ -60,14 +60,36 @@ class Exclusions:
                 found[source] = self._git.history(source, revision, pin.source_revision)
             else:
                 found[source] = [self._git.revision(source, revision)]
-        base = self._delivery_base(delivery, pin)
-        candidate = promotion.candidate
-        folders = (f"apps/{candidate.app}/", f"environments/{candidate.environment}/{candidate.app}/")
-        for commit in self._git.history(delivery.repository, promotion.delivery_commit, base):
-            if any(path.startswith(folders) for path in self._git.changed_paths(delivery.repository, commit.commit)):
-                found.setdefault(delivery.repository, []).append(commit)
+        candidate, before = promotion.candidate, pin.candidate if pin is not None else None
+        trees = (
+            (f"apps/{candidate.app}", candidate.app_tree, before.app_tree if before else None),
+            (
+                f"environments/{candidate.environment}/{candidate.app}",
+                candidate.environment_tree,
+                before.environment_tree if before else None,
+            ),
+        )
+        base = pin.commit if pin is not None and pin.commit else delivery.accepted
+        changes: dict[str, Revision] = {}
+        for folder, wanted, pinned in trees:
+            for commit in self._changes(delivery.repository, promotion.delivery_commit, base, (folder, wanted, pinned)):
+                changes[commit.commit] = commit
+        if changes:
+            found.setdefault(delivery.repository, []).extend(changes.values())
         return found
 
-    @staticmethod
-    def _delivery_base(delivery: Delivery, pin: Pin | None) -> str:
-        return pin.commit if pin is not None and pin.commit else delivery.accepted
+    def _changes(self, repository: str, head: str, base: str, folder: tuple[str, str | None, str | None]) -> list[Revision]:
+        """Return the commits that took a folder (path, wanted tree, pinned tree) from the pinned tree to the wanted one.
+
+        A pin may carry an older tree than the commit it was written on (what is promoted from another environment does), so the way back
+        is measured by trees; where the pinned tree is nowhere on the branch, it ends at base.
+        """
+        path, wanted, pinned = folder
+        if wanted == pinned:
+            return []
+        line = self._git.first_parents(repository, head)
+        trees = [self._git.tree_id(repository, commit, path) for commit in line]
+        top = trees.index(wanted) if wanted in trees else 0
+        end = trees.index(pinned, top) if pinned is not None and pinned in trees[top:] else None
+        revisions = self._git.history(repository, line[top], line[end] if end is not None else base)
+        return [r for r in revisions if any(name.startswith(f"{path}/") for name in self._git.changed_paths(repository, r.commit))]

@@ -3,12 +3,13 @@
 Called by the promotion and reconcile services; it reads Git objects and records, and writes nothing but `baseline.accepted` entries.
 """
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from setpoint.core.documents import Document
-from setpoint.core.errors import ConfigError, Finding, NotFoundError
+from setpoint.core.errors import ConfigError, Finding, NotFoundError, UserError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.identity.model import Directory
 from setpoint.ground.journal.ports import Recorder
@@ -17,6 +18,7 @@ from setpoint.promotion.delivery import validate_delivery
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import parse_pin, pin_path
 from setpoint.promotion.ports import PolicyEngine
+from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
 SETPOINT_PATH = "setpoint.yaml"
@@ -110,7 +112,8 @@ class DeliveryReader:
         self._recorder = recorder
         self._policy = policy
         self._files: dict[tuple[str, str], Governed] = {}
-        self._judged: dict[tuple[str, str, str], tuple[Reason, ...]] = {}
+        self._judged: dict[tuple[str, str, str, int], tuple[Reason, ...]] = {}
+        self._lock = threading.Lock()
 
     def load(self) -> Delivery | None:
         """Return the delivery repository as of now, accepting what its owners changed; None when none is registered.
@@ -125,15 +128,25 @@ class DeliveryReader:
                 continue
             pending: tuple[Reason, ...] = ()
             if head != accepted and self._governed(repository, head) != self._governed(repository, accepted):
-                key = (repository, accepted, head)
-                if key not in self._judged:
-                    self._judged[key] = self._judge_change(repository, branch, accepted, head)
-                pending = self._judged[key]
-                accepted = accepted if pending else head
+                accepted, pending = self._accept(repository, branch, head)
             governed = self.governed(repository, accepted)
             environments = {name: document.model for name, document in governed.environments.items()}
             return Delivery(repository, branch, head, accepted, governed.setpoint.model, environments, pending)
         return None
+
+    def _accept(self, repository: str, branch: str, head: str) -> tuple[str, tuple[Reason, ...]]:
+        """Judge a change of governed files once; returns the commit that is in force and what stands against head."""
+        with self._lock:
+            accepted = self._records.accepted(repository) or head
+            if accepted == head:
+                return head, ()
+            # The branch moves before its push is journalled: a push that becomes known is a reason to judge again.
+            known = len(self._records.pushes(repository, f"refs/heads/{branch}"))
+            key = (repository, accepted, head, known)
+            if key not in self._judged:
+                self._judged[key] = self._judge_change(repository, branch, accepted, head)
+            pending = self._judged[key]
+            return (accepted if pending else head), pending
 
     def tree(self, delivery: Delivery, path: str) -> str | None:
         """Return the tree id of a folder at HEAD."""
@@ -191,8 +204,15 @@ class DeliveryReader:
         return self._files[key]
 
     def _apps(self, repository: str, commit: str) -> set[str]:
-        tree = self._git.tree_id(repository, commit, "apps")
-        return {file.path.partition("/")[0] for file in self._git.files(repository, tree)} if tree is not None else set()
+        return {file.path.partition("/")[0] for file in self._below(repository, commit, "apps")}
+
+    def _below(self, repository: str, commit: str, folder: str) -> list[TreeFile]:
+        """Return the files of a folder; none when the path is absent, or a file instead of a folder."""
+        tree = self._git.tree_id(repository, commit, folder)
+        try:
+            return self._git.files(repository, tree) if tree is not None else []
+        except NotFoundError:
+            return []
 
     def _governed(self, repository: str, commit: str) -> dict[str, str]:
         """Return {path: blob id} of the files that judge: setpoint.yaml and every environment.yaml."""
@@ -200,12 +220,10 @@ class DeliveryReader:
         root = self._git.tree_id(repository, commit, SETPOINT_PATH)
         if root is not None:
             found[SETPOINT_PATH] = root
-        tree = self._git.tree_id(repository, commit, "environments")
-        if tree is not None:
-            for file in self._git.files(repository, tree):
-                folder, _, name = file.path.partition("/")
-                if name == "environment.yaml":
-                    found[f"environments/{folder}/environment.yaml"] = file.blob
+        for file in self._below(repository, commit, "environments"):
+            folder, _, name = file.path.partition("/")
+            if name == "environment.yaml":
+                found[f"environments/{folder}/environment.yaml"] = file.blob
         return found
 
     def _judge_change(self, repository: str, branch: str, accepted: str, head: str) -> tuple[Reason, ...]:
@@ -213,13 +231,13 @@ class DeliveryReader:
         current = self.governed(repository, accepted)
         setpoint, environments = current.setpoint.model, current.environments
         before, after = self._governed(repository, accepted), self._governed(repository, head)
-        pushers = self._pushers_since(repository, branch, accepted, head)
+        changed_by = self._changed_by(repository, branch, accepted, head)
         reasons: list[Reason] = []
         for path in sorted(path for path in {*before, *after} if before.get(path) != after.get(path)):
             known = environments[path.split("/")[1]].model if path != SETPOINT_PATH and path in before else None
             owners = known.owners if known is not None and known.owners else setpoint.owners
             allowed = setpoint.directory().members(owners)
-            strangers = sorted(pusher for pusher in pushers if not _owns(setpoint.directory(), pusher, allowed))
+            strangers = sorted(pusher for pusher in changed_by.get(path, {BY_PATH}) if not _owns(setpoint.directory(), pusher, allowed))
             if strangers:
                 fix = (
                     f"an owner ({', '.join(owners) or 'none is named'}) pushes it, or the operator runs: setpoint init --accept {head[:12]}"
@@ -232,26 +250,41 @@ class DeliveryReader:
             reasons += [
                 Reason("FAULTY", Outcome.WAIT, f"{f.path}:{f.line}:{f.column}", f.what, "no findings", f.fix) for f in error.findings
             ]
+        except UserError as error:
+            reasons.append(Reason("FAULTY", Outcome.WAIT, error.where or "the delivery repository", error.what, "no findings", error.fix))
         if not reasons:
+            pushers = {pusher for path, names in changed_by.items() if before.get(path) != after.get(path) for pusher in names}
             body = {"commit": head, "why": f"changed by owners: {', '.join(sorted(pushers))}"}
             self._recorder.record("baseline.accepted", repository, "setpoint", body)
         return tuple(reasons)
 
-    def _pushers_since(self, repository: str, branch: str, accepted: str, head: str) -> set[str]:
-        """Return who pushed the commits between accepted and head that touch governed files."""
-        parents = set(self._git.first_parents(repository, head))
-        pusher_of: dict[str, str] = {}
-        for old, new, pusher, _at in self._records.pushes(repository, f"refs/heads/{branch}"):
-            if new in parents:
-                base = None if set(old) == {"0"} else old
-                for revision in self._git.history(repository, new, base):
-                    pusher_of.setdefault(revision.commit, pusher)
-        pushers = set()
-        for revision in self._git.history(repository, head, accepted):
-            paths = self._git.changed_paths(repository, revision.commit)
-            if any(path == SETPOINT_PATH or path.endswith("/environment.yaml") for path in paths):
-                pushers.add(pusher_of.get(revision.commit, BY_PATH))
-        return pushers
+    def _changed_by(self, repository: str, branch: str, accepted: str, head: str) -> dict[str, set[str]]:
+        """Return {governed path: who changed it}, push by push from head back to where the accepted files stood.
+
+        What counts is which files a push found and which it left, never the commits in between: a merge can hide a change from every
+        commit's own list of changes. A change that no push explains was made by path.
+        """
+        wanted, now = self._governed(repository, accepted), self._governed(repository, head)
+        found: dict[str, set[str]] = {}
+
+        def note(before: Mapping[str, str], after: Mapping[str, str], who: str) -> None:
+            for path in {*before, *after}:
+                if before.get(path) != after.get(path):
+                    found.setdefault(path, set()).add(who)
+
+        for old, new, pusher, _at in reversed(self._records.pushes(repository, f"refs/heads/{branch}")):
+            if now == wanted:
+                break
+            before, left = self._governed_then(repository, old), self._governed_then(repository, new)
+            note(left, now, BY_PATH)
+            note(before, left, pusher)
+            now = before
+        note(wanted, now, BY_PATH)
+        return found
+
+    def _governed_then(self, repository: str, commit: str) -> dict[str, str]:
+        """Return the governed files of a head of earlier; none when there was no head, or its commit is gone."""
+        return self._governed(repository, commit) if self._git.resolve(repository, commit) is not None else {}
 
 
 def _owns(directory: Directory, email: str, allowed: frozenset[str]) -> bool:

@@ -33,15 +33,16 @@ class Rollbacks:
             raise ConflictError("SP513", "nothing is pinned, so there is nothing to go back from", where=f"{app} in {environment}")
         target = self._target(pin, to)
         self._quarantine(pin, principal, message)
-        history = self._parts.records.promotions(app, environment, limit=10_000)
+        history = self._parts.records.promotions(app, environment)
+        created_at = clock.to_text(self._parts.clock.now())
         created = replace(
             target,
-            promotion=ids.identifier("p", target.candidate.digest, "rollback", len(history)),
+            promotion=ids.identifier("p", target.candidate.digest, "rollback", len(history), created_at),
             kind="rollback",
             of=target.promotion,
             delivery_commit=delivery.head,
             requested_by=principal.actor,
-            created_at=clock.to_text(self._parts.clock.now()),
+            created_at=created_at,
             state=PromotionState.OPEN,
             note=message,
             decided_at=None,

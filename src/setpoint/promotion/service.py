@@ -60,7 +60,10 @@ class PromotionService:
 
     def _go_on(self, promotion: Promotion, delivery: Delivery) -> None:
         """Finish what an earlier pass began."""
-        if promotion.kind == "rollback":
+        candidate = promotion.candidate
+        if candidate.environment not in delivery.environments or candidate.app not in delivery.setpoint.apps:
+            self._supersede(promotion, "")
+        elif promotion.kind == "rollback":
             self._rollbacks.complete(promotion, delivery)
         elif promotion.state is PromotionState.DECIDED:
             self._act(promotion, delivery)
@@ -76,6 +79,10 @@ class PromotionService:
         verdict = self._decide(promotion, delivery)
         if verdict.outcome is Outcome.WAIT:
             return
+        for approval in self._parts.records.approvals(promotion.promotion):
+            # Attached already, unless a crash came between the approval's entry and its statement.
+            if approval.binding == promotion.binding:
+                self._parts.evidence.attach_approval(promotion.promotion, approval.email)
         state = PromotionState.DECIDED if verdict.outcome is Outcome.ALLOW else PromotionState.DENIED
         self._settle(promotion, verdict, state)
         if state is PromotionState.DECIDED:
@@ -150,10 +157,12 @@ class PromotionService:
         history = self._parts.records.promotions(candidate.app, candidate.environment)
         same = [p for p in history if p.candidate == candidate and p.binding == binding]
         if same and same[0].state is PromotionState.DENIED and not again:
+            self._keep_denied(same[0], current)
             return None
         build = proposal.build or propose.Build({}, "", "")
+        created_at = clock.to_text(self._parts.clock.now())
         created = Promotion(
-            promotion=ids.identifier("p", candidate.digest, binding, len(history)),
+            promotion=ids.identifier("p", candidate.digest, binding, len(history), created_at),
             kind="advance",
             candidate=candidate,
             source_repository=delivery.setpoint.apps[candidate.app].source or "",
@@ -164,13 +173,20 @@ class PromotionService:
             policy=self._parts.delivery.policy_id(delivery, candidate.environment),
             binding=binding,
             requested_by=actor,
-            created_at=clock.to_text(self._parts.clock.now()),
+            created_at=created_at,
             note=note,
         )
         self._parts.recorder.record("promotion.created", created.promotion, actor, records.encode(created))
         if current is not None:
             self._supersede(current, created.promotion)
         return created
+
+    def _keep_denied(self, denied: Promotion, current: Promotion | None) -> None:
+        """Leave a denied candidate denied: what waits beside it is no longer wanted, and a crash may have kept its statement back."""
+        if current is not None:
+            self._supersede(current, denied.promotion)
+        if not denied.gate_bundle:
+            self._parts.evidence.attach_promotion(denied.promotion)
 
     def _supersede(self, promotion: Promotion, by: str) -> None:
         self._parts.recorder.record("promotion.superseded", promotion.promotion, "setpoint", {"superseded_by": by})
@@ -281,9 +297,10 @@ class PromotionService:
             delivery = self._delivery(app, environment)
             self._may_operate(delivery, environment, principal)
             created = self._rollbacks.begin(delivery, (app, environment), principal, to, message)
-            current = self._open(app, environment)
-            if current is not None and current.promotion != created.promotion:
-                self._supersede(current, created.promotion)
+            for other in self._parts.records.unfinished():
+                place = (other.candidate.app, other.candidate.environment)
+                if place == (app, environment) and other.promotion != created.promotion:
+                    self._supersede(other, created.promotion)
             self._rollbacks.complete(created, delivery)
             return self._parts.records.promotion(created.promotion) or created
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from setpoint.core.errors import SetpointError, UserError
+from setpoint.core.errors import UserError
 from setpoint.promotion.model import Candidate, RenderFacts
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
@@ -40,10 +40,14 @@ class Rendering:
         return self._render(candidate, repository)[1]
 
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
-        """Return digest and objects for a gate decision; what the user must mend comes back as text."""
+        """Return digest and objects for a gate decision; what the user must mend comes back as text.
+
+        Raises:
+            WorldError: rendering failed for a reason outside the files; nothing is decided on that.
+        """
         try:
             rendered, _ = self._render(candidate, delivery)
-        except SetpointError as error:
+        except UserError as error:
             return RenderFacts("", (), error.render())
         return RenderFacts(rendered.digest, tuple(identity(manifest) for manifest in rendered.objects))
 
@@ -59,7 +63,7 @@ class Rendering:
                 self._kept[key] = error
         kept = self._kept[key]
         if isinstance(kept, UserError):
-            raise kept
+            raise kept.with_traceback(None)  # else every raise would add its frames to the one that is kept
         return kept
 
     def _render_now(self, candidate: Candidate, repository: str, images: Sequence[str]) -> tuple[Rendered, DesiredState]:

@@ -66,7 +66,7 @@ class ReconcileService:
             for app, effective in found.items():
                 fault = DeployReason(error.code, error.where or f"{app} in {environment}", error.what, error.fix, "problem")
                 self._observe(effective, [], (*effective.faults, fault), f"http://{listen}/")
-            return False
+            return True
         settled = [self._observe(e, statuses.get(app, []), e.faults, f"http://{listen}/") for app, e in found.items()]
         return all(settled)
 
@@ -104,12 +104,15 @@ class ReconcileService:
                 faults = (*faults, DeployReason(error.code, error.where or "pin", error.what, error.fix, "problem"))
         if faults:
             at = clock.to_text(self._parts.clock.now())
-            refused = Deployment(app, environment, seen.promotion if seen else "", "", Health.MISSING, at, faults)
+            refused = Deployment(app, environment, "", "", Health.MISSING, at, faults)
+            if seen is not None and seen.pin_commit:
+                # What ran stays known: the next pass may bring it up again.
+                refused = replace(seen, health=Health.DEGRADED, since=at, reasons=faults)
             self._journal(refused, seen)
         return None
 
     def _observe(self, effective: _Effective, statuses: Sequence[WorkloadStatus], faults: tuple[DeployReason, ...], url: str) -> bool:
-        """Judge and journal an application's health; returns whether it is settled."""
+        """Judge and journal an application's health; returns whether nothing is on its way there (what is degraded waits as well)."""
         pin, desired = effective.pin, effective.desired
         before = self._parts.records.deployment(pin.candidate.app, pin.candidate.environment)
         same_pin = before if before is not None and before.pin_commit == pin.commit else None
@@ -135,7 +138,7 @@ class ReconcileService:
             replicas_wanted=sum(workload.replicas for workload in desired.workloads),
         )
         self._journal(seen, before)
-        return health is Health.HEALTHY and not faults
+        return health is not Health.PROGRESSING
 
     def _journal(self, seen: Deployment, before: Deployment | None) -> None:
         """Journal an observation that tells a person something new; `since` stays while health and pin stay."""

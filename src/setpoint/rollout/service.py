@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from setpoint.core import clock
-from setpoint.core.errors import WorldError
+from setpoint.core.errors import SetpointError
 from setpoint.ground.journal.ports import Recorder
-from setpoint.reconcile.model import DeployReason, DesiredState, Identity, ReplicaSpec, ReplicaStatus, Workload
+from setpoint.reconcile.model import DeployReason, DesiredState, Identity, ReplicaSpec, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import Proxy, ProxyConfig, ProxyServer, ReplicaRuntime, WorkloadStatus
 from setpoint.rollout import decide
 from setpoint.rollout.model import Action, Limits, ReplicaView
@@ -22,9 +22,10 @@ _CRASH_LOOP = 3
 
 
 @dataclass(slots=True)
-class _Probe:
-    """What the last probes of a replica said."""
+class _Seen:
+    """What the last looks at a replica found; it can be lost at any time."""
 
+    environment: str
     ready: bool = False
     was_ready: bool = False
     asked_at: datetime | None = None
@@ -32,6 +33,8 @@ class _Probe:
     liveness_at: datetime | None = None
     liveness_failures: int = 0
     found: str = "not asked yet"
+    draining_since: datetime | None = None
+    restarts: int = 0
 
 
 class HostRollout:
@@ -42,9 +45,10 @@ class HostRollout:
         self._proxy = proxy
         self._recorder = recorder
         self._clock = time
-        self._probes: dict[str, _Probe] = {}
-        self._draining: dict[str, datetime] = {}
-        self._restarts: dict[str, int] = {}
+        self._memory: dict[str, _Seen] = {}
+        """replica -> what was seen of it; each environment's loop touches its own replicas only"""
+        self._routes: dict[tuple[str, str], tuple[Route, ...]] = {}
+        """(environment, app) -> the routes it had last"""
 
     def advance(self, environment: str, listen: str, desired: Sequence[tuple[DesiredState, Identity]]) -> dict[str, list[WorkloadStatus]]:
         """Take one step for every application of an environment (see the port)."""
@@ -64,11 +68,20 @@ class HostRollout:
             servers += [(state.app, server) for server in self._servers(mine, wanted, identity)]
         untouched = [r for r in present if r.spec.identity.app not in known]
         servers += [(r.spec.identity.app, s) for r in untouched for s in self._servers([r], {}, r.spec.identity)]
-        routes = tuple((state.app, route) for state, _ in desired for route in state.routes)
+        routes = self._all_routes(environment, desired, {replica.spec.identity.app for replica in untouched})
         if routes:
             self._proxy.apply(ProxyConfig(environment, listen, routes, tuple(servers)))
-        self._forget(present)
+        self._forget(environment, {replica.spec.replica for replica in present})
         return statuses
+
+    def _all_routes(
+        self, environment: str, desired: Sequence[tuple[DesiredState, Identity]], untouched: set[str]
+    ) -> tuple[tuple[str, Route], ...]:
+        """Return the routes of an environment; an application that is left alone keeps those it had."""
+        self._routes.update({(environment, state.app): state.routes for state, _ in desired})
+        kept = [app for app in sorted(untouched) if (environment, app) in self._routes]
+        apps = [*(state.app for state, _ in desired), *kept]
+        return tuple((app, route) for app in apps for route in self._routes[environment, app])
 
     def _workload(self, workload: Workload, identity: Identity, replicas: Sequence[ReplicaStatus]) -> WorkloadStatus:
         """Take one step for one workload."""
@@ -80,7 +93,8 @@ class HostRollout:
         for action in decide.step(limits, views):
             try:
                 self._do(action, workload, identity)
-            except WorldError as error:
+            except SetpointError as error:
+                # One workload that cannot go on must not stop the others of its environment.
                 waiting.append(DeployReason(error.code, f"Deployment/{workload.name}", error.what, error.fix, "problem"))
         ready = sum(1 for v in views if v.phase == "ready" and v.revision_hash == workload.revision_hash)
         old = sum(1 for v in views if v.revision_hash != workload.revision_hash and v.phase != "dead")
@@ -90,7 +104,8 @@ class HostRollout:
         if action.what == "start":
             self._runtime.start(self._spec(workload, identity))
         elif action.what == "drain":
-            self._draining.setdefault(action.replica, self._clock.now())
+            seen = self._memory[action.replica]
+            seen.draining_since = seen.draining_since or self._clock.now()
         elif action.what == "stop":
             self._runtime.stop(action.replica, workload.grace_s)
         else:
@@ -112,18 +127,24 @@ class HostRollout:
     def _retire(self, replicas: Sequence[ReplicaStatus]) -> None:
         """Drain, stop and remove replicas of workloads that the application no longer has."""
         for replica in replicas:
-            name = replica.spec.replica
+            name, seen, now = replica.spec.replica, self._seen(replica), self._clock.now()
             if not replica.shim_alive:
                 self._runtime.remove(name)
-            elif name not in self._draining:
-                self._draining[name] = self._clock.now()
-            elif self._proxy.sessions(replica.spec.identity.environment, name) == 0:
+            elif seen.draining_since is None:
+                seen.draining_since = now
+            elif (now - seen.draining_since).total_seconds() > _DRAIN_LIMIT_S or self._sessions(replica) == 0:
                 self._runtime.stop(name, replica.spec.grace_s)
+
+    def _seen(self, replica: ReplicaStatus) -> _Seen:
+        return self._memory.setdefault(replica.spec.replica, _Seen(replica.spec.identity.environment))
+
+    def _sessions(self, replica: ReplicaStatus) -> int:
+        return self._proxy.sessions(replica.spec.identity.environment, replica.spec.replica)
 
     def _probe(self, replica: ReplicaStatus) -> None:
         """Ask readiness when it is due, and liveness of what was ready: three failures stop the replica, and another one starts."""
         spec, now = replica.spec, self._clock.now()
-        state = self._probes.setdefault(spec.replica, _Probe())
+        state = self._seen(replica)
         if not replica.shim_alive or replica.pid is None:
             state.ready, state.found = False, replica.last_exit or "its process is not running"
             return
@@ -147,29 +168,27 @@ class HostRollout:
                 self._runtime.stop(spec.replica, spec.grace_s)
 
     def _view(self, replica: ReplicaStatus) -> ReplicaView:
-        name = replica.spec.replica
+        name, seen = replica.spec.replica, self._seen(replica)
         if not replica.shim_alive:
             return ReplicaView(name, replica.spec.revision_hash, "dead")
         if replica.stopping:
             return ReplicaView(name, replica.spec.revision_hash, "stopping")
-        since = self._draining.get(name)
-        if since is not None:
-            open_requests = self._proxy.sessions(replica.spec.identity.environment, name)
-            drained_s = (self._clock.now() - since).total_seconds()
-            return ReplicaView(name, replica.spec.revision_hash, "draining", open_requests, drained_s)
-        return ReplicaView(name, replica.spec.revision_hash, "ready" if self._probes[name].ready else "starting")
+        if seen.draining_since is not None:
+            drained_s = (self._clock.now() - seen.draining_since).total_seconds()
+            return ReplicaView(name, replica.spec.revision_hash, "draining", self._sessions(replica), drained_s)
+        return ReplicaView(name, replica.spec.revision_hash, "ready" if seen.ready else "starting")
 
     def _servers(self, replicas: Sequence[ReplicaStatus], wanted: dict[str, Workload], identity: Identity) -> list[ProxyServer]:
         """Return the proxy's servers: ready ones get traffic, draining and suddenly unready ones finish what they have."""
         servers = []
         for replica in replicas:
-            state = self._probes.setdefault(replica.spec.replica, _Probe())
+            state = self._seen(replica)
             if not replica.shim_alive or replica.stopping or not state.was_ready:
                 continue
             workload = wanted.get(replica.spec.workload)
             current = workload is not None and workload.revision_hash == replica.spec.revision_hash
             shown = replace(identity, digest=replica.spec.identity.digest) if current else replica.spec.identity
-            draining = replica.spec.replica in self._draining or not state.ready
+            draining = state.draining_since is not None or not state.ready
             servers.append(ProxyServer(replica.spec.replica, replica.spec.workload, replica.spec.port, shown, draining))
         return servers
 
@@ -177,7 +196,7 @@ class HostRollout:
         """Return why replicas of the wanted revision are not ready."""
         reasons = []
         for replica in replicas:
-            state = self._probes[replica.spec.replica]
+            state = self._seen(replica)
             if replica.spec.revision_hash != workload.revision_hash or state.ready or not replica.shim_alive:
                 continue
             crashing = replica.restarts >= _CRASH_LOOP
@@ -192,8 +211,8 @@ class HostRollout:
         """Journal every end of a replica's process that nobody asked for, also those from while the server was down."""
         for replica in replicas:
             name = replica.spec.replica
-            before = self._restarts.setdefault(name, 0)
-            if replica.restarts > before and not replica.stopping:
+            seen = self._seen(replica)
+            if replica.restarts > seen.restarts and not replica.stopping:
                 body = {
                     "app": replica.spec.identity.app,
                     "environment": replica.spec.identity.environment,
@@ -201,11 +220,9 @@ class HostRollout:
                     "restarts": replica.restarts,
                 }
                 self._recorder.record("replica.exited", name, "setpoint", body)
-            self._restarts[name] = replica.restarts
+            seen.restarts = replica.restarts
 
-    def _forget(self, present: Sequence[ReplicaStatus]) -> None:
-        names = {replica.spec.replica for replica in present}
-        environments = {replica.spec.identity.environment for replica in present}
-        for memory in (self._probes, self._draining, self._restarts):
-            for name in [n for n in memory if n not in names and any(n.startswith(f"{e}-") for e in environments)]:
-                del memory[name]
+    def _forget(self, environment: str, present: set[str]) -> None:
+        for name, seen in list(self._memory.items()):
+            if seen.environment == environment and name not in present:
+                del self._memory[name]

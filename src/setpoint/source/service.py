@@ -21,7 +21,8 @@ class SourceService:
             for branch, commit in self._git.heads(name).items():
                 if self._seen.get((name, branch)) != commit:
                     found.append((branch, self._git.revision(name, commit)))
-                    self._seen[(name, branch)] = commit
+        # Remembered only now: a fault half-way must not lose what was found before it.
+        self._seen.update({(revision.repository, branch): revision.commit for branch, revision in found})
         return found
 
     def forget(self, repository: str, branch: str) -> None:

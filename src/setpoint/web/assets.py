@@ -29,7 +29,7 @@ def asset(name: str) -> str:
 def static(request: Request, digest: str, name: str) -> Response:
     """Return a static file; the only pages' content that needs no login."""
     if name not in _FILES:
-        raise NotFoundError("SP822", f"there is no file `{name}`", where=request.url.path)
+        raise NotFoundError("SP862", f"there is no file `{name}`", where=request.url.path)
     tag = f'"{_DIGESTS[name]}"'
     current = digest == _DIGESTS[name]
     headers = {"ETag": tag, "Cache-Control": "public, max-age=31536000, immutable" if current else "no-cache"}

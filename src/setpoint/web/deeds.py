@@ -32,7 +32,7 @@ def _back(application: str, environment: str) -> Response:
 def _message(fields: dict[str, str]) -> str:
     text = fields.get("message", "").strip()
     if len(text) > _MESSAGE_CHARS:
-        raise UserError("SP823", f"the message is longer than {_MESSAGE_CHARS} characters", fix="say it shorter")
+        raise UserError("SP863", f"the message is longer than {_MESSAGE_CHARS} characters", fix="say it shorter")
     return text
 
 
@@ -70,8 +70,7 @@ def confirm_rollback(request: Request, app: App, caller: Caller, application: st
     if current is not None:
         targets.pop(current.candidate.digest, None)
     chosen = sorted(targets.values(), key=lambda p: p.pinned_at or "", reverse=True)[:20]
-    values = {"why": why, "rights": may, "targets": chosen, "now": app.store.clock.now(), "caller": caller}
-    return render(request, "rollback.html", **values)
+    return render(request, "rollback.html", why=why, rights=may, targets=chosen, now=app.store.clock.now(), caller=caller)
 
 
 @router.post("/why/{application}/{environment}/rollback")

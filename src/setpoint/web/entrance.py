@@ -24,20 +24,20 @@ async def form(request: Request) -> dict[str, str]:
     """Return the fields of a form that one of our own pages sent.
 
     Raises:
-        NotAllowedError: another site sent it (SP821). UserError: it is too long or no text (SP823).
+        NotAllowedError: another site sent it (SP861). UserError: it is too long or no text (SP863).
     """
     if not same_origin(request):
         fix = "open the page here and press the button again"
-        raise NotAllowedError("SP821", "this form was not sent by a page of this server", where=request.url.path, fix=fix)
+        raise NotAllowedError("SP861", "this form was not sent by a page of this server", where=request.url.path, fix=fix)
     data = b""
     async for chunk in request.stream():
         data += chunk
         if len(data) > _FORM_BYTES:
-            raise UserError("SP823", f"the form is longer than {_FORM_BYTES >> 10} KiB", where=request.url.path, fix="send less")
+            raise UserError("SP863", f"the form is longer than {_FORM_BYTES >> 10} KiB", where=request.url.path, fix="send less")
     try:
         return dict(parse_qsl(data.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=50))
     except ValueError as error:
-        raise UserError("SP823", "the form cannot be read", where=request.url.path, fix="send it again from its page") from error
+        raise UserError("SP863", "the form cannot be read", where=request.url.path, fix="send it again from its page") from error
 
 
 Form = Annotated[dict[str, str], Depends(form)]
@@ -47,7 +47,7 @@ def redeem(request: Request, app: Application, code: str) -> Response:
     """Use up a login code and answer with a session; somebody who is logged in already just goes on.
 
     Raises:
-        NotLoggedInError: the code is unknown, used or too old (SP820).
+        NotLoggedInError: the code is unknown, used or too old (SP860).
     """
     found = app.links.redeem(code)
     if found is not None:
@@ -56,7 +56,7 @@ def redeem(request: Request, app: Application, code: str) -> Response:
         principal(request)
     except NotLoggedInError:
         what = "this login link was used already, or is older than ten minutes"
-        raise NotLoggedInError("SP820", what, where=request.url.path, fix="get a new one as described below") from None
+        raise NotLoggedInError("SP860", what, where=request.url.path, fix="get a new one as described below") from None
     return RedirectResponse("/", 303)
 
 
@@ -79,7 +79,7 @@ def login(request: Request, app: App, fields: Form) -> Response:
     found = app.store.tokens.authenticate(f"Bearer {fields.get('token', '').strip()}")
     if found is None:
         fix = "paste the whole token as `setpoint token create` printed it; a revoked one no longer works"
-        raise NotLoggedInError("SP824", "this token is not known here", where=request.url.path, fix=fix)
+        raise NotLoggedInError("SP864", "this token is not known here", where=request.url.path, fix=fix)
     _end_session(request, app)
     return enter(app, found)
 

@@ -157,10 +157,10 @@ def lost(request: Request, _caller: Caller) -> Response:
     """Say that there is no such page.
 
     Raises:
-        NotFoundError: always (SP822).
+        NotFoundError: always (SP862).
     """
     fix = "go to / for the matrix, /runs for the runs, /events for the journal"
-    raise NotFoundError("SP822", "there is no such page", where=request.url.path, fix=fix)
+    raise NotFoundError("SP862", "there is no such page", where=request.url.path, fix=fix)
 
 
 @router.get("/favicon.ico")

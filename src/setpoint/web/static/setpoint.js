@@ -7,9 +7,8 @@ const announce = (text) => { $("announce").textContent = text; };
 const normal = (node) => {
   const copy = node.cloneNode(true);
   copy.querySelectorAll("time:not([data-absolute])").forEach((time) => { time.textContent = ""; });
-  copy.querySelectorAll("details[open]").forEach((details) => details.removeAttribute("open"));
-  copy.querySelectorAll("[data-copied]").forEach((button) => { button.removeAttribute("data-copied"); button.textContent = "copy"; });
-  copy.querySelectorAll("[hidden]").forEach((row) => row.removeAttribute("hidden"));
+  ["open", "hidden"].forEach((name) => copy.querySelectorAll(`[${name}]`).forEach((one) => one.removeAttribute(name)));
+  copy.querySelectorAll(".copy").forEach((button) => { button.textContent = "copy"; });
   return copy.innerHTML;
 };
 const dirty = (region) => [...region.querySelectorAll("input, textarea")].some(
@@ -36,8 +35,7 @@ function swap(old, fresh) {
 let busy = false, again = false;
 async function refresh() {
   if (busy || document.hidden) { again = true; return; }
-  busy = true;
-  again = false;
+  [busy, again] = [true, false];
   try {
     const answer = await fetch(location.href, {headers: {"X-Fragment": "main"}, cache: "no-store"});
     if (answer.status === 401) { location.reload(); return; }
@@ -137,14 +135,9 @@ function stream(list) {
   source.addEventListener("log", (event) => {
     const record = JSON.parse(event.data), number = record.seq + 1;
     if (total++ >= 20000) { $("log-count").textContent = "only the first 20000 lines are shown; see raw"; source.close(); return; }
-    const line = document.createElement("li"), link = document.createElement("a"), text = document.createElement("span");
-    line.id = `L${number}`;
-    line.className = record.stream;
-    link.className = "n";
-    link.href = `${list.dataset.here}#L${number}`;
-    link.title = record.at;
-    link.textContent = number;
-    text.className = "t";
+    const make = (name, fields) => Object.assign(document.createElement(name), fields);
+    const line = make("li", {id: `L${number}`, className: record.stream}), text = make("span", {className: "t"});
+    const link = make("a", {className: "n", href: `${list.dataset.here}#L${number}`, title: record.at, textContent: number});
     paint(record.text, text);
     line.append(link, text);
     list.append(line);
@@ -195,8 +188,7 @@ async function copy(event) {
     getSelection().addRange(range);
     button.textContent = "selected";
   }
-  button.dataset.copied = "";
-  setTimeout(() => { button.textContent = "copy"; button.removeAttribute("data-copied"); }, 2000);
+  setTimeout(() => { button.textContent = "copy"; }, 2000);
 }
 
 document.addEventListener("keydown", key);
@@ -204,6 +196,7 @@ document.addEventListener("click", copy);
 if ($("q")) $("q").addEventListener("input", () => {
   filter();
   history.replaceState(null, "", $("q").value ? `/?q=${encodeURIComponent($("q").value)}` : "/");
+  refresh();  // rows that the server had left out come back
 });
 if ($("lines") && $("lines").dataset.stream) stream($("lines"));
 times();

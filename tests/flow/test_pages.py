@@ -1,0 +1,481 @@
+"""The pages over fixed records: who gets in, what is shown, and that no user's text or foreign site gets through."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from setpoint.adapters.clock import SystemClock
+from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.task_logs import TaskLogFolder
+from setpoint.adapters.tokens import LoginLinks, TokenFile
+from setpoint.api.asgi import api
+from setpoint.api.auth import COOKIE
+from setpoint.artifact.model import ArtifactRecord
+from setpoint.core import clock
+from setpoint.core.errors import NotAllowedError, NotFoundError
+from setpoint.core.reasons import Outcome, Reason
+from setpoint.evidence.model import PROVENANCE, TEST_RESULT, EvidenceRecord
+from setpoint.ground.identity.model import Principal
+from setpoint.ground.journal.service import Journal
+from setpoint.observe.model import Cell, Journey, Need, RunReport, Status, Step, TaskRow, Waiting, Why
+from setpoint.pipeline.model import LogRecord, Run, RunState
+from setpoint.promotion.config import parse_environment, parse_setpoint
+from setpoint.promotion.model import Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
+from setpoint.promotion.repository import Delivery
+from setpoint.web.pages import router
+
+EVIL = "<script>alert('x')</script> & \"faster\" cart"
+COMMIT = "41d2e0b7c8a9f0e1d2c3b4a5968778695a4b3c2d"
+OLD = "9a1c77e0aa31b2c3d4e5f60718293a4b5c6d7e8f"
+DIGEST = "sha256:" + "5b1e" * 16
+SETPOINT = b"""apiVersion: setpoint.dev/v1alpha1
+kind: Setpoint
+apps: {shop: {source: shop}, docs: {source: docs}}
+people: {ada: {emails: [ada@example.com]}, bob: {emails: [bob@example.com]}}
+teams: {sre: [ada]}
+"""
+STAGING = b'apiVersion: setpoint.dev/v1alpha1\nkind: Environment\ntarget: {host: {listen: "127.0.0.1:7501"}}\n'
+PRODUCTION = b"""apiVersion: setpoint.dev/v1alpha1
+kind: Environment
+target: {host: {listen: "127.0.0.1:7502"}}
+after: [staging]
+owners: [team:sre]
+gates: {approvals: {required: 1, from: [team:sre], not: []}}
+"""
+
+
+def at(seconds_ago: float) -> str:
+    """Return the instant so many seconds ago."""
+    return clock.to_text(SystemClock().now() - timedelta(seconds=seconds_ago))
+
+
+RUN = Run(
+    run="r-2b8f01aa", repository="shop", ref="refs/heads/main", revision=COMMIT, tree="t" * 40, title=EVIL,
+    author="bob@example.com", pusher="bob@example.com", state=RunState.FAILED, created_at=at(95), finished_at=at(62),
+)  # fmt: skip
+GREEN = Run(
+    "r-91ce77d0",
+    "docs",
+    "refs/heads/main",
+    OLD,
+    "t" * 40,
+    "Explain the gate",
+    "ada@example.com",
+    "operator",
+    RunState.PASSED,
+    at(7300),
+    at(7250),
+)
+
+
+def promotion(name: str, state: PromotionState, revision: str, version: str, tree: str) -> Promotion:
+    """Return a promotion of shop to production."""
+    candidate = Candidate("shop", "production", {"web": PinnedArtifact("shop/web", DIGEST)}, tree * 40, "e" * 40)
+    return Promotion(
+        promotion=name, kind="advance", candidate=candidate, source_repository="shop", source_revision=revision, version=version,
+        delivery_commit="d" * 40, accepted_commit="d" * 40, policy="p" * 40, binding=DIGEST, requested_by="setpoint", created_at=at(60),
+        state=state, pinned_at=at(5000) if state is PromotionState.PINNED else None,
+    )  # fmt: skip
+
+
+OPEN = promotion("p-118c0ffe", PromotionState.OPEN, COMMIT, "v1.4.0", "a")
+PINNED = promotion("p-77aa0011", PromotionState.PINNED, OLD, "12-9a1c77e", "b")
+EARLIER = promotion("p-10000001", PromotionState.PINNED, OLD, "11-1111111", "c")
+MISSING = Reason(
+    "APPROVAL_MISSING", Outcome.WAIT, "approvals", "0 of 1 (nobody)", "1 from team:sre", "setpoint approve p-118c0ffe (as ada)"
+)
+PASSED = Reason("POLICY_PASSED", Outcome.ALLOW, "policy", "evidence.tests.failed is 0", "evidence.tests.failed == 0")
+CELLS = (
+    Cell("shop", "staging", "healthy", at(130), "v1.4.0", COMMIT, "p-1", {"web": DIGEST}, "http://127.0.0.1:7501/", 2, 2),
+    Cell("shop", "production", "degraded", at(172_900), "12-9a1c77e", OLD, PINNED.promotion, {"web": DIGEST}, "http://127.0.0.1:7502/",
+         1, 2, waiting=Waiting(OPEN.promotion, "v1.4.0", COMMIT, "wait", (MISSING,))),
+    Cell("docs", "staging", "progressing", at(4), "3-9a1c77e", OLD, "p-2", {}, "http://127.0.0.1:7501/docs", 0, 1),
+    Cell("docs", "production", "empty"),
+)  # fmt: skip
+
+
+class FakeStatus:
+    """Answers with fixed records."""
+
+    def status(self, _app: str | None = None) -> Status:
+        """Return the matrix."""
+        need = Need("shop in production: v1.4.0 waits for approvals: 0 of 1 (nobody)", MISSING.fix, "shop", "production", OPEN.promotion)
+        notice = Reason(
+            "NOT_IN_FORCE", Outcome.WAIT, "environments/production/environment.yaml", "changed by bob, who is no owner", "", "ask team:sre"
+        )
+        return Status("delivery", ("shop", "docs"), ("staging", "production"), CELLS, (RUN, GREEN), (need,), (notice,))
+
+    def why(self, app: str, environment: str) -> Why:
+        """Return the reasons of one cell."""
+        if app != "shop":
+            raise NotFoundError("SP506", f"there is no application `{app}`", fix="applications: shop, docs")
+        sentence = "v1.4.0 (41d2e0b7c8a9) is NOT in production yet. shop in production runs 12-9a1c77e, degraded."
+        return Why(app, environment, sentence, "wait", (PASSED, MISSING), CELLS[1], OPEN, (), MISSING.fix)
+
+
+@dataclass
+class FakePromotions:
+    """Keeps what was asked of it."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def find(self, _promotion: str) -> Promotion:
+        """Return the open one."""
+        return OPEN
+
+    def approve(self, name: str, who: Principal, message: str) -> Promotion:
+        """Refuse the operator, as the real one does."""
+        if who.kind != "person":
+            raise NotAllowedError("SP511", "the operator's token is nobody's approval", where=name, fix="ask one of: ada")
+        self.asked.append(("approve", name, who.email, message))
+        return OPEN
+
+    def rollback(self, app: str, environment: str, who: Principal, to: str, message: str) -> Promotion:
+        """Note a rollback."""
+        self.asked.append(("rollback", app, environment, who.actor, to, message))
+        return EARLIER
+
+    def lift(self, app: str, environment: str, who: Principal) -> int:
+        """Note a lift."""
+        self.asked.append(("lift", app, environment, who.actor))
+        return 1
+
+    def request(self, app: str, environment: str, who: Principal, note: str) -> Promotion:
+        """Note a request."""
+        self.asked.append(("promote", app, environment, who.actor, note))
+        return OPEN
+
+
+def report(_text: str) -> RunReport:
+    """Return the failed run."""
+    rows = (
+        TaskRow("deps", "reused", (), at(99_000), at(98_990), 10.0, 0, GREEN.run, "unchanged since run r-91ce77d0", networked=True),
+        TaskRow("lint", "passed", (), at(94), at(88), 6.0, 0, None, ""),
+        TaskRow("test", "failed", ("deps",), at(92), at(62.5), 29.5, 1, None, "exit status 1"),
+        TaskRow("publish", "skipped", ("test",), None, None, None, None, None, "needs test, which is failed"),
+    )
+    artifact = ArtifactRecord("shop", "web", "shop/web", DIGEST, 1_234_567, RUN.run, COMMIT, "v1.4.0", at(62), ("test",), DIGEST, "host")
+    evidence = (
+        EvidenceRecord(
+            TEST_RESULT, DIGEST, DIGEST, "shop/web", DIGEST, "FAILED", RUN.run, "test", at=at(61), summary="69 of 70 tests passed"
+        ),
+        EvidenceRecord(PROVENANCE, DIGEST, DIGEST, "shop/web", DIGEST, "PASSED", RUN.run, at=at(61), summary="built in the sandbox"),
+    )
+    return RunReport(RUN, rows, (artifact,), evidence)
+
+
+def journey(_commit: str) -> Journey:
+    """Return the way of the commit."""
+    steps = (
+        Step("revision", COMMIT, f"{EVIL} (Bob <bob@example.com>)", at(120), "shop"),
+        Step("run", RUN.run, f"passed: {EVIL}", at(62), "shop"),
+        Step("artifact", DIGEST, "shop/web v1.4.0", at(61), "shop"),
+        Step("evidence", DIGEST, "test-result: PASSED 70 of 70 tests passed", at(60), ""),
+        Step("promotion", "p-1", "advance: pinned in staging", at(50), "staging"),
+        Step("deployment", "http://127.0.0.1:7501/", "healthy in staging", at(45), "staging"),
+        Step("promotion", OPEN.promotion, "advance: open in production", at(44), "production"),
+        Step("approval", "ada", "looks good", at(20), "production"),
+        Step("deployment", "javascript:alert(1)", "degraded in production", at(10), "production"),
+    )
+    return Journey("shop", COMMIT, EVIL, "bob@example.com", steps)
+
+
+def world(folder: Path) -> Any:
+    """Return an application of fixed records with real tokens, sessions, journal and logs."""
+    time = SystemClock()
+    tokens = TokenFile(folder / "tokens.json", time)
+    journal = Journal(JournalFolder(folder / "journal", writable=True), time)
+    journal.append("home.created", "h-1", "setpoint", {"version": 1})
+    journal.append("run.created", RUN.run, "setpoint", {"title": EVIL})
+    logs = TaskLogFolder(folder / "logs")
+    lines = [f"tests/test_cart.py::test_{n} \x1b[32mPASSED\x1b[0m" for n in range(2100)]
+    lines += ["\x1b[1;31mE   assert '<b>' == 1\x1b[0m", "\x1b]0;title\x07\x1b[38;5;196mred\x1b[39m plain"]
+    for seq, line in enumerate(lines):
+        logs.append(RUN.run, "test", LogRecord(seq, at(80), "out", line + "\n"))
+    environments = {name: parse_environment(data, name).model for name, data in (("staging", STAGING), ("production", PRODUCTION))}
+    delivery = Delivery("delivery", "main", "d" * 40, "d" * 40, parse_setpoint(SETPOINT).model, environments)
+    barred = Quarantine("production", "shop", DIGEST, {}, (None, None), at(900), "person:ada@example.com", "too loud")
+    records = SimpleNamespace(
+        runs=lambda _repository=None, limit=100: [RUN, GREEN][:limit],
+        promotions=lambda _app=None, _environment=None, _limit=100: [OPEN, PINNED, EARLIER],
+        quarantines=lambda _app, _environment: [barred],
+    )
+    store = SimpleNamespace(clock=time, tokens=tokens, journal=journal, logs=logs, records=records)
+    return SimpleNamespace(
+        store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(),
+        delivery=SimpleNamespace(load=lambda: delivery),
+        runs=SimpleNamespace(report=report), trace=SimpleNamespace(journey=journey),
+    )  # fmt: skip
+
+
+@dataclass
+class Answer:
+    """What a request gave."""
+
+    status: int
+    headers: dict[str, str]
+    text: str
+
+
+@dataclass
+class Browser:
+    """A browser without a screen: keeps the cookie and says which page a form comes from."""
+
+    app: Any
+    application: Any
+    cookie: str = ""
+
+    def ask(self, method: str, target: str, headers: dict[str, str] | None = None, body: bytes = b"") -> Answer:
+        """Send one request straight to the ASGI application."""
+        path, _, query = target.partition("?")
+        sent = {"host": "127.0.0.1:7420", **({"cookie": f"{COOKIE}={self.cookie}"} if self.cookie else {}), **(headers or {})}
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
+            "query_string": query.encode(), "scheme": "http", "server": ("127.0.0.1", 7420), "client": ("127.0.0.1", 1), "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        }  # fmt: skip
+        events: list[Any] = []
+
+        async def receive() -> dict[str, Any]:
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def send(message: Any) -> None:
+            events.append(message)
+
+        asyncio.run(self.app(scope, receive, send))
+        found = {name.decode(): value.decode() for name, value in events[0]["headers"]}
+        text = b"".join(event.get("body", b"") for event in events[1:]).decode()
+        if match := re.match(rf'{COOKIE}="?([^;"]*)', found.get("set-cookie", "")):
+            self.cookie = match[1]
+        return Answer(events[0]["status"], found, text)
+
+    def get(self, target: str, **headers: str) -> Answer:
+        """Visit a page."""
+        return self.ask("GET", target, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def post(self, target: str, site: str = "same-origin", **fields: str) -> Answer:
+        """Send a form from a page of ours, or of another site."""
+        return self.ask("POST", target, {"sec-fetch-site": site}, urlencode(fields).encode())
+
+    def enter(self, who: Principal) -> "Browser":
+        """Log in as somebody."""
+        self.cookie = self.application.links.session(who)
+        return self
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    """Return an anonymous browser at a server of fixed records."""
+    application = world(tmp_path)
+    yield Browser(api(application, router), application)
+    application.store.logs.close()
+
+
+OPERATOR = Principal("operator")
+ADA = Principal("person", "ada@example.com")
+BOB = Principal("person", "bob@example.com")
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", f"/run/{RUN.run}", "/why/shop/production", "/events", f"/change/{COMMIT}", "/no/such/page"])
+def test_an_anonymous_visit_says_how_to_get_in(browser: Browser, path: str) -> None:
+    """Every page answers 401 with the way in, and tells nothing."""
+    answer = browser.get(path)
+    assert answer.status == 401
+    assert "setpoint up -d" in answer.text
+    assert "shop" not in answer.text
+
+
+def test_a_login_link_works_once(browser: Browser) -> None:
+    """The link sets a strict cookie and leads home; the second time it says why not."""
+    code = browser.application.links.login_code(OPERATOR)
+    answer = browser.get(f"/?login={code}")
+    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert "httponly" in answer.headers["set-cookie"].lower()
+    assert "samesite=strict" in answer.headers["set-cookie"].lower()
+    assert browser.get("/").status == 200
+    other = Browser(browser.app, browser.application)
+    again = other.get(f"/?login={code}")
+    assert again.status == 401
+    assert "used already" in again.text
+
+
+def test_a_person_logs_in_by_token_and_out_again(browser: Browser) -> None:
+    """A known token begins a session, an unknown one does not, and logging out ends it on the server too."""
+    assert browser.post("/login", token="sp_wrong").status == 401
+    _, token = browser.application.store.tokens.create("person", "ada@example.com", "test")
+    assert browser.post("/login", token=token).status == 303
+    assert "ada@example.com" in browser.get("/").text
+    kept = browser.cookie
+    assert browser.post("/logout").status == 303
+    browser.cookie = kept
+    assert browser.get("/").status == 401
+
+
+def test_a_link_followed_from_another_site_is_tried_again_from_ours(browser: Browser) -> None:
+    """The strict cookie is missing on such a visit, so the page asks once more by itself."""
+    assert 'http-equiv="refresh"' in browser.get("/runs", sec_fetch_site="cross-site").text
+    assert 'http-equiv="refresh"' not in browser.get("/runs", sec_fetch_site="same-origin").text
+
+
+def test_the_matrix_shows_words_builds_and_what_needs_a_person(browser: Browser) -> None:
+    """Health is a word beside its shape; versions, replicas, waiting candidates, needs and notices are there."""
+    text = browser.enter(OPERATOR).get("/").text
+    for wanted in (
+        "healthy",
+        "degraded",
+        "progressing",
+        "empty",
+        "#s-bad",
+        "v1.4.0",
+        "1/2 ready",
+        "Needs you",
+        "setpoint approve p-118c0ffe",
+    ):
+        assert wanted in text
+    assert "changed by bob, who is no owner" in text
+    assert f'href="/change/{COMMIT}"' in text
+
+
+def test_the_filter_in_the_url_leaves_rows_out(browser: Browser) -> None:
+    """Only applications whose name contains the words are listed."""
+    text = browser.enter(OPERATOR).get("/?q=DOC").text
+    assert 'data-name="docs"' in text
+    assert 'data-name="shop"' not in text
+
+
+@pytest.mark.parametrize("path", ["/", "/runs", f"/run/{RUN.run}", f"/change/{COMMIT}", "/events"])
+def test_what_users_wrote_is_never_markup(browser: Browser, path: str) -> None:
+    """A commit title with a script in it is shown, not run."""
+    answer = browser.enter(OPERATOR).get(path)
+    assert answer.status == 200
+    assert "<script>alert" not in answer.text
+    assert "alert(" in answer.text
+    assert 'href="javascript:' not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/login", "/no/such/page", "/static/0/setpoint.css"])
+def test_every_answer_carries_the_security_headers(browser: Browser, path: str) -> None:
+    """Pages, errors and static files forbid inline code, framing and sniffing; nothing inline is needed."""
+    answer = browser.enter(OPERATOR).get(path)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert not re.search(r"<[^>]+ (style|on[a-z]+)=", answer.text)
+    assert not re.search(r"<script(?![^>]* src=)", answer.text)
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+def test_a_form_of_another_site_does_nothing(browser: Browser, site: str) -> None:
+    """With the cookie but from elsewhere, a button is refused."""
+    answer = browser.enter(ADA).post(f"/promotion/{OPEN.promotion}/approve", site, message="x")
+    assert answer.status in (401, 403)
+    assert browser.application.promotions.asked == []
+
+
+def test_an_approver_approves_and_is_led_back(browser: Browser) -> None:
+    """The button calls the service as the session's person, with the message."""
+    answer = browser.enter(ADA).post(f"/promotion/{OPEN.promotion}/approve", message="looks good & safe")
+    assert (answer.status, answer.headers["location"]) == (303, "/why/shop/production")
+    assert browser.application.promotions.asked == [("approve", OPEN.promotion, "ada@example.com", "looks good & safe")]
+
+
+def test_a_refusal_is_a_page_with_code_and_fix(browser: Browser) -> None:
+    """What the service refuses is shown with what, where and what to do."""
+    answer = browser.enter(OPERATOR).post(f"/promotion/{OPEN.promotion}/approve")
+    assert answer.status == 403
+    assert "SP511" in answer.text
+    assert "ask one of: ada" in answer.text
+
+
+def test_buttons_are_for_those_who_may(browser: Browser) -> None:
+    """Ada may approve and operate, Bob neither, the operator only operate; who may is said instead."""
+    ada = browser.enter(ADA).get("/why/shop/production").text
+    assert ">Approve</button>" in ada
+    assert ">Lift quarantine</button>" in ada
+    bob = browser.enter(BOB).get("/why/shop/production").text
+    assert "<form" not in bob.partition("<main")[2].partition("</main>")[0]
+    assert "approvals come from team:sre (ada)" in bob
+    operator = browser.enter(OPERATOR).get("/why/shop/production").text
+    assert ">Approve</button>" not in operator
+    assert "Roll back" in operator
+
+
+def test_rolling_back_asks_first(browser: Browser) -> None:
+    """The confirm page offers earlier versions, not the running one, and posts the chosen promotion."""
+    text = browser.enter(ADA).get("/why/shop/production/rollback").text
+    assert f'value="{EARLIER.promotion}"' in text
+    assert f'value="{PINNED.promotion}"' not in text
+    assert browser.application.promotions.asked == []
+    browser.post("/why/shop/production/rollback", to=EARLIER.promotion, message="too loud")
+    assert browser.application.promotions.asked == [("rollback", "shop", "production", ADA.actor, EARLIER.promotion, "too loud")]
+
+
+def test_a_failed_task_is_opened_at_its_end(browser: Browser) -> None:
+    """Without a choice the failed task's last lines are shown, coloured and escaped; the others are folded."""
+    text = browser.enter(OPERATOR).get(f"/run/{RUN.run}").text
+    assert 'id="L2101"' in text
+    assert 'id="L1"' not in text
+    assert '<span class="bold fg1">E   assert &#39;&lt;b&gt;&#39; == 1</span>' in text
+    assert "▸ lint" in text
+    assert "\x1b" not in text
+
+
+def test_a_long_log_is_shown_in_windows(browser: Browser) -> None:
+    """A chosen task begins at its first line, says how much follows, and the rest is one link away."""
+    text = browser.enter(OPERATOR).get(f"/run/{RUN.run}?task=test").text
+    assert 'id="L2000"' in text
+    assert 'id="L2001"' not in text
+    assert "102 more lines" in text
+    assert 'id="L2102"' in browser.get(f"/run/{RUN.run}?task=test&after=1999").text
+    raw = browser.get(f"/run/{RUN.run}/raw/test")
+    assert raw.headers["content-type"].startswith("text/plain")
+    assert raw.text.count("\n") == 2102
+
+
+def test_a_fragment_is_the_main_part_alone(browser: Browser) -> None:
+    """A live page fetches what stands in main, without the frame around it."""
+    answer = browser.enter(OPERATOR).get("/", x_fragment="main")
+    assert 'id="matrix"' in answer.text
+    assert "<html" not in answer.text
+    assert "X-Fragment" in answer.headers["vary"]
+
+
+def test_unknown_pages_are_pages_and_unknown_calls_are_problems(browser: Browser) -> None:
+    """A person gets a page with a code; the API keeps its JSON."""
+    browser.enter(OPERATOR)
+    page = browser.get("/nowhere")
+    assert (page.status, "SP862" in page.text) == (404, True)
+    assert browser.get("/why/nothing/production").status == 404
+    assert browser.get("/api/v1/nowhere").headers["content-type"].startswith("application/json")
+
+
+def test_static_files_are_kept_by_their_digest(browser: Browser) -> None:
+    """The linked name holds the content's digest, needs no login, and is immutable; a revisit costs nothing."""
+    path = re.search(r"/static/[0-9a-f]+/setpoint\.js", browser.get("/login").text)
+    assert path is not None
+    answer = browser.get(path[0])
+    assert answer.status == 200
+    assert "immutable" in answer.headers["cache-control"]
+    assert browser.get(path[0], if_none_match=answer.headers["etag"]).status == 304
+
+
+def test_the_change_page_draws_the_road(browser: Browser) -> None:
+    """Commit, run, build, proof, environments and approval stand on one line, with links."""
+    text = browser.enter(OPERATOR).get(f"/change/{COMMIT}").text
+    names = re.findall(r"<strong>(?:<a[^>]*>)?([^<]+)", text)
+    assert names == ["committed", "run", "built", "proved", "to staging", "in staging", "to production", "approved", "in production"]
+
+
+def test_an_empty_home_shows_one_command(browser: Browser) -> None:
+    """One sentence and one command to copy, not an empty table."""
+    browser.application.status.status = lambda: Status("", (), (), (), (), ())
+    text = browser.enter(OPERATOR).get("/").text
+    assert "setpoint init --example hello" in text
+    assert "<table" not in text

@@ -1,0 +1,166 @@
+"""Documents keep their promises: links lead somewhere, and the examples of docs/formats.md are read by the real readers."""
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from setpoint.adapters.host.haproxy_config import _HEADERS
+from setpoint.adapters.host.replica_sandbox import identity_variables
+from setpoint.adapters.policy import CelPolicy
+from setpoint.adapters.task_logs import TaskLogFolder
+from setpoint.app.home import Home
+from setpoint.client.connection import of_home
+from setpoint.core import digest
+from setpoint.evidence.model import SIGNER_OF
+from setpoint.ground.journal.model import GENESIS, LEAF_VERSION, parse
+from setpoint.pipeline.config import parse_lock, parse_pipeline
+from setpoint.promotion.config import parse_environment, parse_setpoint
+from setpoint.promotion.delivery import validate_delivery
+from setpoint.promotion.pin import parse_pin, parse_trailers, pin_path, render_pin
+from setpoint.reconcile.model import Container, Identity, ReplicaSpec
+
+ROOT = Path(__file__).resolve().parents[2]
+FORMATS = ROOT / "docs" / "formats.md"
+EXAMPLE = re.compile(r"<!-- example: (\w+) -->\n```\w+\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+CITED = re.compile(r"`((?:src|tests|tools|docs|benchmarks)/[A-Za-z0-9_./-]+)(?:::(\w+))?`")
+
+
+def documents() -> list[Path]:
+    """Return every document that readers get."""
+    return [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.exists()]
+
+
+def examples() -> dict[str, str]:
+    """Return the marked examples of docs/formats.md by name."""
+    return dict(EXAMPLE.findall(FORMATS.read_text()))
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that GitHub makes of a document's headings."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", path.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_relative_links_lead_somewhere(path: Path) -> None:
+    """A reader who clicks a link inside the repository arrives, at the heading too."""
+    broken = []
+    for target in LINK.findall(FENCE.sub("", path.read_text())):
+        if re.match(r"[a-z][a-z0-9+.-]*:", target):
+            continue
+        name, _, anchor = unquote(target).partition("#")
+        found = (path.parent / name).resolve() if name else path
+        inside = found.is_relative_to(ROOT) and found.exists()
+        if not inside or (anchor and found.suffix == ".md" and anchor not in anchors(found)):
+            broken.append(target)
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", documents(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_files_and_tests_that_a_document_names_exist(path: Path) -> None:
+    """A path in code quotes is there, and a test that is named as proof is a test of that file."""
+    gone = []
+    for name, test in CITED.findall(path.read_text()):
+        place = ROOT / name
+        if not place.exists() or (test and f"def {test}(" not in place.read_text()):
+            gone.append(f"{name}::{test}" if test else name)
+    assert gone == []
+
+
+def test_every_decision_is_numbered_once_and_complete() -> None:
+    """A decision says its context, the choice and what it costs."""
+    names = sorted(path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    assert [name[:4] for name in names] == [f"{number:04}" for number in range(1, len(names) + 1)]
+    for name in names:
+        headings = re.findall(r"^## (\w+)", (ROOT / "docs" / "decisions" / name).read_text(), re.MULTILINE)
+        assert headings == ["Context", "Choice", "Cost"], name
+
+
+def test_pipeline_and_lock() -> None:
+    """The pipeline example is sound and finds its base in the lock example."""
+    found = examples()
+    lock = parse_lock(found["lock"].encode(), ".setpoint/lock.yaml")
+    pipeline = parse_pipeline(found["pipeline"].encode(), ".setpoint/pipeline.yaml", lock)
+    assert pipeline.order == ["deps", "test"]
+    assert pipeline.base("web") == f"registry.example.com/python:3.12@{lock['registry.example.com/python:3.12']}"
+    assert pipeline.starts_for("release/1")
+
+
+def test_delivery_files() -> None:
+    """The two delivery examples fit each other, and the policy compiles; only the environment they come after is not shown."""
+    found = examples()
+    setpoint = parse_setpoint(found["setpoint"].encode())
+    production = parse_environment(found["environment"].encode(), "environments/production/environment.yaml")
+    findings = validate_delivery(setpoint, {"production": production}, {"hello"}, CelPolicy().compile_error)
+    assert [finding.code for finding in findings] == ["SP533"]
+    assert production.model.gates.soak == 1800
+
+
+def test_pin_candidate_and_commit() -> None:
+    """The pin is byte for byte what Setpoint writes, and candidate and trailers are of this pin."""
+    found = examples()
+    pin = parse_pin(found["pin"].encode(), pin_path("production", "hello"))
+    assert render_pin(pin).decode() == found["pin"]
+    assert pin.candidate.data().decode() == found["candidate"].strip()
+    trailers = parse_trailers(found["commit"])
+    assert trailers["Setpoint-Promotion"] == pin.promotion
+    assert trailers["Setpoint-Candidate"] == digest.sha256(found["candidate"].strip().encode()) == pin.candidate.digest
+
+
+def test_server_file(tmp_path: Path) -> None:
+    """The command line finds a server by this file."""
+    (tmp_path / "server.json").write_text(examples()["server"])
+    connection = of_home(tmp_path)
+    written = json.loads(examples()["server"])
+    assert {name: getattr(connection, name) for name in written} == written
+    assert Home(tmp_path).server_file.name == "server.json"
+
+
+def test_journal_leaves() -> None:
+    """Leaves are read, and written again as the same bytes."""
+    lines = examples()["leaf"].strip().splitlines()
+    entries = [parse(line.encode()) for line in lines]
+    assert [entry.leaf().decode() for entry in entries] == lines
+    assert (entries[0].index, entries[0].kind, entries[0].prev) == (0, "home.created", GENESIS)
+    assert LEAF_VERSION == 1
+
+
+def test_log_records(tmp_path: Path) -> None:
+    """A log file with these lines is read whole."""
+    (tmp_path / "r-1").mkdir()
+    (tmp_path / "r-1" / "test.jsonl").write_text(examples()["log"])
+    assert [(record.seq, record.stream) for record in TaskLogFolder(tmp_path).read("r-1", "test")] == [(0, "out"), (1, "note")]
+
+
+def _replica() -> ReplicaSpec:
+    container = Container("web", "hello/web@sha256:0", None, None, {}, {}, 8080, None, None)
+    return ReplicaSpec("production-hello-web-abc-1", "web", "abc", 20000, container, Identity("hello", "production", "", "", ""), 30.0)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        (r"^\| `(Setpoint-\w+)` \|", lambda: [f"Setpoint-{name}" for name in (*_HEADERS, "Replica")]),
+        (r"^\| `((?:PORT|SETPOINT_\w+))` \|", lambda: list(identity_variables(_replica()))),
+        (r"^\| `(https://[^`]+)` \|", lambda: sorted(SIGNER_OF)),
+    ],
+    ids=["headers", "variables", "predicates"],
+)
+def test_tables_list_what_the_code_has(pattern: str, wanted: Callable[[], list[str]]) -> None:
+    """Headers, variables and predicate types of the page are those of the code."""
+    assert sorted(re.findall(pattern, FORMATS.read_text(), re.MULTILINE)) == sorted(wanted())
+
+
+def test_pin_commits_are_read_by_stock_git(tmp_path: Path) -> None:
+    """`git interpret-trailers` finds the trailers that Setpoint finds."""
+    message = tmp_path / "message"
+    message.write_text(examples()["commit"])
+    done = subprocess.run(["git", "interpret-trailers", "--parse", str(message)], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert dict(line.split(": ", 1) for line in done.stdout.splitlines()) == parse_trailers(examples()["commit"])
