@@ -244,8 +244,12 @@ class Browser:
         }  # fmt: skip
         events: list[Any] = []
 
+        requests = [{"type": "http.request", "body": body, "more_body": False}]
+
         async def receive() -> dict[str, Any]:
-            return {"type": "http.request", "body": body, "more_body": False}
+            if not requests:
+                await asyncio.Event().wait()  # the browser stays until everything has come
+            return requests.pop()
 
         async def send(message: Any) -> None:
             events.append(message)

@@ -233,7 +233,9 @@ def test_log_follow_streams_until_the_task_ends(fake_api: Any, capsys: pytest.Ca
     """--follow prints records as they come and stops at the stream's end event."""
     fake_api.answers["GET", "runs/r-1"] = report("running", task("test", "running"))
     record = {"seq": 0, "at": "2026-11-23T06:00:00.000Z", "stream": "out", "text": "one\n"}
-    fake_api.answers["GET", "runs/r-1/tasks/test/log/stream"] = f"id: 0\nevent: log\ndata: {json.dumps(record)}\n\nevent: end\ndata: {{}}\n\n"
+    fake_api.answers["GET", "runs/r-1/tasks/test/log/stream"] = (
+        f"id: 0\nevent: log\ndata: {json.dumps(record)}\n\nevent: end\ndata: {{}}\n\n"
+    )
     assert run(["log", "r-1/test", "--follow"]) == 0
     assert capsys.readouterr().out == "one\n"
 

@@ -25,7 +25,7 @@ def test_ago_uses_the_largest_unit(seconds: float, wanted: str) -> None:
     assert views.ago(after(0), NOW + timedelta(seconds=seconds)) == wanted
 
 
-@pytest.mark.parametrize(("seconds", "wanted"), [(None, "–"), (0.42, "0.4 s"), (12.3, "12 s"), (59.7, "1 min 0 s"), (7500, "2 h 5 min")])
+@pytest.mark.parametrize(("seconds", "wanted"), [(None, "\N{EN DASH}"), (0.42, "0.4 s"), (12.3, "12 s"), (59.7, "1 min 0 s"), (7500, "2 h 5 min")])
 def test_lengths_of_time_are_short(seconds: float | None, wanted: str) -> None:
     """A length has at most two units."""
     assert views.seconds_text(seconds) == wanted
