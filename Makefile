@@ -9,12 +9,12 @@ setup:  ## make .venv from the hash-locked requirements
 	@tools/setup
 
 demo:  ## play the whole road on a real application
-	@tools/system-packages bwrap=bubblewrap git=git /usr/bin/python3=python3 /usr/bin/pip3=python3-pip
+	@tools/system-packages bwrap=bubblewrap git=git /usr/bin/python3=python3 py:pip=python3-pip
 	@tools/setup
 	@tools/demo
 
 test:  ## install what is missing and run all that CI runs
-	@tools/system-packages bwrap=bubblewrap git=git ssh-keygen=openssh-client /usr/bin/python3=python3 /usr/bin/pip3=python3-pip
+	@tools/system-packages bwrap=bubblewrap git=git ssh-keygen=openssh-client curl=curl /usr/bin/python3=python3 py:pip=python3-pip py:ensurepip=python3-venv
 	@tools/setup --test
 	@tools/test
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 POLL_S: Final = 0.2
 QUIET_S: Final = 1.5
 """The loop looks at least every second: so long without a journal entry, and nothing was about to happen."""
+_DEGRADED_S: Final = 10.0
+"""Something degraded may heal by itself (a replica that comes back): it counts as settled when it did not for so long."""
 _NEW_BRANCH_S: Final = 3.0
 """A branch that never had a run may have no pipeline file: so long it gets the benefit of the doubt."""
 _KNOWN_BRANCH_S: Final = 30.0
@@ -69,8 +71,9 @@ class Settling:
         found += [why for cell in status["cells"] if (why := moving(cell))]
         if journal != self._journal:
             self._journal, self._quiet_since = journal, self._now()
-        if not found and self._now() - self._quiet_since < QUIET_S:
-            found.append("the last change is only a moment old")
+        degraded = [f"{cell['app']} in {cell['environment']}" for cell in status["cells"] if cell["health"] == "degraded"]
+        if not found and self._now() - self._quiet_since < (_DEGRADED_S if degraded else QUIET_S):
+            found.append(f"{', '.join(degraded)} may heal" if degraded else "the last change is only a moment old")
         return status, found
 
     def _last_entry(self) -> int:

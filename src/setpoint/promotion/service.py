@@ -71,7 +71,7 @@ class PromotionService:
     def _advance_one(self, delivery: Delivery, app: str, environment: str) -> None:
         proposal = self.next_candidate(delivery, app, environment)
         promotion = self._ensure(delivery, proposal, "setpoint", "") if proposal.candidate is not None else self._open(app, environment)
-        if promotion is None or promotion.kind != "advance":
+        if promotion is None or promotion.kind != "advance" or promotion.state is not PromotionState.OPEN:
             return
         if proposal.candidate is None:
             self._supersede(promotion, "")
@@ -139,11 +139,15 @@ class PromotionService:
         return decide.decide(facts, gates, promotion, self._parts.clock.now())
 
     def _open(self, app: str, environment: str) -> Promotion | None:
-        found = [p for p in self._parts.records.unfinished() if p.candidate.app == app and p.candidate.environment == environment]
-        return next((p for p in found if p.state is PromotionState.OPEN), None)
+        return next((p for p in self._unfinished(app, environment) if p.state is PromotionState.OPEN), None)
+
+    def _unfinished(self, app: str, environment: str) -> list[Promotion]:
+        """Return what is open, and what is decided but not pinned yet (the signer is away, or the race for the branch was lost)."""
+        every = self._parts.records.unfinished()
+        return [p for p in every if (p.candidate.app, p.candidate.environment) == (app, environment)]
 
     def _ensure(self, delivery: Delivery, proposal: propose.Proposal, actor: str, note: str, *, again: bool = False) -> Promotion | None:
-        """Return the open promotion of the proposed candidate, creating it and superseding what it replaces.
+        """Return the unfinished promotion of the proposed candidate, creating it and superseding what it replaces.
 
         A candidate that was denied is not asked again by itself; `again` is a person asking.
         """
@@ -151,13 +155,14 @@ class PromotionService:
         if candidate is None:
             return None
         binding = self._parts.gatherer.binding(candidate, delivery)
-        current = self._open(candidate.app, candidate.environment)
-        if current is not None and current.candidate == candidate and current.binding == binding:
-            return current
+        unfinished = self._unfinished(candidate.app, candidate.environment)
+        for current in unfinished:
+            if current.candidate == candidate and current.binding == binding:
+                return current
         history = self._parts.records.promotions(candidate.app, candidate.environment)
         same = [p for p in history if p.candidate == candidate and p.binding == binding]
         if same and same[0].state is PromotionState.DENIED and not again:
-            self._keep_denied(same[0], current)
+            self._keep_denied(same[0], unfinished)
             return None
         build = proposal.build or propose.Build({}, "", "")
         created_at = clock.to_text(self._parts.clock.now())
@@ -177,13 +182,13 @@ class PromotionService:
             note=note,
         )
         self._parts.recorder.record("promotion.created", created.promotion, actor, records.encode(created))
-        if current is not None:
+        for current in unfinished:
             self._supersede(current, created.promotion)
         return created
 
-    def _keep_denied(self, denied: Promotion, current: Promotion | None) -> None:
+    def _keep_denied(self, denied: Promotion, unfinished: list[Promotion]) -> None:
         """Leave a denied candidate denied: what waits beside it is no longer wanted, and a crash may have kept its statement back."""
-        if current is not None:
+        for current in unfinished:
             self._supersede(current, denied.promotion)
         if not denied.gate_bundle:
             self._parts.evidence.attach_promotion(denied.promotion)
@@ -229,7 +234,7 @@ class PromotionService:
                 raise ConflictError(
                     "SP510", f"nothing to promote: {first.found}", where=f"{app} in {environment}", fix=first.fix or first.wanted
                 )
-            if promotion.requested_by != principal.actor:
+            if promotion.state is PromotionState.OPEN and promotion.requested_by != principal.actor:
                 self._parts.recorder.record("promotion.requested", promotion.promotion, principal.actor, {"note": note})
                 promotion = replace(promotion, requested_by=principal.actor)
             return promotion
@@ -297,9 +302,8 @@ class PromotionService:
             delivery = self._delivery(app, environment)
             self._may_operate(delivery, environment, principal)
             created = self._rollbacks.begin(delivery, (app, environment), principal, to, message)
-            for other in self._parts.records.unfinished():
-                place = (other.candidate.app, other.candidate.environment)
-                if place == (app, environment) and other.promotion != created.promotion:
+            for other in self._unfinished(app, environment):
+                if other.promotion != created.promotion:
                     self._supersede(other, created.promotion)
             self._rollbacks.complete(created, delivery)
             return self._parts.records.promotion(created.promotion) or created

@@ -44,6 +44,7 @@ _templates.filters.update(
     mark=views.mark,
     plain=views.plain_code,
     pretty=views.pretty,
+    split_command=views.split_command,
 )
 
 

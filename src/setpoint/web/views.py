@@ -4,6 +4,7 @@ Pure; called by page routes and templates. It adds no fact and no explanation of
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any, Final
 from setpoint.core import clock
 from setpoint.observe.model import Cell, Journey, RunReport, Status, Step, TaskRow
 
+_AFTER_COMMAND: Final = re.compile(r"[,;] | \(| (?:shows|lists|says|prints|makes) ")
 _MARKS: Final = {
     "healthy": ("good", "good"),
     "passed": ("good", "good"),
@@ -77,6 +79,14 @@ def seconds_text(seconds: float | None) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def split_command(text: str) -> tuple[str, str]:
+    """Return (command to copy, rest of the sentence) of a fix; no command when it begins otherwise."""
+    if not text.startswith("setpoint "):
+        return "", text
+    command = _AFTER_COMMAND.split(text, maxsplit=1)[0]
+    return command, text[len(command) :]
 
 
 def plain_code(text: str) -> str:
@@ -195,12 +205,14 @@ def stops(journey: Journey) -> tuple[Stop, ...]:
             bad = any(" FAILED" in f" {one.text}" for one in evidence)
             add("proved", "failed" if bad else "passed", f"{len(evidence)} signed statement{'s' if len(evidence) > 1 else ''}", step)
         elif step.kind == "promotion":
-            state = step.text.partition(":")[2].strip().partition(" ")[0]
-            add(f"to {step.where}", state, step.text, step)
+            kind, _, rest = step.text.partition(": ")
+            state = rest.partition(" ")[0]
+            add(f"to {step.where}", state, state if kind == "advance" else f"{kind}: {state}", step)
         elif step.kind == "approval":
             add("approved", "passed", f"{step.id}{': ' if step.text else ''}{step.text}", step)
         elif step.kind == "deployment":
-            add(f"in {step.where}", step.text.partition(" ")[0], step.text, step)
+            health = step.text.partition(" ")[0]
+            add(f"in {step.where}", health, health, step)
     return tuple(found)
 
 

@@ -38,7 +38,7 @@ TESTS = reason("POLICY_PASSED", "allow", "policy", "evidence.tests.failed = 0", 
 
 def cell(environment: str, **more: Any) -> dict[str, Any]:
     """Return a cell of the matrix."""
-    base = {
+    base: dict[str, Any] = {
         "app": "shop",
         "environment": environment,
         "health": "healthy",
@@ -98,7 +98,15 @@ WHY = {
 
 def task(name: str, state: str, **more: Any) -> dict[str, Any]:
     """Return a task's row."""
-    base = {"task": name, "state": state, "needs": [], "started_at": None, "finished_at": None, "seconds": None, "exit_code": None}
+    base: dict[str, Any] = {
+        "task": name,
+        "state": state,
+        "needs": [],
+        "started_at": None,
+        "finished_at": None,
+        "seconds": None,
+        "exit_code": None,
+    }
     return {**base, "origin_run": None, "reason": "", "networked": False, "key": "", **more}
 
 

@@ -1,8 +1,10 @@
 """The verbs that need no server: init, check, run, doctor, down, and `up` as far as it refuses; on real repositories and a real sandbox."""
 
 import json
+import shutil
 import socket
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from setpoint.pipeline.config import parse_pipeline
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A user's folder with a home, a cache and a git identity of its own."""
     monkeypatch.setenv("SETPOINT_HOME", str(tmp_path / "state" / "setpoint"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
@@ -28,7 +30,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    return work
+    yield work
+    for link in tmp_path.rglob("*.run"):  # as root, a folder below /var/lib stands behind it
+        shutil.rmtree(link.resolve(), ignore_errors=True)
 
 
 @pytest.fixture

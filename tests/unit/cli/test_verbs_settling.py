@@ -15,7 +15,7 @@ class Scripted:
         self.repositories: list[dict[str, Any]] = []
         self.last = 0
 
-    def get(self, path: str, query: Any = None) -> Any:
+    def get(self, path: str, _query: Any = None) -> Any:
         """Answer."""
         status = {"cells": self.cells, "runs": [run for run in self.runs if run["state"] == "running"]}
         return {"status": status, "runs": self.runs, "repositories": self.repositories, "events": [{"index": self.last}]}[path]
@@ -56,6 +56,18 @@ def test_it_is_settled_when_the_journal_was_quiet() -> None:
     time[0] = 2.0
     assert settling.look()[1]
     time[0] = 3.0
+    assert settling.look()[1] == []
+
+
+def test_something_degraded_gets_time_to_heal() -> None:
+    """A degraded cell settles too, but only when nothing happened for longer."""
+    api, time = Scripted(), [0.0]
+    api.cells = [cell("degraded")]
+    settling = Settling(cast("Api", api), now=lambda: time[0])
+    settling.look()
+    time[0] = 5.0
+    assert settling.look()[1] == ["a in e may heal"]
+    time[0] = 11.0
     assert settling.look()[1] == []
 
 

@@ -340,20 +340,6 @@ def test_the_promotion_of_an_environment_that_is_gone_ends(world: World) -> None
     assert world.states("staging") == ["superseded"]
 
 
-def _scenario(world: World) -> None:
-    """Two builds through staging, the second rolled back; what the loop and the operator do until nothing is left to do."""
-    service = world.service()
-    if not world.git.names():
-        world.register()
-        world.build("1")
-    service.advance()
-    if "r-2" not in {run.run for run in world.records.runs()}:
-        world.build("2")
-    service.advance()
-    world.healthy("staging")
-    service.advance()
-
-
 def _end_state(world: World) -> tuple[object, ...]:
     commits = [c.title for c in world.git.history("delivery", world.git.heads("delivery")["main"])]
     statements = sorted((e.promotion, e.result) for e in world.records.evidence())

@@ -25,7 +25,9 @@ def test_ago_uses_the_largest_unit(seconds: float, wanted: str) -> None:
     assert views.ago(after(0), NOW + timedelta(seconds=seconds)) == wanted
 
 
-@pytest.mark.parametrize(("seconds", "wanted"), [(None, "\N{EN DASH}"), (0.42, "0.4 s"), (12.3, "12 s"), (59.7, "1 min 0 s"), (7500, "2 h 5 min")])
+@pytest.mark.parametrize(
+    ("seconds", "wanted"), [(None, "\N{EN DASH}"), (0.42, "0.4 s"), (12.3, "12 s"), (59.7, "1 min 0 s"), (7500, "2 h 5 min")]
+)
 def test_lengths_of_time_are_short(seconds: float | None, wanted: str) -> None:
     """A length has at most two units."""
     assert views.seconds_text(seconds) == wanted
@@ -104,3 +106,20 @@ def test_a_window_knows_what_follows() -> None:
 def test_an_unknown_state_is_marked_as_such() -> None:
     """A word without a shape gets the question mark, never another state's shape."""
     assert views.mark("surprised") == ("unknown", "idle")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("setpoint approve p-1 (as ada or bob)", ("setpoint approve p-1", " (as ada or bob)")),
+        (
+            "setpoint init --example hello, or setpoint init --delivery NAME",
+            ("setpoint init --example hello", ", or setpoint init --delivery NAME"),
+        ),
+        ("setpoint why shop staging", ("setpoint why shop staging", "")),
+        ("ask team:sre", ("", "ask team:sre")),
+    ],
+)
+def test_only_the_command_of_a_fix_is_copied(text: str, wanted: tuple[str, str]) -> None:
+    """What is copied can be pasted into a shell; the rest of the sentence is kept beside it."""
+    assert views.split_command(text) == wanted

@@ -27,8 +27,8 @@ function swap(old, fresh) {
       (focus[0] && one.id === focus[0]) || (focus[1] && one.getAttribute("href") === focus[1]) || (focus[2] && one.dataset.copy === focus[2]));
     if (again) again.focus({preventScroll: true});
   }
-  const changed = [...old.querySelectorAll("[data-health]")].filter(
-    (cell) => health.has(cell.dataset.place) && health.get(cell.dataset.place) !== cell.dataset.health);
+  const moved = ({place, health: now}) => health.has(place) && health.get(place) !== now;
+  const changed = [...old.querySelectorAll("[data-health]")].filter((cell) => moved(cell.dataset));
   if (changed.length) announce(changed.map((cell) => `${cell.dataset.place} is ${cell.dataset.health}`).join(", "));
 }
 
@@ -91,8 +91,7 @@ function extended(rest) {
   const kind = rest.shift();
   if (kind === 5 && rest.length) {
     const n = rest.shift();
-    if (n < 16) return n;
-    if (n >= 232) return n < 244 ? 8 : 7;
+    if (n < 16 || n >= 232) return n < 16 ? n : n < 244 ? 8 : 7;
     return nearest((Math.floor((n - 16) / 36) % 6) * 51, (Math.floor((n - 16) / 6) % 6) * 51, ((n - 16) % 6) * 51);
   }
   return kind === 2 && rest.length >= 3 ? nearest(...rest.splice(0, 3)) : null;
@@ -114,11 +113,8 @@ function apply(codes) {
 function paint(text, into) {
   const line = text.replace(/[\r\n]+$/, "").split("\r").pop();
   const add = (part) => {
-    if (!part) return;
-    const span = document.createElement("span");
-    span.className = [...colours.styles, colours.fg, colours.bg].filter(Boolean).join(" ");
-    span.textContent = part.replace(CONTROL, "\ufffd");
-    into.append(span);
+    const className = [...colours.styles, colours.fg, colours.bg].filter(Boolean).join(" ");
+    if (part) into.append(Object.assign(document.createElement("span"), {className, textContent: part.replace(CONTROL, "\ufffd")}));
   };
   let start = 0;
   for (const match of line.matchAll(ESCAPE)) {
@@ -165,7 +161,7 @@ let prefix = 0;
 function key(event) {
   const field = event.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select");
   if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
-  if (field) { if (event.key === "Escape") field.blur(); return; }
+  if (field) return;
   const jumps = {h: "/", r: "/runs", j: "/events"};
   if (Date.now() - prefix < 1500 && jumps[event.key]) { location.href = jumps[event.key]; return; }
   prefix = event.key === "g" ? Date.now() : 0;
@@ -198,6 +194,7 @@ if ($("q")) $("q").addEventListener("input", () => {
   history.replaceState(null, "", $("q").value ? `/?q=${encodeURIComponent($("q").value)}` : "/");
   refresh();  // rows that the server had left out come back
 });
+if ($("lines") && "end" in $("lines").dataset && !location.hash) $("lines").scrollTop = $("lines").scrollHeight;
 if ($("lines") && $("lines").dataset.stream) stream($("lines"));
 times();
 setInterval(times, 10000);
