@@ -106,7 +106,11 @@ def main() -> int:
     worst = parser.parse_args().worst
     shape = measure(SOURCE)
     print(f"{'':<12}{'count':>7}{'p50':>6}{'p95':>6}{'max':>6}  limit")
-    rows = (("file lines", shape.files, FILE_LINES), ("function", shape.functions, FUNCTION_LINES), ("parameters", shape.parameters, PARAMETERS))
+    rows = (
+        ("file lines", shape.files, FILE_LINES),
+        ("function", shape.functions, FUNCTION_LINES),
+        ("parameters", shape.parameters, PARAMETERS),
+    )
     for name, values, limit in rows:
         sizes = list(values.values())
         print(f"{name:<12}{len(sizes):>7}{percentile(sizes, 0.5):>6}{percentile(sizes, 0.95):>6}{max(sizes, default=0):>6}  {limit}")

@@ -15,11 +15,7 @@ def test_the_checked_in_document_is_what_the_application_describes() -> None:
 
 def test_every_operation_is_named_and_described() -> None:
     """A generated client has readable methods: every operation has one id of its own and a sentence."""
-    operations = [
-        (method, path, operation)
-        for path, item in api(None).openapi()["paths"].items()
-        for method, operation in item.items()
-    ]
+    operations = [(method, path, operation) for path, item in api(None).openapi()["paths"].items() for method, operation in item.items()]
     names = [operation["operationId"] for _, _, operation in operations]
     assert len(names) == len(set(names))
     assert [(method, path) for method, path, operation in operations if not operation.get("description")] == []

@@ -44,7 +44,7 @@ SHARED = {
     "SP643": "a word that must not reach the proxy's configuration",
     "SP705": "no such task in a run",
     "SP804": "something that only the operator may do",
-        "SP845": "no server, or none that answers",
+    "SP845": "no server, or none that answers",
     "SP807": "a server that already serves the home",
     "SP827": "something that `init` would make is there",
     "SP850": "a command line that is not understood",

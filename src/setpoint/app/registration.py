@@ -5,15 +5,19 @@ It never reads what it accepts: the operator names a commit, and that is journal
 
 import json
 import logging
+import re
 from pathlib import Path
+from typing import Final
 
-from setpoint.core.errors import ConflictError, NotFoundError, SetpointError
+from setpoint.core.errors import ConflictError, NotFoundError, SetpointError, UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.repository import DeliveryReader, DeliveryRecords
 from setpoint.source.ports import GitStore
 
 log = logging.getLogger(__name__)
+
+_COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 
 
 class Registration:
@@ -38,6 +42,9 @@ class Registration:
             raise ConflictError("SP503", f"`{others[0]}` is this home's delivery repository", fix="one home has one; use another --home")
         if repository not in self._git.names():
             raise NotFoundError("SP502", f"there is no repository `{repository}`", fix=f"known: {', '.join(self._git.names()) or 'none'}")
+        if commit and not _COMMIT.fullmatch(commit):
+            fix = "give the commit id: what is accepted must not move (law 9)"
+            raise UserError("SP502", f"`{commit}` is no commit id", where=repository, fix=fix)
         found = self._git.resolve(repository, commit or branch)
         if found is None:
             raise NotFoundError("SP502", f"`{repository}` has no commit `{commit or branch}`", fix="push it first")

@@ -1,6 +1,7 @@
 """Stops everything of a home: the server, every replica, every proxy; called by `setpoint down`, works whether or not a server runs."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -52,11 +53,13 @@ def _stop_server(home: Home) -> bool:
 
 
 def _stop_proxies(home: Home) -> int:
+    """Stop every proxy and forget its folder, so that a second `down` has nothing to say."""
     proxy = HaProxy(home.proxies, dedicated_uid())
-    environments = [folder.name for folder in home.proxies.iterdir() if folder.is_dir()] if home.proxies.exists() else []
-    for environment in environments:
-        proxy.stop(environment)
-    return len(environments)
+    folders = [folder for folder in home.proxies.iterdir() if folder.is_dir()] if home.proxies.exists() else []
+    for folder in folders:
+        proxy.stop(folder.name)
+        shutil.rmtree(folder, ignore_errors=True)
+    return len(folders)
 
 
 def _stop_replicas(home: Home) -> int:

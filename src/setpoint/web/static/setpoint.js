@@ -159,9 +159,8 @@ function filter() {
 
 let prefix = 0;
 function key(event) {
-  const field = event.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select");
-  if (event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
-  if (field) return;
+  const typing = event.target.closest("input:not([type=checkbox]):not([type=radio]), textarea, select");
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || $("keys").open) return;
   const jumps = {h: "/", r: "/runs", j: "/events"};
   if (Date.now() - prefix < 1500 && jumps[event.key]) { location.href = jumps[event.key]; return; }
   prefix = event.key === "g" ? Date.now() : 0;

@@ -1,0 +1,152 @@
+"""Gate decisions as pure functions: every reason code, both outcomes, and that the worst wins."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from setpoint.core import clock
+from setpoint.core.reasons import Outcome, Reason, Verdict
+from setpoint.evidence.model import LOCAL_BUILDER, SANDBOXED_BUILDER, ArtifactEvidence
+from setpoint.promotion.config import Approvals, Gates
+from setpoint.promotion.decide import decide
+from setpoint.promotion.model import (
+    Approval,
+    Candidate,
+    CheckResult,
+    GateFacts,
+    PinnedArtifact,
+    PolicyResult,
+    Promotion,
+    Quarantine,
+    RenderFacts,
+    UpstreamFacts,
+)
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+AT = clock.to_text(NOW)
+IMAGE = "sha256:" + "a" * 64
+CANDIDATE = Candidate("web", "prod", {"web": PinnedArtifact("hello/web", IMAGE)}, "1" * 40, "2" * 40)
+UPSTREAM = UpstreamFacts("staging", replace(CANDIDATE, environment="staging", environment_tree=None), True, AT, "fine")  # noqa: FBT003
+EVIDENCE = ArtifactEvidence("web", IMAGE, True, SANDBOXED_BUILDER, "c" * 40, 3, 0, 0, "PASSED")  # noqa: FBT003 - `provenance`
+PROMOTION = Promotion("p-1", "advance", CANDIDATE, "hello", "c" * 40, "1", "d" * 40, "d" * 40, "e" * 40, "b", "setpoint", AT)
+FACTS = GateFacts(
+    candidate=CANDIDATE,
+    evidence=(EVIDENCE,),
+    upstreams=(),
+    checks=(),
+    approvals=(),
+    binding="b",
+    excluded={},
+    approvers=frozenset(),
+    quarantined=None,
+    render=RenderFacts("r", ("Deployment/web",)),
+    policy_result=None,
+)
+QUARANTINE = Quarantine("prod", "web", CANDIDATE.digest, {}, (None, None), AT, "operator", "it leaks")
+FROM_SRE = Approvals(required=2, approvers=("team:sre",))
+
+
+def _verdict(facts: GateFacts, gates: Gates | None = None, now: datetime = NOW) -> Verdict:
+    return decide(facts, gates or Gates(), PROMOTION, now)
+
+
+def _reason(facts: GateFacts, code: str, gates: Gates | None = None, now: datetime = NOW) -> Reason:
+    found = [reason for reason in _verdict(facts, gates, now).reasons if reason.code == code]
+    assert found, f"{code} is not among {[reason.code for reason in _verdict(facts, gates, now).reasons]}"
+    return found[0]
+
+
+def _check(*, passed: bool) -> CheckResult:
+    return CheckResult("staging", "/health", 200, passed, "status 200" if passed else "status 500", AT)
+
+
+def _yes(person: str, binding: str = "b") -> Approval:
+    return Approval("p-1", person, f"{person}@example.com", binding, "", AT)
+
+
+@pytest.mark.parametrize(
+    ("changes", "gates", "code", "outcome"),
+    [
+        ({}, Gates(), "RENDERED", Outcome.ALLOW),
+        ({"render": RenderFacts("", (), "no such field")}, Gates(), "RENDER_FAILED", Outcome.DENY),
+        ({}, Gates(), "NOT_QUARANTINED", Outcome.ALLOW),
+        ({"quarantined": QUARANTINE}, Gates(), "QUARANTINED", Outcome.DENY),
+        ({}, Gates(), "PROVENANCE_SIGNED", Outcome.ALLOW),
+        ({"evidence": (replace(EVIDENCE, provenance=False),)}, Gates(), "PROVENANCE_MISSING", Outcome.DENY),
+        ({"evidence": (replace(EVIDENCE, builder=LOCAL_BUILDER),)}, Gates(), "BUILDER_REFUSED", Outcome.DENY),
+        ({"upstreams": (UPSTREAM,)}, Gates(), "UPSTREAM_RUNS_IT", Outcome.ALLOW),
+        ({"upstreams": (replace(UPSTREAM, pinned=None),)}, Gates(), "UPSTREAM_EMPTY", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, pinned=replace(CANDIDATE, app_tree=None)),)}, Gates(), "UPSTREAM_DIFFERS", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, pinned=replace(CANDIDATE, artifacts={})),)}, Gates(), "UPSTREAM_DIFFERS", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, healthy=False),)}, Gates(), "UPSTREAM_UNHEALTHY", Outcome.WAIT),
+        ({"policy_result": PolicyResult("x", True, "ok")}, Gates(policy="x"), "POLICY_PASSED", Outcome.ALLOW),  # noqa: FBT003 - `passed`
+        ({"policy_result": PolicyResult("x", False, "no")}, Gates(policy="x"), "POLICY_FAILED", Outcome.DENY),  # noqa: FBT003 - `passed`
+        ({"policy_result": None}, Gates(policy="x"), "POLICY_FAILED", Outcome.DENY),
+        ({"checks": (_check(passed=True),)}, Gates(), "CHECK_PASSED", Outcome.ALLOW),
+        ({"checks": (_check(passed=False),)}, Gates(), "CHECK_FAILED", Outcome.WAIT),
+        ({"upstreams": (UPSTREAM,)}, Gates(soak="60s"), "SOAK_NOT_OVER", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, healthy=False, healthy_since=None),)}, Gates(soak="60s"), "SOAK_NOT_BEGUN", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, pinned=None),)}, Gates(soak="60s"), "SOAK_NOT_BEGUN", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, healthy_since="2026-11-23T11:59:00.000Z"),)}, Gates(soak="60s"), "SOAK_OVER", Outcome.ALLOW),
+        ({}, Gates(approvals=FROM_SRE), "APPROVAL_MISSING", Outcome.WAIT),
+        ({"approvals": (_yes("sam"), _yes("pat")), "approvers": frozenset({"sam", "pat"})}, Gates(approvals=FROM_SRE), "APPROVED", Outcome.ALLOW),
+    ],
+)
+def test_every_reason_has_its_code_and_outcome(changes: dict[str, object], gates: Gates, code: str, outcome: Outcome) -> None:
+    """One fact decides one reason; a blocking one keeps the whole verdict from ALLOW."""
+    facts = replace(FACTS, **changes)  # type: ignore[arg-type]
+    assert _reason(facts, code, gates).outcome is outcome
+    assert (_verdict(facts, gates).outcome is Outcome.ALLOW) == (outcome is Outcome.ALLOW)
+
+
+def test_the_worst_reason_wins_and_all_are_told() -> None:
+    """WAIT beside DENY is DENY; every reason is in the verdict."""
+    facts = replace(FACTS, quarantined=QUARANTINE, checks=(_check(passed=False),))
+    verdict = _verdict(facts, Gates(approvals=FROM_SRE))
+    assert verdict.outcome is Outcome.DENY
+    assert [reason.code for reason in verdict.blocking()] == ["QUARANTINED", "CHECK_FAILED", "APPROVAL_MISSING"]
+
+
+def test_an_approval_counts_only_for_this_binding_by_somebody_who_may() -> None:
+    """Given to another render, by an author, or by somebody outside the team: void, and the text says which."""
+    approvals = (_yes("sam", "older"), _yes("ada"), _yes("eve"), _yes("pat"))
+    facts = replace(FACTS, approvals=approvals, approvers=frozenset({"sam", "pat", "ada"}), excluded={"ada": "author of 41d2e0b"})
+    reason = _reason(facts, "APPROVAL_MISSING", Gates(approvals=FROM_SRE))
+    assert reason.found.startswith("1 of 2 (pat)")
+    for void in ("sam: given to another render or policy", "ada: author of 41d2e0b", "eve: not one of team:sre", "may approve: sam"):
+        assert void in reason.found
+    assert reason.fix == "setpoint approve p-1"
+
+
+def test_one_person_counts_once() -> None:
+    """Two approvals of one person are one."""
+    facts = replace(FACTS, approvals=(_yes("sam"), _yes("sam")), approvers=frozenset({"sam", "pat"}))
+    assert _reason(facts, "APPROVAL_MISSING", Gates(approvals=FROM_SRE)).found.startswith("1 of 2")
+
+
+def test_too_few_people_are_said() -> None:
+    """When exclusions leave fewer people than are needed, waiting would be for ever: the reason names who is out and why."""
+    facts = replace(FACTS, approvers=frozenset({"sam", "pat"}), excluded={"pat": "pushed 41d2e0b", "eve": "author"})
+    found = _reason(facts, "APPROVAL_MISSING", Gates(approvals=FROM_SRE)).found
+    assert "too few people may approve (pat: pushed 41d2e0b)" in found
+
+
+def test_excluding_nobody_is_said() -> None:
+    """`not: []` is a choice that a reader of the reason sees."""
+    open_to_all = Approvals(required=1, approvers=("team:sre",), excluded=())
+    assert "nobody excluded" in _reason(FACTS, "APPROVAL_MISSING", Gates(approvals=open_to_all)).wanted
+
+
+def test_a_soak_says_when_it_is_over_and_is_over_exactly_then() -> None:
+    """`recheck_at` is the first instant at which the answer changes."""
+    facts, gates = replace(FACTS, upstreams=(UPSTREAM,)), Gates(soak="30m")
+    over = clock.to_text(NOW + timedelta(seconds=1800))
+    waiting = _reason(facts, "SOAK_NOT_OVER", gates, NOW + timedelta(seconds=1799))
+    assert (waiting.recheck_at, waiting.found, waiting.wanted) == (over, "29m so far", "30m")
+    assert _reason(facts, "SOAK_OVER", gates, clock.from_text(over)).found == "30m"
+
+
+def test_a_failed_check_is_asked_again_soon() -> None:
+    """Time alone may mend a check, so it says when."""
+    assert _reason(replace(FACTS, checks=(_check(passed=False),)), "CHECK_FAILED").recheck_at == clock.to_text(NOW + timedelta(seconds=5))
