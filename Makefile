@@ -29,5 +29,5 @@ unit:  ## the fast tests only
 fmt:  ## format the code
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-lock:  ## resolve requirements anew, with hashes and without any registry's host
+lock: setup  ## resolve requirements anew, with hashes and without any registry's host
 	@tools/lock

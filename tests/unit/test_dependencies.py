@@ -30,8 +30,7 @@ def test_every_direct_dependency_has_a_reason_and_no_other() -> None:
 def test_the_licence_is_what_the_package_says(name: str) -> None:
     """A package that changes its licence is noticed at the next lock."""
     metadata = importlib.metadata.metadata(name)
-    classifiers = [text for text in metadata.get_all("Classifier") or [] if text.startswith("License")]
-    said = " ".join([metadata.get("License-Expression") or metadata.get("License") or "", *classifiers]).upper()
+    said = " ".join(text for field in ("License-Expression", "License", "Classifier") for text in metadata.get_all(field) or []).upper()
     family = re.match(r"[A-Za-z]+", _licences()[name])
     assert family is not None
     assert family[0].upper() in said

@@ -14,8 +14,10 @@ from setpoint.adapters.host.replica_sandbox import identity_variables
 from setpoint.adapters.policy import CelPolicy
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.app.home import Home
+from setpoint.cli.output import exit_code, problem_of
 from setpoint.client.connection import of_home
 from setpoint.core import digest
+from setpoint.core.errors import NotFoundError
 from setpoint.evidence.model import SIGNER_OF
 from setpoint.ground.journal.model import GENESIS, LEAF_VERSION, parse
 from setpoint.pipeline.config import parse_lock, parse_pipeline
@@ -37,9 +39,9 @@ def documents() -> list[Path]:
     return [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if path.exists()]
 
 
-def examples() -> dict[str, str]:
-    """Return the marked examples of docs/formats.md by name."""
-    return dict(EXAMPLE.findall(FORMATS.read_text()))
+def examples(path: Path = FORMATS) -> dict[str, str]:
+    """Return the marked examples of a document by name."""
+    return dict(EXAMPLE.findall(path.read_text()))
 
 
 def anchors(path: Path) -> set[str]:
@@ -137,6 +139,13 @@ def test_log_records(tmp_path: Path) -> None:
     (tmp_path / "r-1").mkdir()
     (tmp_path / "r-1" / "test.jsonl").write_text(examples()["log"])
     assert [(record.seq, record.stream) for record in TaskLogFolder(tmp_path).read("r-1", "test")] == [(0, "out"), (1, "note")]
+
+
+def test_an_error_as_json() -> None:
+    """The problem of docs/json-output.md is what the command line prints for that error."""
+    written = json.loads(examples(ROOT / "docs" / "json-output.md")["problem"])
+    error = NotFoundError(written["code"], written["detail"], where=written["where"], fix=written["fix"])
+    assert {**problem_of(error), "exit": exit_code(error)} == written
 
 
 def _replica() -> ReplicaSpec:

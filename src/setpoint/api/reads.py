@@ -76,8 +76,8 @@ async def follow_run(app: App, _caller: Caller, run: str) -> StreamingResponse:
 
 @router.get("/replicas")
 def replicas(app: App, _caller: Caller) -> list[dict[str, Any]]:
-    """Return every replica on this host: spec, process id, restarts, last exit."""
-    return [records.encode(replica) for replica in app.runtime.replicas()]
+    """Return every replica on this host: spec, labels, process id, restarts, last exit."""
+    return [{**records.encode(replica), "labels": replica.spec.identity.labels()} for replica in app.runtime.replicas()]
 
 
 @router.get("/replicas/{replica}/log")

@@ -78,7 +78,7 @@ def operator_token(application: Application) -> str:
     return token
 
 
-async def serve(application: Application, listening: socket.socket, ready_files: list[Path]) -> None:
+async def serve(application: Application, listening: socket.socket, ready_files: list[Path], *, as_json: bool) -> None:
     """Serve until a signal says stop."""
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -102,7 +102,9 @@ async def serve(application: Application, listening: socket.socket, ready_files:
     loop = asyncio.create_task(application.loop.run())
     for path in ready_files:
         found.write(path)
-    print(f"setpoint serves {found.url}\nlog in once: {found.login}", flush=True)  # noqa: T201 - the one thing `up` prints
+    told = {"url": found.url, "login": found.login, "registry": found.registry, "git": found.git, "pid": found.pid}
+    text = json.dumps(told) if as_json else f"setpoint serves {found.url}\nlog in once: {found.login}"
+    print(text, flush=True)  # noqa: T201 - the one thing `up` prints
     try:
         await serving
     finally:
@@ -111,7 +113,7 @@ async def serve(application: Application, listening: socket.socket, ready_files:
         application.close()
 
 
-def run_server(home: Home, listen: str, ready_file: Path | None) -> None:
+def run_server(home: Home, listen: str, ready_file: Path | None, *, as_json: bool = False) -> None:
     """Do all of `setpoint up` in the foreground."""
     os.umask(0o077)
     home.prepare()
@@ -122,7 +124,7 @@ def run_server(home: Home, listen: str, ready_file: Path | None) -> None:
         application = build(open_store(home), processes)
         application.registration.drain(home.inbox)
         ready_files = [home.server_file, *([ready_file] if ready_file is not None else [])]
-        asyncio.run(serve(application, listening, ready_files))
+        asyncio.run(serve(application, listening, ready_files, as_json=as_json))
     except BaseException:
         processes.close()
         raise

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from setpoint.cli.options import home_option
-from setpoint.cli.output import note
+from setpoint.cli.options import home_option, json_option
+from setpoint.cli.output import note, print_json
 from setpoint.core.errors import ConflictError, UserError, WorldError
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ _LISTEN = "127.0.0.1:7420"
 @click.option("--listen", metavar="HOST:PORT", default=_LISTEN, show_default=True, help="Where to listen; port 0 takes any free one.")
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write {url, token, registry, git} there.")
 @click.option("--detach", "-d", is_flag=True, help="Start it as a process of its own and return when it serves.")
-def command(home: Path | None, listen: str, ready_file: Path | None, *, detach: bool) -> None:
+@json_option
+def command(home: Path | None, listen: str, ready_file: Path | None, *, detach: bool, as_json: bool) -> None:
     """Start the server of a home; prints its address and a one-time login link.
 
     Example: setpoint up -d
@@ -42,11 +43,12 @@ def command(home: Path | None, listen: str, ready_file: Path | None, *, detach: 
     ready = ready_file.absolute() if ready_file is not None else None
     _require()
     if detach:
-        _detached(place, listen, ready)
+        connection, log = _detached(place, listen, ready)
+        _tell(connection, log, as_json=as_json)
         return
     from setpoint.cli.serve import run_server
 
-    run_server(place, listen, ready)
+    run_server(place, listen, ready, as_json=as_json)
 
 
 def _require() -> None:
@@ -63,15 +65,22 @@ def _require() -> None:
         raise UserError("SP814", f"this machine lacks something: {what}", fix="; ".join(check.fix for check in missing))
 
 
-def _detached(home: "Home", listen: str, ready_file: Path | None) -> None:
-    """Start a child in a session of its own, wait until it serves, and print how to reach it."""
+def _detached(home: "Home", listen: str, ready_file: Path | None) -> tuple["Connection", Path]:
+    """Start a child in a session of its own and wait until it serves; a running one is taken as it is. Returns connection and log.
+
+    Raises:
+        ConflictError: it runs already, and a ready file was asked for, which only a start writes (SP807).
+    """
     from setpoint.app.lock import HomeLock
-    from setpoint.client.http import Api
+    from setpoint.client.connection import of_home
 
     holder = HomeLock.holder(home.lock) if home.root.exists() else None
-    if holder is not None:
+    if holder is not None and ready_file is not None:
         fix = "use it (setpoint status), or stop it: setpoint down"
         raise ConflictError("SP807", f"a server (pid {holder}) already serves this home", where=str(home.root), fix=fix)
+    if holder is not None:
+        note(f"a server (pid {holder}) serves this home already")
+        return of_home(home.root), home.root / "server.log"
     home.prepare()
     log = home.root / "server.log"
     argv = [sys.executable, "-P", "-m", "setpoint.cli.main", "up", "--home", str(home.root), "--listen", listen]
@@ -84,8 +93,25 @@ def _detached(home: "Home", listen: str, ready_file: Path | None) -> None:
         )
     finally:
         os.close(descriptor)
-    connection = _wait_for(child, home, (log, start))
+    return _wait_for(child, home, (log, start)), log
+
+
+def _tell(connection: "Connection", log: Path, *, as_json: bool) -> None:
+    """Print how to reach a server, with a fresh login link; never the token."""
+    from setpoint.client.http import Api
+
     link = Api(connection).post("login-links")["path"]
+    if as_json:
+        print_json(
+            {
+                "url": connection.url,
+                "login": f"{connection.url}{link}",
+                "registry": connection.registry,
+                "git": connection.git,
+                "pid": connection.pid,
+            }
+        )
+        return
     click.echo(f"setpoint serves {connection.url}\nlog in once: {connection.url}{link}")
     note(f"next: setpoint watch   (log: {log}; stop everything: setpoint down)")
 

@@ -112,6 +112,12 @@ class Identity:
     promotion: str
     version: str = ""
 
+    def labels(self) -> dict[str, str]:
+        """Return the identity as labels, under one prefix, as every target carries them."""
+        fields = {"app": self.app, "environment": self.environment, "revision": self.revision, "digest": self.digest}
+        fields |= {"promotion": self.promotion, "version": self.version}
+        return {f"setpoint.dev/{name}": value for name, value in fields.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class ReplicaSpec:

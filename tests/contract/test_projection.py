@@ -1,0 +1,203 @@
+"""The projection: folding every kind of entry, from scratch or one by one, gives the same tables; a lost or foreign database is made anew."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from setpoint.adapters.database import tables
+from setpoint.adapters.database.engine import open_database
+from setpoint.adapters.database.projection import _FOLDS, Projection
+from setpoint.adapters.database.records import Records
+from setpoint.artifact.model import ArtifactRecord
+from setpoint.core.reasons import Outcome, Reason, conclude
+from setpoint.core.records import encode
+from setpoint.evidence.model import PROVENANCE, SUMMARY, EvidenceRecord
+from setpoint.ground.journal.model import Entry
+from setpoint.pipeline.decide import empty_manifest
+from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
+from setpoint.promotion.model import Approval, Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
+from setpoint.reconcile.model import Deployment, Health
+from setpoint.source.model import RefUpdate
+
+AT = "2026-11-23T06:00:00.000Z"
+IMAGE = "sha256:" + "a" * 64
+STATE_PAGE = Path(__file__).parents[2] / "docs" / "state.md"
+CANDIDATE = Candidate("web", "prod", {"web": PinnedArtifact("hello/web", IMAGE)}, "1" * 40, None)
+
+
+def _promotion(name: str) -> Promotion:
+    return Promotion(name, "advance", CANDIDATE, "hello", "c" * 40, "1", "d" * 40, "d" * 40, "e" * 40, "b", "setpoint", AT)
+
+
+def _story() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return (kind, subject, body) of a home's life that has every kind of entry."""
+    run = Run("r-1", "hello", "refs/heads/main", "c" * 40, "t" * 40, "title", "a@b.c", "a@b.c", RunState.RUNNING, AT)
+    result = TaskResult("r-1", "test", TaskState.PASSED, "key", empty_manifest(), 0, AT, AT)
+    artifact = ArtifactRecord("hello", "web", "hello/web", IMAGE, 1, "r-1", "c" * 40, "1", AT, ("test",), "", "host")
+    evidence = EvidenceRecord(PROVENANCE, "sha256:1", "sha256:2", "hello/web", IMAGE, "PASSED", run="r-1")
+    gate = EvidenceRecord(SUMMARY, "sha256:3", "sha256:4", "candidates/web", "sha256:5", "PASSED", promotion="p-1")
+    verdict = encode(conclude([Reason("POLICY_PASSED", Outcome.ALLOW, "policy", "true")]))
+    approval = Approval("p-1", "sam", "sam@b.c", "b", "ok", AT)
+    barred = Quarantine("prod", "web", CANDIDATE.digest, {"web": IMAGE}, ("1" * 40, None), AT, "operator", "bad")
+    seen = Deployment("web", "prod", "p-1", "f" * 40, Health.HEALTHY, AT, url="http://127.0.0.1:1/")
+    updates = [encode(RefUpdate("refs/heads/main", "0" * 40, "c" * 40)), encode(RefUpdate("refs/heads/x", "0" * 40, "c" * 40))]
+    return [
+        ("home.created", "h-1", {"version": 1, "keys": {}}),
+        ("repository.created", "hello", {}),
+        ("repository.created", "delivery", {}),
+        ("delivery.registered", "delivery", {"branch": "main"}),
+        ("baseline.accepted", "delivery", {"commit": "d" * 40, "why": "init"}),
+        ("repository.created", "delivery", {}),
+        ("token.created", "t-1", {"kind": "person", "email": "a@b.c", "name": "laptop"}),
+        ("token.revoked", "t-1", {}),
+        ("push.received", "hello", {"updates": updates, "pusher": "a@b.c"}),
+        ("run.created", "r-1", encode(run)),
+        ("task.started", "r-1", {"task": "test", "key": "key"}),
+        ("task.finished", "r-1", encode(result)),
+        ("task.started", "r-1", {"task": "slow", "key": "key"}),
+        ("artifact.built", IMAGE, encode(artifact)),
+        ("evidence.attached", IMAGE, encode(evidence)),
+        ("run.finished", "r-1", {"state": "passed", "error": ""}),
+        ("promotion.created", "p-1", encode(_promotion("p-1"))),
+        ("promotion.requested", "p-1", {"note": "please"}),
+        ("approval.given", "p-1", encode(approval)),
+        ("promotion.decided", "p-1", {"state": "decided", "verdict": verdict}),
+        ("evidence.attached", "sha256:5", encode(gate)),
+        ("pin.intended", "p-1", {"parent": "d" * 40}),
+        ("promotion.pinned", "p-1", {"commit": "f" * 40}),
+        ("promotion.created", "p-2", encode(_promotion("p-2"))),
+        ("promotion.superseded", "p-2", {"superseded_by": "p-3"}),
+        ("promotion.created", "p-3", encode(_promotion("p-3"))),
+        ("deployment.observed", "web/prod", encode(seen)),
+        ("deployment.observed", "web/qa", {**encode(seen), "environment": "qa"}),
+        ("deployment.observed", "web/qa", {"app": "web", "environment": "qa", "gone": True}),
+        ("replica.exited", "prod-web-1", {"app": "web", "environment": "prod", "exit": "exit status 1", "restarts": 1}),
+        ("quarantine.set", CANDIDATE.digest, encode(barred)),
+        ("quarantine.lifted", CANDIDATE.digest, {"app": "web", "environment": "prod"}),
+        ("quarantine.set", CANDIDATE.digest, encode(barred)),
+    ]
+
+
+STORY = [Entry(index, AT, kind, subject, "person:sam@b.c", body, "0") for index, (kind, subject, body) in enumerate(_story())]
+
+
+def _dump(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Return every row of every table."""
+    with open_database(path).connect() as connection:
+        return {
+            table.name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr) for table in tables.metadata.sorted_tables
+        }
+
+
+def _fold(path: Path, *parts: list[Entry]) -> Projection:
+    projection = Projection(open_database(path))
+    for part in parts:
+        projection.apply(part)
+    return projection
+
+
+def test_the_story_has_every_kind_that_is_documented_and_every_one_that_is_folded() -> None:
+    """A new kind of entry comes with a line in docs/state.md and an entry in this story."""
+    told = {entry.kind for entry in STORY}
+    listed = STATE_PAGE.read_text().partition("## Kinds of journal entries")[2]
+    documented = {word for line in listed.splitlines() if line.startswith("| `") for word in line.split("|")[1].replace("`", "").replace(",", " ").split()}
+    assert documented == told
+    assert set(_FOLDS) <= told
+
+
+@pytest.mark.parametrize("size", [1, 2, 5, 7])
+def test_folding_in_any_pieces_gives_the_same_tables(tmp_path: Path, size: int) -> None:
+    """From scratch or entry by entry, with a restart after each piece: not one row differs."""
+    _fold(tmp_path / "whole.db", STORY)
+    for start in range(0, len(STORY), size):
+        projection = Projection(open_database(tmp_path / "pieces.db"))
+        assert projection.applied() == start
+        assert projection.apply(STORY[start : start + size]) == len(STORY[start : start + size])
+    assert _dump(tmp_path / "pieces.db") == _dump(tmp_path / "whole.db")
+    assert projection.applied() == len(STORY)
+
+
+def test_more_entries_than_a_transaction_holds_are_all_applied(tmp_path: Path) -> None:
+    """Two and a half thousand entries arrive."""
+    entries = [Entry(n, AT, "repository.created", f"r{n}", "operator", {}, "0") for n in range(2500)]
+    assert Projection(open_database(tmp_path / "a.db")).apply(entries) == 2500
+    assert len(_dump(tmp_path / "a.db")["repositories"]) == 2500
+
+
+def test_a_schema_change_drops_everything_and_asks_for_all_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another SCHEMA means: fold anew from entry 0, and end with the same tables."""
+    path = tmp_path / "a.db"
+    _fold(path, STORY)
+    before = _dump(path)
+    monkeypatch.setattr(tables, "SCHEMA", 2)
+    projection = Projection(open_database(path))
+    assert projection.applied() == 0
+    projection.apply(STORY)
+    after = _dump(path)
+    assert after.pop("meta") != before.pop("meta")
+    assert after == before
+
+
+def test_a_fault_in_the_middle_of_a_batch_applies_nothing_of_it(tmp_path: Path) -> None:
+    """The tables and the index of the last entry move together or not at all."""
+    projection = _fold(tmp_path / "a.db", STORY[:9])
+    broken = Entry(10, AT, "run.created", "r-2", "setpoint", {"nonsense": True}, "0")
+    with pytest.raises(KeyError):
+        projection.apply([STORY[9], broken])
+    assert projection.applied() == 9
+    assert _dump(tmp_path / "a.db")["runs"] == []
+
+
+def test_the_database_runs_in_wal_mode(tmp_path: Path) -> None:
+    """Readers never wait for the writer."""
+    with open_database(tmp_path / "a.db").connect() as connection:
+        assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
+
+
+def test_records_say_what_the_story_told(tmp_path: Path) -> None:
+    """Every read gives back what was journalled, as the stages' own records."""
+    _fold(tmp_path / "a.db", STORY)
+    records = Records(open_database(tmp_path / "a.db"))
+    run = records.run("r-1")
+    assert run is not None
+    assert (run.state, run.finished_at, records.open_runs(), records.run_for("hello", "c" * 40)) == (RunState.PASSED, AT, [], run)
+    assert [result.task for result in records.results("r-1")] == ["test"]
+    assert records.started("r-1") == {"slow": AT}
+    assert [a.digest for a in records.artifacts(repository="hello")] == [IMAGE]
+    assert records.artifacts(run="r-2") == []
+    assert [e.bundle for e in records.evidence(subject=IMAGE)] == ["sha256:1"]
+    assert records.accepted("delivery") == "d" * 40
+    assert records.deliveries() == {"delivery": "main"}
+    assert records.pushers("hello", ["c" * 40, "d" * 40]) == {"c" * 40: "a@b.c"}
+    assert records.pushes("hello", "refs/heads/main") == [("0" * 40, "c" * 40, "a@b.c", AT)]
+    assert [d.environment for d in records.deployments()] == ["prod"]
+    assert [q.why for q in records.quarantines("web", "prod")] == ["bad"]
+    assert records.quarantines("web", "staging") == []
+
+
+def test_a_promotion_gathers_its_whole_life(tmp_path: Path) -> None:
+    """State, verdict, requester, gate bundle and pin commit are folded into one record; only open ones are unfinished."""
+    _fold(tmp_path / "a.db", STORY)
+    records = Records(open_database(tmp_path / "a.db"))
+    promotion = records.promotion("p-1")
+    assert promotion is not None
+    assert (promotion.state, promotion.pin_commit, promotion.gate_bundle) == (PromotionState.PINNED, "f" * 40, "sha256:3")
+    assert (promotion.requested_by, promotion.note) == ("person:sam@b.c", "please")
+    assert promotion.verdict is not None
+    assert promotion.verdict.outcome is Outcome.ALLOW
+    assert [p.promotion for p in records.promotions("web", "prod")] == ["p-3", "p-2", "p-1"]
+    assert [p.promotion for p in records.unfinished()] == ["p-3"]
+    assert records.promotions("web", "qa") == []
+    assert [a.person for a in records.approvals("p-1")] == ["sam"]
+
+
+def test_lifting_opens_every_quarantine_of_the_candidate_and_no_other(tmp_path: Path) -> None:
+    """A candidate that was barred twice is free after one lift; the same candidate elsewhere stays barred."""
+    barred = Quarantine("prod", "web", "sha256:x", {}, (None, None), AT, "operator", "bad")
+    entries = [("quarantine.set", encode(barred)), ("quarantine.set", encode(barred))]
+    entries += [("quarantine.set", {**encode(barred), "environment": "qa"}), ("quarantine.lifted", {"app": "web", "environment": "prod"})]
+    _fold(tmp_path / "a.db", [Entry(n, AT, kind, "sha256:x", "operator", body, "0") for n, (kind, body) in enumerate(entries)])
+    records = Records(open_database(tmp_path / "a.db"))
+    assert (len(records.quarantines("web", "prod")), len(records.quarantines("web", "qa"))) == (0, 1)
