@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo` and `make test`. The recipes are in tools/, one script each.
-.PHONY: help demo test setup fmt lint unit lock
+.PHONY: help demo test interop setup fmt lint unit lock
 .DEFAULT_GOAL := help
 
 help:  ## list the recipes
@@ -17,6 +17,10 @@ test:  ## install what is missing and run all that CI runs
 	@tools/system-packages bwrap=bubblewrap git=git ssh-keygen=openssh-client curl=curl /usr/bin/python3=python3 py:pip=python3-pip py:ensurepip=python3-venv
 	@tools/setup --test
 	@tools/test
+
+interop:  ## stock cosign, oras and the OCI conformance suite against a server (builds them: minutes)
+	@tools/setup --test
+	@tools/interop/run
 
 lint:  ## format, lint, types, import contracts
 	@tools/setup --test

@@ -354,8 +354,8 @@ def test_killed_before_any_entry_and_started_again_the_run_passes(world: World, 
         service = _service(world, machine, tmp_path)
         run = _begin(world, service)
         assert run is not None
-        for _ in range(20):
-            world.recorder.lives = 1
+        for lives in range(1, 30):
+            world.recorder.lives = lives
             service = _service(world, machine, tmp_path)
             task = asyncio.create_task(service._advance(run))
             try:

@@ -1,0 +1,183 @@
+"""Recorder, bus and control loop: what is written is read at once, a failed fold leaves no hole, one fault stops nobody else."""
+
+import asyncio
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from unit.builders_home import World
+
+from setpoint.adapters.database.engine import open_database
+from setpoint.adapters.database.projection import Projection
+from setpoint.adapters.database.records import Records
+from setpoint.app.bus import Bus
+from setpoint.app.loop import ControlLoop, LoopParts
+from setpoint.app.recorder import JournalRecorder
+from setpoint.app.registration import Registration
+from setpoint.core.errors import ConflictError, NotFoundError, SetpointError, UserError, WorldError
+from setpoint.ground.identity.model import Principal
+from setpoint.ground.journal.model import Entry
+from setpoint.source.model import Revision
+from setpoint.source.service import SourceService
+
+
+class _Flaky(Projection):
+    """A projection whose database is locked for a while."""
+
+    locked = False
+
+    def apply(self, entries: Iterable[Entry]) -> int:
+        """Refuse while locked."""
+        if self.locked:
+            raise WorldError("SP003", "database is locked")
+        return super().apply(entries)
+
+
+def _names(root: Path) -> list[str]:
+    with open_database(root / "b.db").connect() as connection:
+        from setpoint.adapters.database.tables import repositories
+
+        return sorted(row.repository for row in connection.execute(repositories.select()))
+
+
+def test_a_fold_that_failed_is_made_up_for_at_the_next_entry(world: World, tmp_path: Path) -> None:
+    """An entry that is in the journal but not in the tables is folded before the next one, not skipped for ever."""
+    projection = _Flaky(open_database(tmp_path / "b.db"))
+    recorder = JournalRecorder(world.journal, projection, Bus())
+    recorder.record("repository.created", "one", "operator", {})
+    projection.locked = True
+    with pytest.raises(WorldError):
+        recorder.record("repository.created", "two", "operator", {})
+    projection.locked = False
+    recorder.record("repository.created", "three", "operator", {})
+    assert _names(tmp_path) == ["one", "three", "two"]
+    assert projection.applied() == 3
+
+
+def test_a_deleted_database_is_folded_from_the_journal(world: World, tmp_path: Path) -> None:
+    """Law 4: catching up with an empty database gives back what the journal holds."""
+    world.register()
+    recorder = JournalRecorder(world.journal, Projection(open_database(tmp_path / "b.db")), Bus())
+    assert recorder.catch_up() == len(world.journal)
+    assert recorder.catch_up() == 0
+    assert Records(open_database(tmp_path / "b.db")).accepted("delivery") == world.records.accepted("delivery")
+
+
+def test_threads_write_one_unbroken_chain(world: World) -> None:
+    """Entries from several threads at once keep order and chain, and all are read."""
+    threads = [
+        threading.Thread(target=lambda n=n: [world.recorder.record("repository.created", f"{n}-{m}", "operator", {}) for m in range(10)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert (world.journal.check().fault, len(world.journal)) == ("", 40)
+    assert [entry.index for entry in world.journal.entries()] == list(range(40))
+
+
+def test_a_wait_ends_with_the_change_also_from_another_thread() -> None:
+    """A change that came before the wait is seen at once; one from a thread wakes it; without one the time limit does."""
+
+    async def story() -> None:
+        bus = Bus()
+        bus.attach(asyncio.get_running_loop())
+        seen = bus.version
+        bus.notify()
+        assert await bus.wait(seen, 60) == seen + 1
+        thread = threading.Thread(target=bus.notify)
+        waiting = asyncio.create_task(bus.wait(seen + 1, 60))
+        await asyncio.sleep(0)
+        thread.start()
+        assert await asyncio.wait_for(waiting, 5) == seen + 2
+        thread.join()
+        assert await bus.wait(bus.version, 0.001) == seen + 2
+        assert bus._waiters == set()
+
+    asyncio.run(story())
+
+
+class _Pipeline:
+    """A pipeline service that refuses some revisions."""
+
+    def __init__(self, refuse: dict[str, Exception]) -> None:
+        self.refuse = refuse
+        self.begun: list[str] = []
+        self.fault: Exception | None = None
+
+    def begin(self, branch: str, revision: Revision, pusher: str) -> None:
+        """Begin, or refuse."""
+        if revision.repository in self.refuse:
+            raise self.refuse[revision.repository]
+        self.begun.append(f"{revision.repository} {pusher}")
+
+    def resume(self) -> None:
+        """Take up runs, or fail."""
+        if self.fault:
+            raise self.fault
+
+
+def _loop(world: World, pipeline: _Pipeline) -> ControlLoop:
+    unused = cast("Any", None)
+    return ControlLoop(LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, world.reader, lambda *_: "ada"))
+
+
+def test_a_head_that_cannot_be_begun_keeps_none_of_the_others_waiting(world: World) -> None:
+    """Law 5: the other heads are begun in the same pass, and what may work later is tried again."""
+    for name in ("a", "b", "c"):
+        world.commit(name, {"x": b"1"})
+    pipeline = _Pipeline({"a": WorldError("SP105", "disk"), "b": UserError("SP103", "too large")})
+    loop = _loop(world, pipeline)
+    with pytest.raises(SetpointError, match="SP105"):
+        loop._sources()
+    assert pipeline.begun == ["c ada"]
+    pipeline.refuse = {}
+    loop._sources()
+    assert pipeline.begun == ["c ada", "a ada"]
+
+
+def test_a_fault_while_runs_are_taken_up_does_not_end_the_loop(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged, and the next pass tries again."""
+    pipeline = _Pipeline({})
+    pipeline.fault = RuntimeError("database is locked")
+    _loop(world, pipeline)._resume()
+    assert "cannot be taken up" in caplog.text
+
+
+def test_a_delivery_repository_is_registered_once_and_accepted_by_commit_id(world: World) -> None:
+    """The operator names repository and commit; the same words again change nothing; a second repository is a conflict."""
+    from unit.builders_home import DELIVERY
+
+    commit = world.commit("delivery", DELIVERY)
+    world.commit("other", {"x": b"1"})
+    registration = Registration(world.git, world.records, world.recorder, world.reader)
+    operator = Principal("operator")
+    assert registration.register("delivery", "main", "", operator)["commit"] == commit
+    entries = len(world.journal)
+    registration.register("delivery", "main", commit[:12], operator)
+    assert len(world.journal) == entries
+    with pytest.raises(ConflictError, match="SP503"):
+        registration.register("other", "main", "", operator)
+    for repository, wanted in (("nowhere", ""), ("delivery", "f" * 40)):
+        with pytest.raises(SetpointError) as caught:
+            registration.register(repository, "main", wanted, operator)
+        assert isinstance(caught.value, ConflictError | NotFoundError)
+
+
+def test_what_init_left_in_the_inbox_is_done_once_and_a_fault_is_kept(world: World, tmp_path: Path) -> None:
+    """A request that was done is removed; one that cannot be done stays and is logged."""
+    from unit.builders_home import DELIVERY
+
+    world.commit("delivery", DELIVERY)
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    (inbox / "1.json").write_text('{"repositories": ["shop"], "delivery": "delivery"}')
+    (inbox / "2.json").write_text('{"delivery": "nowhere"}')
+    (inbox / "3.json").write_text("{")
+    Registration(world.git, world.records, world.recorder, world.reader).drain(inbox)
+    assert [path.name for path in sorted(inbox.iterdir())] == ["2.json", "3.json"]
+    assert "shop" in world.git.names()
+    assert world.records.deliveries() == {"delivery": "main"}

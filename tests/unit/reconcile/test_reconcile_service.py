@@ -1,0 +1,225 @@
+"""The reconciler over real Git: what runs is what was admitted; a refusal changes nothing and is said once."""
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+from unit.builders_home import OPERATOR, World
+
+from setpoint.core.errors import UserError, WorldError
+from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
+from setpoint.promotion.model import Candidate, Pin
+from setpoint.promotion.pin import pin_path
+from setpoint.reconcile.model import Container, Deployment, DesiredState, Health, Identity, Workload
+from setpoint.reconcile.ports import WorkloadStatus
+from setpoint.reconcile.service import ReconcileParts, ReconcileService
+from setpoint.reconcile.upstream import Upstreams
+
+PATH = pin_path("staging", "web")
+
+
+class Engine:
+    """Admission, rendering and rollout in memory: only what Setpoint wrote is admitted."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.ran: list[list[str]] = []
+        self.ready = 2
+        self.fails: Exception | None = None
+        self.unrendered: Exception | None = None
+
+    def admit(self, repository: str, pin: Pin) -> Verdict:
+        """Judge a pin, quarantine included."""
+        barred = self._world.records.quarantines("web", pin.candidate.environment)
+        if any(q.candidate == pin.candidate.digest for q in barred):
+            return conclude([Reason("QUARANTINED", Outcome.DENY, "quarantine", "barred")])
+        return self.still_holds(repository, pin)
+
+    def still_holds(self, repository: str, pin: Pin) -> Verdict:
+        """Judge a pin's commit."""
+        machine = self._world.git.revision(repository, pin.commit).author_email == "setpoint@localhost.invalid"
+        code, outcome = ("PIN_SIGNED", Outcome.ALLOW) if machine else ("PIN_NOT_SIGNED", Outcome.DENY)
+        return conclude([Reason(code, outcome, "pin commit", "looked at")])
+
+    def desired(self, candidate: Candidate, repository: str) -> DesiredState:
+        """Render."""
+        if self.unrendered is not None:
+            raise self.unrendered
+        container = Container("c", "i", None, None, {}, {}, 80, None, None)
+        version = next(iter(candidate.artifacts.values())).digest
+        workload = Workload("web", candidate.environment, "web", 2, {}, container, version, progress_deadline_s=600)
+        return DesiredState("web", candidate.environment, (workload,), (), candidate.digest)
+
+    def advance(self, environment: str, listen: str, desired: Sequence[tuple[DesiredState, Identity]]) -> dict[str, list[WorkloadStatus]]:
+        """Roll out."""
+        if self.fails is not None:
+            raise self.fails
+        self.ran.append([identity.version for _, identity in desired])
+        return {state.app: [WorkloadStatus("web", 2, self.ready, 0, ())] for state, _ in desired}
+
+
+@pytest.fixture
+def engine(world: World) -> Engine:
+    """A machine on which everything comes up at once."""
+    return Engine(world)
+
+
+def _service(world: World, engine: Engine) -> ReconcileService:
+    part = cast("Any", engine)
+    return ReconcileService(ReconcileParts(world.reader, part, part, engine, world.records, world.recorder, world.clock))
+
+
+def _pinned(world: World, *versions: str) -> None:
+    world.register()
+    service = world.service()
+    for version in versions:
+        world.build(version)
+        service.advance()
+
+
+def _seen(world: World) -> Deployment:
+    found = world.records.deployment("web", "staging")
+    assert found is not None
+    return found
+
+
+def _codes(world: World) -> list[str]:
+    return [reason.code for reason in _seen(world).reasons]
+
+
+def test_the_pin_is_brought_up_and_its_health_is_journalled_once(world: World, engine: Engine) -> None:
+    """A pass over what is healthy writes nothing new."""
+    _pinned(world, "1")
+    service = _service(world, engine)
+    assert service.advance("staging")
+    assert (engine.ran, _seen(world).health, _seen(world).version) == ([["1"]], Health.HEALTHY, "1")
+    entries = len(world.journal)
+    assert service.advance("staging")
+    assert len(world.journal) == entries
+
+
+def test_nothing_is_pinned_nothing_is_done_or_said(world: World, engine: Engine) -> None:
+    """An empty environment is no fault; an unknown one neither; without a delivery repository there is nothing."""
+    service = _service(world, engine)
+    assert service.advance("staging")
+    world.register()
+    entries = len(world.journal)
+    assert service.advance("staging")
+    assert service.advance("moon")
+    assert (len(world.journal), engine.ran) == (entries, [[]])
+
+
+def test_a_pin_edited_by_hand_is_refused_and_the_old_keeps_running(world: World, engine: Engine) -> None:
+    """Law 2: the last admitted pin stays up, and the refusal is a problem that people see; a pass later nothing is repeated."""
+    _pinned(world, "1", "2")
+    service = _service(world, engine)
+    service.advance("staging")
+    head = world.git.heads("delivery")["main"]
+    data = world.git.read("delivery", head, PATH)
+    assert data is not None
+    world.commit("delivery", {PATH: data.replace(b'version: "2"', b'version: "9"')}, pusher="ada@example.com")
+    assert service.advance("staging"), "nothing is on its way: no reason to hurry"
+    assert engine.ran[-1] == ["2"]
+    assert (_seen(world).health, _codes(world)[0]) == (Health.DEGRADED, "PIN_NOT_SIGNED")
+    entries = len(world.journal)
+    service.advance("staging")
+    assert len(world.journal) == entries
+    world.commit("delivery", {PATH: b"nonsense"}, pusher="ada@example.com")
+    service.advance("staging")
+    assert (engine.ran[-1], _codes(world)[0]) == (["2"], "SP522")
+
+
+def test_a_deleted_pin_prunes_nothing(world: World, engine: Engine) -> None:
+    """Law 7: what ran keeps running, and the reason names the deletion."""
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    world.commit("delivery", {}, remove=[PATH], pusher="ada@example.com")
+    service.advance("staging")
+    assert (engine.ran[-1], _codes(world)[0]) == (["1"], "PIN_MISSING")
+
+
+def test_a_hand_edited_first_pin_starts_nothing(world: World, engine: Engine) -> None:
+    """Where nothing was admitted before, nothing comes up, and the refusal is journalled."""
+    _pinned(world, "1")
+    head = world.git.heads("delivery")["main"]
+    data = world.git.read("delivery", head, PATH)
+    assert data is not None
+    world.commit("delivery", {PATH: data + b"\n"}, pusher="ada@example.com")
+    _service(world, engine).advance("staging")
+    assert engine.ran == [[]]
+    assert (_seen(world).health, _seen(world).pin_commit, _codes(world)) == (Health.MISSING, "", ["PIN_NOT_SIGNED"])
+
+
+def test_what_is_not_rendered_changes_nothing(world: World, engine: Engine) -> None:
+    """A candidate that cannot be rendered is never rolled out half; what ran is left alone, and stays known for the next pass."""
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    engine.unrendered = WorldError("SP612", "no room")
+    service.advance("staging")
+    assert engine.ran[-1] == []
+    assert (_seen(world).health, _codes(world)[0]) == (Health.DEGRADED, "SP612")
+    world.commit("delivery", {PATH: b"nonsense"}, pusher="ada@example.com")
+    service.advance("staging")
+    engine.unrendered = None
+    service.advance("staging")
+    assert engine.ran[-1] == ["1"]
+
+
+def test_a_barred_pin_keeps_running_until_the_rollback_is_pinned(world: World, engine: Engine) -> None:
+    """Between quarantine and rollback commit nothing is torn down; then the earlier version comes up."""
+    _pinned(world, "1", "2")
+    service = _service(world, engine)
+    service.advance("staging")
+    world.signer_gone = True
+    with pytest.raises(WorldError):
+        world.service().rollback("web", "staging", OPERATOR, "", "bad")
+    service.advance("staging")
+    assert (engine.ran[-1], _codes(world)[0]) == (["2"], "QUARANTINED")
+    world.signer_gone = False
+    world.service().advance()
+    service.advance("staging")
+    assert (engine.ran[-1], _seen(world).health) == (["1"], Health.HEALTHY)
+
+
+def test_progress_is_hurried_and_late_progress_is_degraded(world: World, engine: Engine) -> None:
+    """Not ready yet is progressing; past the deadline it is degraded, and ready again it is healthy."""
+    _pinned(world, "1")
+    engine.ready = 1
+    service = _service(world, engine)
+    assert not service.advance("staging")
+    assert _seen(world).health is Health.PROGRESSING
+    world.clock.move(601)
+    assert service.advance("staging")
+    assert (_seen(world).health, _codes(world)[0]) == (Health.DEGRADED, "PROGRESS_DEADLINE")
+    engine.ready = 2
+    service.advance("staging")
+    assert _seen(world).health is Health.HEALTHY
+
+
+def test_a_fault_of_the_whole_environment_is_said_of_each_application(world: World, engine: Engine) -> None:
+    """An address in use degrades what should serve there, with code and fix."""
+    _pinned(world, "1")
+    engine.fails = UserError("SP641", "in use", where="127.0.0.1:7501", fix="choose another")
+    _service(world, engine).advance("staging")
+    (reason, *_) = _seen(world).reasons
+    assert (_seen(world).health, reason.code, reason.subject, reason.fix) == (Health.DEGRADED, "SP641", "127.0.0.1:7501", "choose another")
+
+
+def test_an_upstream_is_healthy_only_with_exactly_its_pin(world: World, engine: Engine) -> None:
+    """Health of an earlier pin says nothing about the one at HEAD."""
+    upstreams = Upstreams(world.reader, world.records)
+    world.register()
+    assert (upstreams.upstream("web", "staging").pinned, upstreams.upstream("web", "staging").healthy) == (None, False)
+    world.build("1")
+    promotions = world.service()
+    promotions.advance()
+    assert not upstreams.upstream("web", "staging").healthy
+    service = _service(world, engine)
+    service.advance("staging")
+    found = upstreams.upstream("web", "staging")
+    assert (found.healthy, found.healthy_since) == (True, "2026-11-23T06:00:00.000Z")
+    world.build("2")
+    promotions.advance()
+    assert not upstreams.upstream("web", "staging").healthy
