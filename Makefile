@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo` and `make test`. The recipes are in tools/, one script each.
-.PHONY: help demo test interop setup fmt lint unit lock
+.PHONY: help demo test interop bench setup fmt lint unit lock
 .DEFAULT_GOAL := help
 
 help:  ## list the recipes
@@ -21,6 +21,14 @@ test:  ## install what is missing and run all that CI runs
 interop:  ## stock cosign, oras and the OCI conformance suite against a server (builds them: minutes)
 	@tools/setup --test
 	@tools/interop/run
+
+bench:  ## measure everything; the tables go to docs/benchmarks.md
+	@tools/setup --test
+	@tools/bench
+
+bench-%:
+	@tools/setup --test
+	@tools/bench $*
 
 lint:  ## format, lint, types, import contracts
 	@tools/setup --test
