@@ -53,7 +53,8 @@ def spread(values: Sequence[float], unit: str = "ms", scale: float = 1000.0) -> 
     """Return p50, p95 and maximum of seconds as text."""
     ordered = sorted(value * scale for value in values)
     p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-    return f"p50 {statistics.median(ordered):.0f}, p95 {p95:.0f}, max {ordered[-1]:.0f} {unit} (n={len(ordered)})"
+    digits = 0 if unit == "ms" else 2
+    return f"p50 {statistics.median(ordered):.{digits}f}, p95 {p95:.{digits}f}, max {ordered[-1]:.{digits}f} {unit} (n={len(ordered)})"
 
 
 def publish(name: str, title: str, rows: Sequence[Row]) -> None:

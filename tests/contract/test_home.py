@@ -13,7 +13,14 @@ from setpoint.app.home import Home, default_home
 from setpoint.app.lock import HomeLock
 from setpoint.core.errors import ConflictError, UserError
 
-HOLD = "import sys,time; from pathlib import Path; from setpoint.app.lock import HomeLock; l = HomeLock(Path(sys.argv[1])); print('held', flush=True); time.sleep(60)"
+HOLD = """
+import sys, time
+from pathlib import Path
+from setpoint.app.lock import HomeLock
+lock = HomeLock(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(60)
+"""
 
 
 @pytest.fixture

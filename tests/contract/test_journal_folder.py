@@ -20,7 +20,7 @@ GOLDEN = Entry(
     kind="approval.given",
     subject="p-abcdefgh",
     actor="person:zoë@example.com",
-    body={"z": [1, True, None, "\u2028 é 🦊"], "a": {"b": "\x07\"\\"}},
+    body={"z": [1, True, None, "\u2028 é 🦊"], "a": {"b": '\x07"\\'}},
     prev="ab" * 32,
 )
 
@@ -181,7 +181,7 @@ def test_an_append_is_on_disk_before_it_returns(tmp_path: Path, monkeypatch: pyt
     real = os.fsync
 
     def spy(descriptor: int) -> None:
-        synced.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         if len(synced) == 1:
             raise OSError(errno.EIO, "Input/output error")
         real(descriptor)

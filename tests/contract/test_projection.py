@@ -1,4 +1,4 @@
-"""The projection: folding every kind of entry, from scratch or one by one, gives the same tables; a lost or foreign database is made anew."""
+"""The projection: folding every kind of entry, at once or one by one, gives the same tables; a lost or older database is made anew."""
 
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,8 @@ def _dump(path: Path) -> dict[str, list[tuple[Any, ...]]]:
     """Return every row of every table."""
     with open_database(path).connect() as connection:
         return {
-            table.name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr) for table in tables.metadata.sorted_tables
+            table.name: sorted((tuple(row) for row in connection.execute(table.select())), key=repr)
+            for table in tables.metadata.sorted_tables
         }
 
 
@@ -102,7 +103,12 @@ def test_the_story_has_every_kind_that_is_documented_and_every_one_that_is_folde
     """A new kind of entry comes with a line in docs/state.md and an entry in this story."""
     told = {entry.kind for entry in STORY}
     listed = STATE_PAGE.read_text().partition("## Kinds of journal entries")[2]
-    documented = {word for line in listed.splitlines() if line.startswith("| `") for word in line.split("|")[1].replace("`", "").replace(",", " ").split()}
+    documented = {
+        word
+        for line in listed.splitlines()
+        if line.startswith("| `")
+        for word in line.split("|")[1].replace("`", "").replace(",", " ").split()
+    }
     assert documented == told
     assert set(_FOLDS) <= told
 

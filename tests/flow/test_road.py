@@ -205,3 +205,16 @@ def test_any_user_name_with_the_token_as_password_is_let_in(live: LiveHome) -> N
     types = {manifest["annotations"]["dev.sigstore.bundle.predicateType"] for manifest in found["manifests"]}
     assert "https://slsa.dev/provenance/v1" in types
     assert "https://slsa.dev/verification_summary/v1" in types
+
+
+def test_the_operators_first_push_makes_the_repository(live: LiveHome) -> None:
+    """The operator pushes to a repository that is not there yet and it is hosted; a person cannot do that."""
+    folder = live.work / "fresh"
+    folder.mkdir()
+    live.git(folder, "init", "-q", "-b", "main")
+    live.git(folder, "commit", "-q", "--allow-empty", "-m", "first")
+    url = f"{live.ready['git']}/fresh.git"
+    refused = live.git(folder, "push", "-q", url, "main", who="dana", check=False)
+    assert refused.returncode != 0
+    live.git(folder, "push", "-q", url, "main", who="operator")
+    assert "fresh" in {repository["name"] for repository in live.api().get("/api/v1/repositories")}

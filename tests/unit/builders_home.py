@@ -1,4 +1,5 @@
 """A small home for tests of services: real journal, projection and Git in a folder; signer, renderer and checks are fakes with a memory."""
+# ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -30,7 +31,7 @@ from setpoint.pipeline.model import Run, RunState
 from setpoint.promotion import pin
 from setpoint.promotion.builds import Builds
 from setpoint.promotion.facts import FactGatherer, FactParts
-from setpoint.promotion.model import Candidate, PolicyResult, Promotion, PromotionState, RenderFacts
+from setpoint.promotion.model import Candidate, Pin, PolicyResult, Promotion, PromotionState, RenderFacts
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.people import Exclusions
 from setpoint.promotion.pinning import Pinning, PinningParts
@@ -183,7 +184,7 @@ class World:
 
     def artifact(self, name: str, oci_repository: str, digest: str) -> ArtifactEvidence:
         """Be the evidence of an artifact that a sandboxed run built and tested."""
-        return ArtifactEvidence(name, digest, True, SANDBOXED_BUILDER, "a" * 40, 3, 0, 0, "PASSED")  # noqa: FBT003 - `provenance`
+        return ArtifactEvidence(name, digest, True, SANDBOXED_BUILDER, "a" * 40, 3, 0, 0, "PASSED")
 
     def sign(self, kind: SigningKind, subject_id: str, context: str = "") -> list[Signed]:
         """Be the signer of pin commits; the signature is a text that names the promotion."""
@@ -204,7 +205,7 @@ class World:
 
     # What happens in the home
 
-    def commit(  # noqa: PLR0913 - a builder's options
+    def commit(
         self,
         repository: str,
         files: Mapping[str, bytes],
@@ -290,7 +291,7 @@ class World:
         assert found is not None
         return found
 
-    def pinned(self, environment: str) -> pin.Pin | None:
+    def pinned(self, environment: str) -> Pin | None:
         """Return the pin at HEAD."""
         return self.reader.pin(self.delivery(), environment, "web")
 
@@ -303,7 +304,10 @@ class World:
         """Journal that what is pinned is healthy."""
         found = self.pinned(environment)
         assert found is not None
-        seen = Deployment("web", environment, found.promotion, found.commit, Health.HEALTHY, clock.to_text(self.clock.now()))
+        at = clock.to_text(self.clock.now())
+        seen = Deployment(
+            "web", environment, found.promotion, found.commit, Health.HEALTHY, at, version=found.version, revision=found.source_revision
+        )
         self.recorder.record("deployment.observed", f"web/{environment}", "setpoint", encode(seen))
 
     def promotions(self, environment: str) -> list[Promotion]:

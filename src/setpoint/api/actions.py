@@ -15,6 +15,9 @@ from setpoint.promotion.model import Promotion
 router = APIRouter(prefix="/api/v1", tags=["act"])
 
 Message = Annotated[str, Field(max_length=2000)]
+Name = Annotated[str, Field(max_length=200)]
+"""A name, an id, or part of one."""
+Email = Annotated[str, Field(max_length=320)]
 
 
 class _Body(BaseModel):
@@ -24,8 +27,8 @@ class _Body(BaseModel):
 class PromoteBody(_Body):
     """What to promote, or whose quarantine to lift."""
 
-    app: str
-    environment: str
+    app: Name
+    environment: Name
     message: Message = ""
     lift: bool = False
     """End the quarantines of this application in this environment."""
@@ -40,9 +43,9 @@ class ApproveBody(_Body):
 class RollbackBody(_Body):
     """Where to roll back."""
 
-    app: str
-    environment: str
-    to: str = ""
+    app: Name
+    environment: Name
+    to: Name = ""
     """Promotion id or version; empty for what was pinned before."""
     message: Message = ""
 
@@ -50,23 +53,23 @@ class RollbackBody(_Body):
 class RepositoryBody(_Body):
     """A repository to host."""
 
-    name: str
+    name: Name
 
 
 class TokenBody(_Body):
     """A token to make."""
 
     kind: Literal["operator", "person"] = "person"
-    email: str = ""
-    name: str = ""
+    email: Email = ""
+    name: Name = ""
 
 
 class DeliveryBody(_Body):
     """The delivery repository to register, or a version of it to accept."""
 
-    repository: str
-    branch: str = "main"
-    commit: str = ""
+    repository: Name
+    branch: Name = "main"
+    commit: Name = ""
     """Accept this commit (law 9); empty for the head of the branch at registration."""
 
 

@@ -3,20 +3,25 @@
 Built by app.server at `up`, and by tools that check the OpenAPI file; routes by path and knows nothing else.
 """
 
+import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from starlette.exceptions import HTTPException
 
 import setpoint
 from setpoint.adapters.git.http import GitHttp
 from setpoint.adapters.oci.registry import Registry
-from setpoint.api import actions, metrics, problems, reads
+from setpoint.api import actions, calls, metrics, problems, reads
 from setpoint.api.auth import NotLoggedInError
 from setpoint.app.wiring import Application
 from setpoint.core import records
-from setpoint.core.errors import SetpointError
+from setpoint.core.errors import SetpointError, UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.source.model import RefUpdate
 
@@ -24,6 +29,7 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_FIRST_PUSH = re.compile(r"/git/([^/]+)\.git/info/refs")
 _DESCRIPTION = "The API is the product: command line and pages use only this."
 
 
@@ -33,6 +39,8 @@ def api(application: Application | None, pages: APIRouter | None = None) -> Fast
     app.state.application = application
     app.add_exception_handler(NotLoggedInError, _not_logged_in)
     app.add_exception_handler(SetpointError, problems.answer)
+    app.add_exception_handler(RequestValidationError, calls.unfit)
+    app.add_exception_handler(HTTPException, calls.refused)
     app.include_router(reads.router)
     app.include_router(actions.router)
     app.include_router(metrics.router)
@@ -70,11 +78,26 @@ class Server:
         """Answer a request."""
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/git/"):
+            await asyncio.to_thread(self._host_new, scope)
             await self._git(scope, receive, send)
         elif scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
             await self._registry(scope, receive, send)
         else:
-            await self._api(scope, receive, send)
+            await self._api(scope, calls.bounded(receive), send)
+
+    def _host_new(self, scope: Scope) -> None:
+        """Host a repository that the operator is about to push to and that is not there: a first push needs no other command."""
+        found = _FIRST_PUSH.fullmatch(scope["path"])
+        if found is None or b"service=git-receive-pack" not in scope["query_string"]:
+            return
+        store, name = self._application.store, found.group(1)
+        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        who = store.tokens.authenticate(authorization or None)
+        if who is None or who.kind != "operator" or name in store.git.names():
+            return
+        with suppress(UserError):  # a name that cannot be is refused by the Git endpoint, in words for git
+            store.git.create(name)
+            store.recorder.record("repository.created", name, who.actor, {})
 
     def _pushed(self, who: Principal, repository: str, updates: list[RefUpdate]) -> None:
         """Journal a push and who made it; the control loop finds the heads by looking."""

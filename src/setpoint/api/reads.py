@@ -1,5 +1,6 @@
 """The reading half of the API: status, why, runs, logs, trace, verify, promotions, events; answers are `observe`'s own records."""
 
+import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -65,12 +66,14 @@ def task_log(
 async def follow_log(request: Request, app: App, _caller: Caller, run: str, task: str, after: int = -1) -> StreamingResponse:
     """Follow a log as server-sent events: `log` with a record each, then `end` with the task's row."""
     start = streams.last_event_id(request, after)
+    await asyncio.to_thread(app.runs.find, run)
     return streams.respond(streams.log(app, run, task, start))
 
 
 @router.get("/runs/{run}/stream", response_class=StreamingResponse)
 async def follow_run(app: App, _caller: Caller, run: str) -> StreamingResponse:
     """Follow a run: `run` events with the whole report at every change, the last one when it has ended."""
+    await asyncio.to_thread(app.runs.find, run)
     return streams.respond(streams.run(app, run))
 
 

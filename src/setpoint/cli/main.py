@@ -9,11 +9,14 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 import setpoint
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "init": ("setpoint.cli.init", "command", "Create or register repositories; --example makes a working pair."),
@@ -26,14 +29,19 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "watch": ("setpoint.cli.watch", "command", "Follow a run; the exit code is its result."),
     "log": ("setpoint.cli.log", "command", "Print or follow the log of a task."),
     "why": ("setpoint.cli.why", "command", "Explain why something is, or is not, in an environment."),
+    "plan": ("setpoint.cli.plan", "command", "Show what the next promotion would change, field by field."),
     "promote": ("setpoint.cli.promote", "command", "Ask for a candidate in an environment."),
     "approve": ("setpoint.cli.approve", "command", "Approve a promotion."),
     "rollback": ("setpoint.cli.rollback", "command", "Take an environment back to what ran before."),
+    "diff": ("setpoint.cli.diff", "command", "Compare what is pinned with what runs."),
     "verify": ("setpoint.cli.verify", "command", "Check signatures and evidence, rule by rule."),
+    "evidence": ("setpoint.cli.evidence", "command", "List the signed evidence of a thing, or export it for offline use."),
     "trace": ("setpoint.cli.trace", "command", "Follow a URL, replica, digest or commit through its whole journey."),
     "events": ("setpoint.cli.events", "command", "Print the journal: who did what, and when."),
     "token": ("setpoint.cli.token", "command", "Create, list and revoke tokens."),
     "doctor": ("setpoint.cli.doctor", "command", "Check machine, home and server; each line with a fix."),
+    "explain": ("setpoint.cli.explain", "command", "Explain the code of an error or a reason."),
+    "completion": ("setpoint.cli.completion", "command", "Print the completion script of a shell."),
 }
 """verb -> module, the click command in it, and its line in the help."""
 
@@ -61,6 +69,13 @@ class Verbs(click.Group):
         with formatter.section("Verbs"):
             formatter.write_dl([(verb, line) for verb, (_, _, line) in VERBS.items()])
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
+        """Offer the verbs from the table and the group's options; click would import every verb's module."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(verb, help=line) for verb, (_, _, line) in VERBS.items() if verb.startswith(incomplete)]
+        return [*verbs, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; whoever closed our output (`| head`) has seen enough, which is no failure (click would exit with 1)."""
         try:
@@ -71,7 +86,7 @@ class Verbs(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb, suggest the nearest one when there is none, and give lone optional-value options their value."""
-        if args and args[0] not in VERBS and not args[0].startswith("-"):
+        if args and args[0] not in VERBS and not args[0].startswith("-") and not ctx.resilient_parsing:
             from setpoint.core.suggest import help_text
 
             ctx.fail(f"there is no verb `{args[0]}`; {help_text(args[0], VERBS, 'verbs')}")

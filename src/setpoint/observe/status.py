@@ -4,7 +4,7 @@ Called by the API; computes nothing that a stage has not decided.
 """
 
 from setpoint.core import digest
-from setpoint.core.errors import ConfigError
+from setpoint.core.errors import ConfigError, UserError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.observe.model import Cell, Need, Status, Waiting, Why
 from setpoint.observe.ports import Facts
@@ -31,6 +31,9 @@ class StatusView:
         except ConfigError as error:
             faults = tuple(Reason(f.code, Outcome.DENY, f"{f.path}:{f.line}:{f.column}", f.what, "", f.fix) for f in error.findings)
             return Status("", (), (), (), runs, (), faults)
+        except UserError as error:
+            fault = Reason(error.code, Outcome.DENY, error.where or "the delivery repository", error.what, "", error.fix)
+            return Status("", (), (), (), runs, (), (fault,))
         if delivery is None:
             need = Need("no delivery repository is registered", "setpoint init --example hello, or setpoint init --delivery NAME")
             return Status("", (), (), (), runs, (need,))

@@ -62,7 +62,10 @@ class TraceView:
         raise NotFoundError("SP701", f"nothing here answers to `{thing}`", fix=fix)
 
     def _from_url(self, url: str) -> list[Step]:
-        address = urlsplit(url).netloc
+        try:
+            address = urlsplit(url).netloc
+        except ValueError as error:
+            raise NotFoundError("SP701", f"`{url[:200]}` is no URL", fix="for example http://127.0.0.1:7502/") from error
         known = [seen for seen in self._facts.deployments() if urlsplit(seen.url).netloc == address]
         if not known:
             listens = ", ".join(sorted({seen.url for seen in self._facts.deployments() if seen.url})) or "nothing serves yet"

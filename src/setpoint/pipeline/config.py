@@ -139,7 +139,7 @@ class Pipeline(FileModel):
     apiVersion: Literal["setpoint.dev/v1alpha1"]  # noqa: N815 - the key as it is written
     kind: Literal["Pipeline"]
     on: On = On()
-    tasks: Annotated[dict[Name, TaskConfig], Field(min_length=1, max_length=200)]
+    tasks: Annotated[dict[Name, TaskConfig], Field(min_length=1, max_length=5000)]
     artifacts: Annotated[dict[Name, ArtifactConfig], Field(max_length=100)] = Field(default_factory=dict)
 
 

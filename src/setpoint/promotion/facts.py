@@ -16,6 +16,7 @@ from setpoint.promotion.people import Exclusions
 from setpoint.promotion.ports import EvidenceView, HttpChecks, PolicyEngine, PromotionRecords, Renderer, UpstreamView
 from setpoint.promotion.propose import quarantine_of
 from setpoint.promotion.repository import Delivery, DeliveryReader
+from setpoint.promotion.standing import Pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,8 @@ class FactGatherer:
         evidence = tuple(parts.evidence.artifact(name, a.oci_repository, a.digest) for name, a in sorted(candidate.artifacts.items()))
         render = parts.renderer.render_facts(candidate, delivery.repository)
         upstreams = tuple(parts.upstreams.upstream(candidate.app, name) for name in environment.after)
-        pin = parts.delivery.pin(delivery, candidate.environment, candidate.app)
+        # Whose approval counts is measured from what Setpoint pinned: a pin by hand could name the candidate itself as the base.
+        pin = Pins(parts.delivery, parts.records).last(delivery, candidate.environment, candidate.app)
         approvers: frozenset[str] = frozenset()
         excluded: dict[str, str] = {}
         if gates.approvals is not None:

@@ -13,6 +13,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.promotion.model import Pin, Promotion, PromotionState, Quarantine
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.repository import Delivery
+from setpoint.promotion.standing import Pins
 
 
 class Rollbacks:
@@ -20,19 +21,23 @@ class Rollbacks:
 
     def __init__(self, parts: PromotionParts) -> None:
         self._parts = parts
+        self._pins = Pins(parts.delivery, parts.records)
 
     def begin(self, delivery: Delivery, place: tuple[str, str], principal: Principal, to: str, message: str) -> Promotion:
         """Quarantine what is pinned and journal the rollback; place is (app, environment), `to` a promotion id or version, or empty.
+
+        A pin that hands changed or removed is no candidate: what Setpoint pinned last comes back, and nothing is quarantined.
 
         Raises:
             ConflictError: nothing to go back from or to, or the target is quarantined (SP513).
         """
         app, environment = place
-        pin = self._parts.delivery.pin(delivery, environment, app)
-        if pin is None:
+        pin = self._pins.own(delivery, environment, app)
+        if pin is None and self._pins.last(delivery, environment, app) is None:
             raise ConflictError("SP513", "nothing is pinned, so there is nothing to go back from", where=f"{app} in {environment}")
-        target = self._target(pin, to)
-        self._quarantine(pin, principal, message)
+        target = self._target(place, pin, to)
+        if pin is not None:
+            self._quarantine(pin, principal, message)
         history = self._parts.records.promotions(app, environment)
         created_at = clock.to_text(self._parts.clock.now())
         created = replace(
@@ -79,12 +84,12 @@ class Rollbacks:
             self._parts.recorder.record("quarantine.lifted", candidate, principal.actor, body)
         return len(barred)
 
-    def _target(self, pin: Pin, to: str) -> Promotion:
-        app, environment = pin.candidate.app, pin.candidate.environment
+    def _target(self, place: tuple[str, str], pin: Pin | None, to: str) -> Promotion:
+        app, environment = place
         barred = {q.candidate for q in self._parts.records.quarantines(app, environment)}
         history = self._parts.records.promotions(app, environment, limit=10_000)
         history = [p for p in history if p.state is PromotionState.PINNED and to in ("", p.promotion, p.version)]
-        usable = [p for p in history if p.candidate != pin.candidate and p.candidate.digest not in barred]
+        usable = [p for p in history if (pin is None or p.candidate != pin.candidate) and p.candidate.digest not in barred]
         if not usable:
             what = f"`{to}` was never pinned here, runs now, or is quarantined" if to else "no earlier candidate that is not quarantined"
             raise ConflictError("SP513", what, where=f"{app} in {environment}", fix=f"setpoint events --subject {app}/{environment}")

@@ -18,6 +18,7 @@ from setpoint.promotion.model import Approval, Pin, Promotion, PromotionState
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.rollback import Rollbacks
+from setpoint.promotion.standing import Pins
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class PromotionService:
         self._parts = parts
         self._lock = threading.RLock()
         self._rollbacks = Rollbacks(parts)
+        self._pins = Pins(parts.delivery, parts.records)
 
     # The loop
 
@@ -114,7 +116,7 @@ class PromotionService:
         """Return what this environment should get next."""
         parts = self._parts
         config = delivery.environment(environment)
-        pin = parts.delivery.pin(delivery, environment, app)
+        pin = self._pins.own(delivery, environment, app)
         facts = propose.ProposalFacts(
             app=app,
             environment=environment,
@@ -130,7 +132,7 @@ class PromotionService:
         return propose.propose(facts)
 
     def _upstream(self, delivery: Delivery, app: str, environment: str) -> propose.Upstream:
-        pin = self._parts.delivery.pin(delivery, environment, app)
+        pin = self._pins.last(delivery, environment, app)
         return propose.Upstream(environment, pin.candidate if pin else None, _build_of(pin))
 
     def _decide(self, promotion: Promotion, delivery: Delivery) -> Verdict:
@@ -206,7 +208,7 @@ class PromotionService:
         """
         with self._lock:
             delivery = self._delivery(app, environment)
-            pin = self._parts.delivery.pin(delivery, environment, app)
+            pin = self._pins.written(delivery, environment, app)
             proposal = self.next_candidate(delivery, app, environment)
             promotion = self._open(app, environment)
             if promotion is not None:

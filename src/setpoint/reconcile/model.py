@@ -148,6 +148,17 @@ class ReplicaStatus:
     stopping: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One thing of the live world that is not as it is desired."""
+
+    subject: str
+    """`Deployment/web`, a replica, `HTTPRoute/web`, `image web`"""
+    field: str
+    desired: str
+    live: str
+
+
 class Health(StrEnum):
     """One health vocabulary for every target, best to worst."""
 

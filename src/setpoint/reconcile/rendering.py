@@ -7,6 +7,7 @@ twice. It never writes anywhere but into a scratch folder.
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from setpoint.core.errors import UserError
 from setpoint.promotion.model import Candidate, RenderFacts
@@ -38,6 +39,11 @@ class Rendering:
             UserError: they cannot be rendered, or hold what the host does not do.
         """
         return self._render(candidate, repository)[1]
+
+    def objects(self, candidate: Candidate, repository: str) -> tuple[dict[str, Any], ...]:
+        """Return the rendered objects of a candidate with every image by digest; raises what `desired` raises."""
+        rendered, _ = self._render(candidate, repository)
+        return substitute(rendered.objects, candidate.artifacts, self._outside_images(candidate.environment), rendered.sources)
 
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
         """Return digest and objects for a gate decision; what the user must mend comes back as text.

@@ -1,5 +1,6 @@
 """What runs in an environment, for the gates of later ones; fills promotion's `UpstreamView`."""
 
+from setpoint.core.errors import UserError
 from setpoint.promotion.model import UpstreamFacts
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.reconcile.model import Health
@@ -16,7 +17,10 @@ class Upstreams:
     def upstream(self, app: str, environment: str) -> UpstreamFacts:
         """Return what is pinned in an environment and whether exactly that is healthy there."""
         delivery = self._reader.load()
-        pin = self._reader.pin(delivery, environment, app) if delivery is not None else None
+        try:
+            pin = self._reader.pin(delivery, environment, app) if delivery is not None else None
+        except UserError as error:
+            return UpstreamFacts(environment, None, healthy=False, healthy_since=None, detail=f"{error.what} ({error.where})")
         seen = self._records.deployment(app, environment)
         if pin is None or seen is None or seen.pin_commit != pin.commit:
             detail = "nothing is pinned" if pin is None else "the reconciler has not brought this pin up yet"

@@ -1,4 +1,5 @@
 """Recorder, bus and control loop: what is written is read at once, a failed fold leaves no hole, one fault stops nobody else."""
+# ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 import asyncio
 import threading
@@ -7,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from unit.builders_home import World
 
 from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
@@ -21,6 +21,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.model import Entry
 from setpoint.source.model import Revision
 from setpoint.source.service import SourceService
+from unit.builders_home import World
 
 
 class _Flaky(Projection):

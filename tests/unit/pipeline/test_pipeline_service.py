@@ -1,4 +1,5 @@
 """Runs with an executor in memory: order, skipping, reuse, cancelling, and being taken up again after a kill."""
+# ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -6,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from unit.builders_home import KilledError, World
 
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.task_cache import TaskCacheFolder
@@ -16,6 +16,7 @@ from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState, ToolchainFacts
 from setpoint.pipeline.service import PipelineService, RunParts, as_pending
 from setpoint.pipeline.task import TaskParts, TaskRunner
+from unit.builders_home import KilledError, World
 
 PIPELINE = b"""apiVersion: setpoint.dev/v1alpha1
 kind: Pipeline
@@ -190,7 +191,10 @@ def test_an_unchanged_task_is_reused_and_a_changed_one_runs(world: World, machin
         assert (await _ended(world, service, second)).state is RunState.PASSED
         assert machine.ran == ["deps"]
         results = {result.task: result for result in world.records.results(second.run)}
-        assert {name: result.origin_run for name, result in results.items()} == {**dict.fromkeys(("test", "lint", "pack", "ship"), first.run), "deps": None}
+        assert {name: result.origin_run for name, result in results.items()} == {
+            **dict.fromkeys(("test", "lint", "pack", "ship"), first.run),
+            "deps": None,
+        }
 
     _run(story())
 
@@ -223,7 +227,16 @@ def test_a_reused_result_whose_content_is_gone_is_made_again(world: World, machi
         (TaskExit("exited", 0), False, b"x", "failed", "declared but not made: report.xml"),
     ],
 )
-def test_how_a_task_can_fail(world: World, machine: Machine, tmp_path: Path, exited: TaskExit, reports: bool, outputs: bytes, state: str, reason: str) -> None:  # noqa: FBT001
+def test_how_a_task_can_fail(
+    world: World,
+    machine: Machine,
+    tmp_path: Path,
+    exited: TaskExit,
+    reports: bool,  # noqa: FBT001 - a table
+    outputs: bytes,
+    state: str,
+    reason: str,
+) -> None:
     """A timeout, a lost process and a missing report are failures with a sentence, and are never reused."""
 
     async def story() -> None:
@@ -322,7 +335,9 @@ def test_cancelling_what_has_just_ended_does_not_change_how_it_ended(world: Worl
     _run(story())
 
 
-def test_a_stopped_server_leaves_the_run_open_and_the_next_one_does_not_repeat_what_ended(world: World, machine: Machine, tmp_path: Path) -> None:
+def test_a_stopped_server_leaves_the_run_open_and_the_next_one_does_not_repeat_what_ended(
+    world: World, machine: Machine, tmp_path: Path
+) -> None:
     """After a restart only unfinished tasks run; their log begins anew."""
 
     async def story() -> None:
@@ -333,7 +348,7 @@ def test_a_stopped_server_leaves_the_run_open_and_the_next_one_does_not_repeat_w
         service.resume()
         async with asyncio.timeout(5):
             await machine.waiting.wait()
-            while "lint" not in _states(world, run):
+            while "lint" not in _states(world, run):  # noqa: ASYNC110 - the journal has no event to wait for
                 await asyncio.sleep(0.002)
         await service.stop()
         assert [r.run for r in world.records.open_runs()] == [run.run]
@@ -377,7 +392,11 @@ def test_killed_before_any_entry_and_started_again_the_run_passes(world: World, 
 def test_a_faulty_pipeline_file_gives_a_failed_run_with_every_finding(world: World, machine: Machine, tmp_path: Path) -> None:
     """A push never vanishes: the findings are the run's error."""
     service = _service(world, machine, tmp_path)
-    run = _begin(world, service, {".setpoint/pipeline.yaml": PIPELINE.replace(b"needs: [deps]", b"needs: [dep]").replace(b"run: lint", b"runs: lint")})
+    run = _begin(
+        world,
+        service,
+        {".setpoint/pipeline.yaml": PIPELINE.replace(b"needs: [deps]", b"needs: [dep]").replace(b"run: lint", b"runs: lint")},
+    )
     assert run is not None
     found = world.records.run(run.run)
     assert found is not None
@@ -407,7 +426,9 @@ def test_people_see_every_task_also_what_has_not_begun(world: World, machine: Ma
     assert len(rows) == 5
 
 
-def test_a_task_that_the_machine_refuses_fails_with_the_machines_words(world: World, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_task_that_the_machine_refuses_fails_with_the_machines_words(
+    world: World, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A world error of workspace or executor is a failed task, never a run that hangs."""
 
     def refuse(*_: object) -> Path:

@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from unit.builders_home import START
 
 from setpoint.core import clock
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import TaskConfig
 from setpoint.pipeline.model import RunState, StoredFile, TaskResult, TaskState, ToolchainFacts
 from setpoint.source.model import TreeFile
+from unit.builders_home import START
 
 TASK = TaskConfig(run="make", outputs=("out/",), env={"A": "1"}, evidence={"tests": "report.xml"})
 FILES = [TreeFile("a.py", 0o100644, "1" * 40), TreeFile("b.py", 0o100755, "2" * 40)]

@@ -1,9 +1,8 @@
 """Four eyes: whose approval cannot count, over every commit between what runs and the candidate."""
 
-from unit.builders_home import PAT, World
-
 from setpoint.promotion.config import EVERY_EXCLUSION
 from setpoint.promotion.people import Exclusions
+from unit.builders_home import PAT, World
 
 PATCH = "environments/prod/web/patch.yaml"
 

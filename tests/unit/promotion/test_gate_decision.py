@@ -27,8 +27,8 @@ NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AT = clock.to_text(NOW)
 IMAGE = "sha256:" + "a" * 64
 CANDIDATE = Candidate("web", "prod", {"web": PinnedArtifact("hello/web", IMAGE)}, "1" * 40, "2" * 40)
-UPSTREAM = UpstreamFacts("staging", replace(CANDIDATE, environment="staging", environment_tree=None), True, AT, "fine")  # noqa: FBT003
-EVIDENCE = ArtifactEvidence("web", IMAGE, True, SANDBOXED_BUILDER, "c" * 40, 3, 0, 0, "PASSED")  # noqa: FBT003 - `provenance`
+UPSTREAM = UpstreamFacts("staging", replace(CANDIDATE, environment="staging", environment_tree=None), True, AT, "fine")
+EVIDENCE = ArtifactEvidence("web", IMAGE, True, SANDBOXED_BUILDER, "c" * 40, 3, 0, 0, "PASSED")
 PROMOTION = Promotion("p-1", "advance", CANDIDATE, "hello", "c" * 40, "1", "d" * 40, "d" * 40, "e" * 40, "b", "setpoint", AT)
 FACTS = GateFacts(
     candidate=CANDIDATE,
@@ -44,6 +44,8 @@ FACTS = GateFacts(
     policy_result=None,
 )
 QUARANTINE = Quarantine("prod", "web", CANDIDATE.digest, {}, (None, None), AT, "operator", "it leaks")
+SOAK = Gates.model_validate({"soak": "60s"})
+SAM_OR_PAT = frozenset({"sam", "pat"})
 FROM_SRE = Approvals(required=2, approvers=("team:sre",))
 
 
@@ -80,17 +82,22 @@ def _yes(person: str, binding: str = "b") -> Approval:
         ({"upstreams": (replace(UPSTREAM, pinned=replace(CANDIDATE, app_tree=None)),)}, Gates(), "UPSTREAM_DIFFERS", Outcome.WAIT),
         ({"upstreams": (replace(UPSTREAM, pinned=replace(CANDIDATE, artifacts={})),)}, Gates(), "UPSTREAM_DIFFERS", Outcome.WAIT),
         ({"upstreams": (replace(UPSTREAM, healthy=False),)}, Gates(), "UPSTREAM_UNHEALTHY", Outcome.WAIT),
-        ({"policy_result": PolicyResult("x", True, "ok")}, Gates(policy="x"), "POLICY_PASSED", Outcome.ALLOW),  # noqa: FBT003 - `passed`
-        ({"policy_result": PolicyResult("x", False, "no")}, Gates(policy="x"), "POLICY_FAILED", Outcome.DENY),  # noqa: FBT003 - `passed`
+        ({"policy_result": PolicyResult("x", True, "ok")}, Gates(policy="x"), "POLICY_PASSED", Outcome.ALLOW),
+        ({"policy_result": PolicyResult("x", False, "no")}, Gates(policy="x"), "POLICY_FAILED", Outcome.DENY),
         ({"policy_result": None}, Gates(policy="x"), "POLICY_FAILED", Outcome.DENY),
         ({"checks": (_check(passed=True),)}, Gates(), "CHECK_PASSED", Outcome.ALLOW),
         ({"checks": (_check(passed=False),)}, Gates(), "CHECK_FAILED", Outcome.WAIT),
-        ({"upstreams": (UPSTREAM,)}, Gates(soak="60s"), "SOAK_NOT_OVER", Outcome.WAIT),
-        ({"upstreams": (replace(UPSTREAM, healthy=False, healthy_since=None),)}, Gates(soak="60s"), "SOAK_NOT_BEGUN", Outcome.WAIT),
-        ({"upstreams": (replace(UPSTREAM, pinned=None),)}, Gates(soak="60s"), "SOAK_NOT_BEGUN", Outcome.WAIT),
-        ({"upstreams": (replace(UPSTREAM, healthy_since="2026-11-23T11:59:00.000Z"),)}, Gates(soak="60s"), "SOAK_OVER", Outcome.ALLOW),
+        ({"upstreams": (UPSTREAM,)}, SOAK, "SOAK_NOT_OVER", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, healthy=False, healthy_since=None),)}, SOAK, "SOAK_NOT_BEGUN", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, pinned=None),)}, SOAK, "SOAK_NOT_BEGUN", Outcome.WAIT),
+        ({"upstreams": (replace(UPSTREAM, healthy_since="2026-11-23T11:59:00.000Z"),)}, SOAK, "SOAK_OVER", Outcome.ALLOW),
         ({}, Gates(approvals=FROM_SRE), "APPROVAL_MISSING", Outcome.WAIT),
-        ({"approvals": (_yes("sam"), _yes("pat")), "approvers": frozenset({"sam", "pat"})}, Gates(approvals=FROM_SRE), "APPROVED", Outcome.ALLOW),
+        (
+            {"approvals": (_yes("sam"), _yes("pat")), "approvers": SAM_OR_PAT},
+            Gates(approvals=FROM_SRE),
+            "APPROVED",
+            Outcome.ALLOW,
+        ),
     ],
 )
 def test_every_reason_has_its_code_and_outcome(changes: dict[str, object], gates: Gates, code: str, outcome: Outcome) -> None:
@@ -140,7 +147,7 @@ def test_excluding_nobody_is_said() -> None:
 
 def test_a_soak_says_when_it_is_over_and_is_over_exactly_then() -> None:
     """`recheck_at` is the first instant at which the answer changes."""
-    facts, gates = replace(FACTS, upstreams=(UPSTREAM,)), Gates(soak="30m")
+    facts, gates = replace(FACTS, upstreams=(UPSTREAM,)), Gates.model_validate({"soak": "30m"})
     over = clock.to_text(NOW + timedelta(seconds=1800))
     waiting = _reason(facts, "SOAK_NOT_OVER", gates, NOW + timedelta(seconds=1799))
     assert (waiting.recheck_at, waiting.found, waiting.wanted) == (over, "29m so far", "30m")

@@ -1,6 +1,7 @@
-"""Law 9, a judge cannot be edited by the judged: whose change of setpoint.yaml and environment.yaml takes effect, and what judges until then."""
+"""Law 9, a judge cannot be edited by the judged: whose change of the governed files takes effect, and what judges until then."""
 
 import pygit2
+
 from unit.builders_home import DELIVERY, PROD, SETPOINT, STAGING, World
 
 PROD_PATH = "environments/prod/environment.yaml"
@@ -47,6 +48,15 @@ def test_a_change_by_path_is_nobodys(world: World) -> None:
     assert "somebody by path" in world.delivery().pending[0].found
 
 
+def test_a_change_by_path_does_not_hide_between_two_pushes_of_an_owner(world: World) -> None:
+    """Whoever pushes the same file afterwards speaks for his own change only."""
+    world.register()
+    world.commit("delivery", {"README": b"x"}, pusher="sam@example.com")
+    world.commit("delivery", {PROD_PATH: LOOSE}, pusher=None)
+    world.commit("delivery", {PROD_PATH: LOOSE + b"images: []\n"}, pusher="sam@example.com")
+    assert "somebody by path" in world.delivery().pending[0].found
+
+
 def test_a_push_that_is_journalled_after_the_branch_moved_is_judged_again(world: World) -> None:
     """Looking between the branch's move and the push's entry decides nothing for ever."""
     old = world.register()
@@ -85,7 +95,9 @@ def test_after_a_revert_the_owner_can_change_again(world: World) -> None:
 def test_nobody_makes_himself_an_owner_in_the_same_push(world: World) -> None:
     """Owners are those of the accepted version: adding oneself to the team with the change does not help."""
     first = world.register()
-    mine = SETPOINT.replace(b"sre: [sam, pat, bot]", b"sre: [sam, pat, bot, ada]").replace(b'["person:sam"]', b'["person:sam", "person:ada"]')
+    mine = SETPOINT.replace(b"sre: [sam, pat, bot]", b"sre: [sam, pat, bot, ada]").replace(
+        b'["person:sam"]', b'["person:sam", "person:ada"]'
+    )
     world.commit("delivery", {"setpoint.yaml": mine, PROD_PATH: LOOSE}, pusher="ada@example.com")
     delivery = world.delivery()
     assert delivery.accepted == first

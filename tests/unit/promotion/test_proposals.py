@@ -12,7 +12,7 @@ def _build(version: str) -> Build:
 
 
 ONE, TWO, THREE = (_build(version) for version in "123")
-FACTS = ProposalFacts("web", "prod", True, ONE, (), None, None, "a" * 40, "e" * 40, ())  # noqa: FBT003 - `wants_artifacts`
+FACTS = ProposalFacts("web", "prod", True, ONE, (), None, None, "a" * 40, "e" * 40, ())
 
 
 def _candidate(build: Build, app_tree: str = "a" * 40, environment_tree: str | None = "e" * 40) -> Candidate:

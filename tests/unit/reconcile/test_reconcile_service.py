@@ -1,10 +1,10 @@
 """The reconciler over real Git: what runs is what was admitted; a refusal changes nothing and is said once."""
+# ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
-from unit.builders_home import OPERATOR, World
 
 from setpoint.core.errors import UserError, WorldError
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
@@ -14,6 +14,7 @@ from setpoint.reconcile.model import Container, Deployment, DesiredState, Health
 from setpoint.reconcile.ports import WorkloadStatus
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.upstream import Upstreams
+from unit.builders_home import OPERATOR, World
 
 PATH = pin_path("staging", "web")
 
@@ -126,7 +127,7 @@ def test_a_pin_edited_by_hand_is_refused_and_the_old_keeps_running(world: World,
     assert len(world.journal) == entries
     world.commit("delivery", {PATH: b"nonsense"}, pusher="ada@example.com")
     service.advance("staging")
-    assert (engine.ran[-1], _codes(world)[0]) == (["2"], "SP522")
+    assert (engine.ran[-1], _codes(world)[0]) == (["2"], "SP540")
 
 
 def test_a_deleted_pin_prunes_nothing(world: World, engine: Engine) -> None:

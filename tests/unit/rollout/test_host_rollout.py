@@ -1,17 +1,18 @@
-"""Rolling updates carried out on a runtime and a proxy in memory: traffic first, memory that may be lost, environments that do not disturb."""
+"""Rolling updates on a runtime and a proxy in memory: traffic first, memory that may be lost, no environment disturbs another."""
+# ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
-from unit.builders_home import ManualClock
 
 from setpoint.core.errors import UserError, WorldError
 from setpoint.ground.journal.model import Entry
 from setpoint.reconcile.model import Container, DesiredState, HttpProbe, Identity, ReplicaSpec, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import ProxyConfig, WorkloadStatus
 from setpoint.rollout.service import HostRollout
+from unit.builders_home import ManualClock
 
 IMAGE = "hello/web@sha256:" + "a" * 64
 PROBE = HttpProbe("/health", period_s=10, failure_threshold=3)
@@ -35,7 +36,7 @@ class FakeHost:
         """Start a replica, or refuse."""
         if self.refuse is not None and spec.workload.startswith(self.refuse_for):
             raise self.refuse
-        self.found[spec.replica] = ReplicaStatus(spec, True, 1, "2026-11-23T06:00:00.000Z", 0, "")  # noqa: FBT003 - `shim_alive`
+        self.found[spec.replica] = ReplicaStatus(spec, True, 1, "2026-11-23T06:00:00.000Z", 0, "")
 
     def replicas(self) -> list[ReplicaStatus]:
         """Return every replica."""
@@ -112,16 +113,24 @@ def _rollout(host: FakeHost, clock: ManualClock) -> HostRollout:
     return HostRollout(host, _Proxy(host), host, clock)
 
 
-def _desired(  # noqa: PLR0913 - a builder's options
-    revision: str, *, app: str = "web", environment: str = "prod", replicas: int = 2, liveness: HttpProbe | None = None, names: Sequence[str] = ("web",)
+def _desired(
+    revision: str,
+    *,
+    app: str = "web",
+    environment: str = "prod",
+    replicas: int = 2,
+    liveness: HttpProbe | None = None,
+    names: Sequence[str] = ("web",),
 ) -> tuple[DesiredState, Identity]:
     container = Container("c", IMAGE, None, None, {}, {}, 80, PROBE, liveness)
     workloads = tuple(Workload(app, environment, name, replicas, {}, container, revision * 12) for name in names)
-    routes = (Route(app, (), f"/{app}", False, ((names[0], 1),)),) if names else ()  # noqa: FBT003 - `path_exact`
+    routes = (Route(app, (), f"/{app}", False, ((names[0], 1),)),) if names else ()
     return DesiredState(app, environment, workloads, routes, "d"), Identity(app, environment, "c" * 40, "", f"p-{revision}", revision)
 
 
-def _pass(rollout: HostRollout, host: FakeHost, *desired: tuple[DesiredState, Identity], environment: str = "prod") -> dict[str, list[WorkloadStatus]]:
+def _pass(
+    rollout: HostRollout, host: FakeHost, *desired: tuple[DesiredState, Identity], environment: str = "prod"
+) -> dict[str, list[WorkloadStatus]]:
     host.pass_away()
     return rollout.advance(environment, "127.0.0.1:7502", desired)
 

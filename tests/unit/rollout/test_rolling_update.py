@@ -25,7 +25,7 @@ def _done(limits: Limits, *views: ReplicaView) -> list[tuple[str, str]]:
 
 
 class _Machine:
-    """Carries actions out the way the host does: a start takes `slow` passes to be ready, a drain one to be empty, a stop one to be dead."""
+    """Carries actions out as the host does: a start takes `slow` passes to be ready, a drain one to be empty, a stop one to be dead."""
 
     def __init__(self, old: int, slow: int) -> None:
         self.phases = {f"old-{number}": "ready" for number in range(old)}

@@ -1,10 +1,10 @@
 """Heads that moved: found by looking, handed out once, never lost by a fault."""
 
 import pytest
-from unit.builders_home import World
 
 from setpoint.core.errors import WorldError
 from setpoint.source.service import SourceService
+from unit.builders_home import World
 
 
 def test_every_head_is_handed_out_once_until_it_moves(world: World) -> None:

@@ -26,6 +26,8 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _HEX: Final = re.compile(r"[0-9a-f]{7,40}")
 _COMMIT_BYTES: Final = 1 << 20
 _LOCK_WAIT_S: Final = 2.0
+_REF_LETTERS: Final = 255
+"""libgit2 looks longer names up in a buffer that they do not fit into."""
 _REGULAR: Final = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 _CONFIG: Final = {
     "receive.fsckObjects": "true",
@@ -228,7 +230,7 @@ class GitRepositories:
         The ref's lock file is the one stock git takes, so pushes and this exclude each other.
         """
         ref = f"refs/heads/{branch}"
-        if branch.startswith("-") or not pygit2.reference_is_valid_name(ref):
+        if branch.startswith("-") or len(ref) > _REF_LETTERS or not pygit2.reference_is_valid_name(ref):
             raise UserError("SP101", "this is not a branch name", where=branch[:200])
         with self._open(name) as repository:
             target = _commit(repository, new).id
@@ -335,7 +337,7 @@ def _line(repository: pygit2.Repository, head: pygit2.Commit) -> Iterator[pygit2
 
 def _branch_target(repository: pygit2.Repository, branch: str) -> str | None:
     ref = f"refs/heads/{branch}"
-    if not pygit2.reference_is_valid_name(ref):
+    if len(ref) > _REF_LETTERS or not pygit2.reference_is_valid_name(ref):
         return None
     found = repository.references.get(ref)
     return str(found.target) if found is not None and isinstance(found.target, pygit2.Oid) else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from setpoint.core.errors import UserError
-from setpoint.reconcile.model import Identity, Route
+from setpoint.reconcile.model import Difference, Identity, Route
 from setpoint.reconcile.ports import ProxyConfig, ProxyServer
 
 STRUCTURE: Final = "SETPOINT_STRUCTURE"
@@ -247,6 +247,30 @@ def _text(config: ProxyConfig, names: list[str], backends: Backends, structure: 
 def map_text(identities: Mapping[str, str]) -> str:
     """Return the identity map as a file."""
     return "".join(f"{name} {value}\n" for name, value in sorted(identities.items()))
+
+
+def differences(config: ProxyConfig, app: str, goal: Wanted, live: Backends) -> list[Difference]:
+    """Return how the live routes and servers of an application differ from the wanted ones."""
+    routes = {name: route for name, (owner, route) in zip(goal.backends, config.routes, strict=True) if owner == app}
+    found = []
+    for backend, route in routes.items():
+        subject = f"HTTPRoute/{route.name} {' '.join(route.hostnames)}{route.path_prefix}"
+        if backend not in live:
+            found.append(Difference(subject, "route", "served", "not in the proxy"))
+            continue
+        wanted_servers, servers = goal.backends[backend], live[backend]
+        for name in sorted(wanted_servers.keys() | servers.keys()):
+            shown = [_server_text(side.get(name)) for side in (wanted_servers, servers)]
+            if shown[0] != shown[1]:
+                found.append(Difference(f"{subject} server {name}", "traffic", shown[0], shown[1]))
+    strange = sorted(name for name in live if name.startswith(f"{app}.") and name not in goal.backends)
+    return [*found, *(Difference(f"proxy backend {name}", "route", "none", "served") for name in strange)]
+
+
+def _server_text(state: ServerState | None) -> str:
+    if state is None:
+        return "no server"
+    return f"port {state.port}, " + ("in maintenance" if state.maintenance else f"weight {state.weight}")
 
 
 def server_commands(live: Backends, goal: Backends) -> list[Command]:

@@ -24,6 +24,7 @@ from setpoint.adapters.host.haproxy_config import Command, Wanted
 from setpoint.adapters.host.haproxy_socket import NAME, MasterSocket
 from setpoint.adapters.host.listeners import who_listens
 from setpoint.core.errors import UserError, WorldError
+from setpoint.reconcile.model import Difference
 from setpoint.reconcile.ports import ProxyConfig
 
 _CONFIG: Final = "haproxy.cfg"
@@ -119,6 +120,26 @@ class HaProxy:
             means[name] = max(means.get(name, 0), int(row["rtime"] or 0))
             sums[name] = [before + int(row[key] or 0) for before, key in zip(sums.get(name, [0] * len(names)), names, strict=True)]
         return {name: ServerCounters(workers[name], means[name], *values) for name, values in sums.items()}
+
+    def differences(self, config: ProxyConfig, app: str) -> list[Difference]:
+        """Return how the running proxy's routes and servers of an application differ from config; changes nothing.
+
+        Raises:
+            UserError: config says what HAProxy must not be told (SP643).
+        """
+        goal = haproxy_config.wanted(config, self._uid)
+        folder = self._environment(config.environment)
+        structure = self._structure(folder)
+        try:
+            live = haproxy_config.read_servers(MasterSocket(folder).ask_worker("show servers state")) if structure is not None else {}
+        except OSError:
+            structure, live = None, {}
+        if structure is None:
+            return [Difference(f"proxy of {config.environment}", "process", f"listens on {config.listen}", "does not run")]
+        found = haproxy_config.differences(config, app, goal, live)
+        if not found and structure != goal.structure:
+            found.append(Difference(f"proxy of {config.environment}", "configuration", goal.structure[:12], structure[:12]))
+        return found
 
     def stop(self, environment: str) -> None:
         """Stop the environment's proxy at once; missing is fine."""

@@ -1,0 +1,372 @@
+"""The road in one process, pass by pass: real journal, projection, Git, registry, content and signer code; tasks and the host are a model.
+
+`Road` plays one person's script from an empty home to a rollback. The fate it is given ends the process at a write; then the whole object
+graph is thrown away and built anew from disk by app.wiring, and the person looks what is there before asking again.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+import pygit2
+import pytest
+
+from chaos.fate import CrashError, Fate, mortal
+from live_home import ENVIRONMENT, MANIFESTS, PRODUCTION, SETPOINT_FILE
+from setpoint.adapters.content import ContentFolder
+from setpoint.adapters.database.projection import Projection
+from setpoint.adapters.git.store import GitRepositories
+from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.keys import KeyFolder
+from setpoint.adapters.oci import durable
+from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.signer import protocol
+from setpoint.adapters.signer.ledger import Ledger
+from setpoint.adapters.signer.process import SigningDesk
+from setpoint.adapters.signer.runs import Sources
+from setpoint.adapters.task_cache import TaskCacheFolder
+from setpoint.adapters.task_logs import TaskLogFolder
+from setpoint.adapters.tokens import TokenFile
+from setpoint.adapters.workspaces import WorkspaceFolder
+from setpoint.api import actions
+from setpoint.app import wiring
+from setpoint.app.home import Home
+from setpoint.core.errors import SetpointError
+from setpoint.evidence.ports import Signed, SigningKind
+from setpoint.ground.identity.model import Principal
+from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit, ToolchainFacts
+from setpoint.reconcile.model import HttpProbe, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.ports import ProxyConfig
+
+PASSES = 40
+OPERATOR = Principal("operator")
+DANA = Principal("person", "dana@example.com")
+SAM = Principal("person", "sam@example.com")
+ZERO = "0" * 40
+PORTS = {"staging": 17501, "production": 17502}
+PIPELINE = """
+apiVersion: setpoint.dev/v1alpha1
+kind: Pipeline
+on: {push: {branches: [main]}}
+tasks:
+  build:
+    inputs: [app.py]
+    run: make
+    outputs: [dist/]
+  test:
+    needs: [build]
+    inputs: [app.py]
+    run: test
+    evidence: {tests: report.xml}
+artifacts:
+  web:
+    needs: [test]
+    image:
+      base: host
+      copy: {"app.py": /app/, "build:dist/": /app/dist/}
+      command: [python3, app.py]
+"""
+REPORT = '<testsuite name="t" tests="1"><testcase classname="t" name="one"/></testsuite>'
+DELIVERY = {
+    "setpoint.yaml": SETPOINT_FILE,
+    "environments/staging/environment.yaml": ENVIRONMENT % PORTS["staging"],
+    "environments/production/environment.yaml": PRODUCTION % PORTS["production"],
+    "apps/hello/hello.yaml": MANIFESTS,
+}
+
+
+@dataclass
+class World:
+    """What outlives the server: time, replicas and proxies. It notes whenever traffic would have been lost."""
+
+    instant: datetime = datetime(2026, 11, 23, 6, tzinfo=UTC)
+    replicas_: dict[str, ReplicaStatus] = field(default_factory=dict)
+    proxies: dict[str, ProxyConfig] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    started: int = 0
+
+    def now(self) -> datetime:
+        """Time goes on with every look at it."""
+        self.instant += timedelta(milliseconds=1)
+        return self.instant
+
+    def facts(self) -> ToolchainFacts:
+        """The toolchain never changes here."""
+        return ToolchainFacts("sha256:" + "7" * 64, "3.11.2", "linux/amd64", 1)
+
+    def tick(self) -> None:
+        """Between two passes, what was told to stop is gone."""
+        self.instant += timedelta(seconds=6)
+        for name, status in list(self.replicas_.items()):
+            if status.stopping:
+                self.replicas_[name] = replace(status, shim_alive=False, pid=None)
+
+    # The runtime.
+
+    def start(self, spec: ReplicaSpec) -> None:
+        self.started += 1
+        self.replicas_[spec.replica] = ReplicaStatus(spec, shim_alive=True, pid=self.started, started_at="", restarts=0, last_exit="")
+
+    def replicas(self) -> list[ReplicaStatus]:
+        return list(self.replicas_.values())
+
+    def stop(self, replica: str, grace_s: float) -> None:
+        del grace_s
+        if replica in self.serving(self.replicas_[replica].spec.identity.environment):
+            self.lost.append(f"{replica} is stopped while the proxy sends requests to it")
+        self.replicas_[replica] = replace(self.replicas_[replica], stopping=True)
+
+    def remove(self, replica: str) -> None:
+        self.replicas_.pop(replica, None)
+
+    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
+        return replica.shim_alive and not replica.stopping, f"probe {probe is not None}"
+
+    def free_port(self) -> int:
+        return 20_000 + self.started
+
+    # The proxy.
+
+    def serving(self, environment: str) -> list[str]:
+        """Return the live replicas that a proxy sends requests to."""
+        config = self.proxies.get(environment)
+        names = [server.name for _, server in config.servers if not server.draining] if config is not None else []
+        return [name for name in names if name in self.replicas_ and self.replicas_[name].shim_alive]
+
+    def apply(self, config: ProxyConfig) -> None:
+        before = self.serving(config.environment)
+        self.proxies[config.environment] = config
+        if before and not self.serving(config.environment):
+            self.lost.append(f"nobody answers in {config.environment} any more")
+
+    def sessions(self, environment: str, server: str) -> int:
+        del environment, server
+        return 0
+
+    def check(self, base_url: str, path: str, status: int) -> tuple[bool, str]:
+        """A gate's check: whether the proxy at this address has somebody to ask."""
+        environment = next(name for name, port in PORTS.items() if base_url.endswith(str(port)))
+        return bool(self.serving(environment)), f"{path} {status}"
+
+
+class Tasks:
+    """The executor: a task leaves its report or output in its workspace."""
+
+    def __init__(self, workspaces: Path, fate: Fate) -> None:
+        self._workspaces, self._fate = workspaces, fate
+
+    async def execute(self, command: TaskCommand, on_log: Callable[[LogRecord], None]) -> TaskExit:
+        """Do the work of a task."""
+        on_log(LogRecord(0, "2026-11-23T06:00:00.000Z", "out", " ".join(command.argv)))
+        self._fate.pass_through("Tasks.execute", lambda: self._work(self._workspaces / command.task_id))
+        return TaskExit("exited", 0)
+
+    @staticmethod
+    def _work(folder: Path) -> None:
+        (folder / "report.xml").write_text(REPORT)
+        (folder / "dist").mkdir(exist_ok=True)
+        (folder / "dist" / "built.txt").write_bytes((folder / "app.py").read_bytes())
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class Desk:
+    """The signer's code, asked in process through its own wire format; it dies with the server and reads everything anew."""
+
+    def __init__(self, home: Home, fate: Fate) -> None:
+        git = mortal(GitRepositories(home.repositories), fate, "write_tree")
+        ledger = Ledger(JournalFolder(home.journal, writable=False))
+        sources = Sources(ledger, git, OciStoreFolder(home.registry), ContentFolder(home.content))
+        self._desk = SigningDesk(mortal(KeyFolder(home.keys), fate, "create", "_write"), sources)
+
+    def public_keys(self) -> dict[str, str]:
+        """Return the role keys, made when the home is new."""
+        return dict(protocol.parse_answer(protocol.answer(self._desk.answer("public_keys", {}))))
+
+    def sign(self, kind: SigningKind, subject_id: str, context: str = "") -> list[Signed]:
+        """Return what was signed."""
+        line = protocol.request("sign", {"kind": kind, "subject": subject_id, "context": context})
+        answer = protocol.answer(self._desk.answer(*protocol.parse_request(line)))
+        return [protocol.decode_signed(item) for item in protocol.parse_answer(answer)]
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+
+class TornJournal(JournalFolder):
+    """A journal folder that a power cut may catch in the middle of a line."""
+
+    fate: Fate
+
+    def append(self, first_index: int, lines: list[bytes]) -> None:
+        """Append, or leave half of the first line."""
+        whole = super().append
+        self.fate.pass_through("JournalFolder.append", lambda: whole(first_index, lines), lambda: self._tear(first_index, lines[0]))
+
+    def _tear(self, first_index: int, line: bytes) -> None:
+        segments = self._segments() or [self._folder / f"{first_index:012d}.log"]
+        with segments[-1].open("ab") as file:
+            file.write(line[: len(line) // 2])
+
+
+class Road:
+    """One home, one world and one fate; `play` goes from the empty home to the settled rollback through any number of lives."""
+
+    def __init__(self, root: Path, fate: Fate) -> None:
+        self.home = Home(root / "home")
+        self.fate = fate
+        self.world = World()
+        self.faults: list[str] = []
+        self.store: wiring.Store | None = None
+        self._step = 0
+
+    def patches(self, patch: pytest.MonkeyPatch) -> None:
+        """Have app.wiring build with mortal adapters, and with the world in place of the host."""
+        fate, world = self.fate, self.world
+        TornJournal.fate = fate
+
+        def wrap(name: str, made: Callable[..., Any], *writes: str) -> None:
+            patch.setattr(wiring, name, lambda *args, **named: mortal(made(*args, **named), fate, *writes))
+
+        patch.setattr(wiring, "JournalFolder", TornJournal)
+        wrap("Projection", Projection, "apply")
+        wrap("GitRepositories", GitRepositories, "create", "write_signed_commit", "advance")
+        wrap("OciStoreFolder", OciStoreFolder, "put_blob", "put_blob_file", "put_manifest")
+        wrap("ContentFolder", ContentFolder, "put", "put_file")
+        wrap("TaskLogFolder", TaskLogFolder, "truncate", "append")
+        wrap("TaskCacheFolder", TaskCacheFolder, "put")
+        wrap("TokenFile", TokenFile, "create")
+        wrap("WorkspaceFolder", WorkspaceFolder, "create", "collect", "remove")
+        wrap("HostRuntime", lambda *_: world, "start", "stop", "remove")
+        wrap("HaProxy", lambda *_: world, "apply")
+        for name in ("HostToolchain", "HttpProbe", "SystemClock"):
+            patch.setattr(wiring, name, lambda: world)
+        patch.setattr(wiring, "dedicated_uid", lambda: None)
+        patch.setattr(os, "fsync", lambda _descriptor: None)
+        for name in ("write", "move_in"):
+            real = getattr(durable, name)
+            patch.setattr(durable, name, lambda *args, n=name, real=real: fate.pass_through(f"durable.{n}", lambda: real(*args)))
+
+    def play(self) -> None:
+        """Live until the script is done; every death is followed by another life."""
+        while True:
+            try:
+                asyncio.run(self._live())
+            except CrashError:
+                self._bury()
+                self.fate.reborn()
+                continue
+            return
+
+    def _bury(self) -> None:
+        if self.store is not None:
+            self.store.records._engine.dispose()
+        self.store = None
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self._bury()
+
+    async def _live(self) -> None:
+        self.home.prepare()
+        self.store = wiring.open_store(self.home)
+        desk = mortal(Desk(self.home, self.fate), self.fate, "sign", "public_keys")
+        processes = wiring.Processes(cast(Any, Tasks(self.home.workspaces, self.fate)), cast(Any, desk))
+        app = wiring.build(self.store, processes)
+        script = list(self._script(app))
+        while self._step < len(script):
+            act, done = script[self._step]
+            act()
+            await self._settle(app, done)
+            self._step += 1
+
+    async def _settle(self, app: wiring.Application, done: Callable[[], bool]) -> None:
+        """Run passes until nothing changes any more, and look whether what was wanted is there."""
+        for _ in range(PASSES):
+            seen = len(app.store.journal)
+            settled = await self._pass(app)
+            if settled and len(app.store.journal) == seen and done():
+                return
+        pytest.fail(f"step {self._step} did not settle: {self.faults[-3:]} {[e.kind for e in app.store.journal.entries()][-12:]}")
+
+    async def _pass(self, app: wiring.Application) -> bool:
+        """Do what the control loop does, once, one thing after the other."""
+        self.world.tick()
+        self._guarded(app.loop._sources)
+        app.pipeline.resume()
+        for ended in await asyncio.gather(*app.pipeline._active.values(), return_exceptions=True):
+            if isinstance(ended, BaseException):
+                raise ended
+        self._guarded(app.promotions.advance)
+        return all([self._guarded(lambda e=environment: app.loop._parts.reconcile.advance(e)) for environment in app.loop._environments()])
+
+    def _guarded(self, work: Callable[[], object]) -> object:
+        try:
+            return work()
+        except SetpointError as error:
+            self.faults.append(error.render())
+            return False
+
+    # The script: (what a person does, having looked; what is there in the end)
+
+    def _script(self, app: wiring.Application) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
+        def always() -> bool:
+            return True
+
+        where = cast(Any, app)
+        for name in ("hello", "delivery"):
+            yield lambda n=name: actions.create_repository(where, OPERATOR, actions.RepositoryBody(name=n)), always
+        yield lambda: self._push(app, "delivery", DELIVERY, "desired"), always
+        yield lambda: actions.register_delivery(where, OPERATOR, actions.DeliveryBody(repository="delivery")), always
+        yield lambda: self._token(app), always
+        for text, number in (("one", 1), ("two", 2)):
+            files = {"app.py": f"print({text!r})\n", ".setpoint/pipeline.yaml": PIPELINE}
+            yield lambda f=files, t=text: self._push(app, "hello", f, t), lambda n=number: self._approvable(app, n)
+            yield lambda n=number: self._approve(app, n), lambda n=number: self._runs(app, "production", n)
+        yield lambda: self._rollback(app), lambda: self._runs(app, "production", 1)
+
+    def _token(self, app: wiring.Application) -> None:
+        if not any(token.email == SAM.email for token in app.store.tokens.list()):
+            actions.create_token(cast(Any, app), OPERATOR, actions.TokenBody(kind="person", email=SAM.email, name="test"))
+
+    def _push(self, app: wiring.Application, repository: str, files: dict[str, str], message: str) -> None:
+        """Push over HTTP: Git moves the branch, then the server journals who pushed."""
+        at = int(datetime(2026, 11, 23, 5, tzinfo=UTC).timestamp())
+        hand = pygit2.Signature("Dana", "dana@example.com", at, 0)
+        bare = pygit2.Repository(str(self.home.repositories / f"{repository}.git"))
+        old = app.store.git.heads(repository).get("main")
+        if old is None or app.store.git.revision(repository, old).title != message:
+            tree = app.store.git.write_tree(repository, old, {path: text.encode() for path, text in files.items()})
+            new = str(bare.create_commit("refs/heads/main", hand, hand, message, tree, [old] if old else []))
+            update = {"ref": "refs/heads/main", "old": old or ZERO, "new": new}
+            who = DANA if repository == "hello" else SAM
+            app.store.recorder.record("push.received", repository, who.actor, {"updates": [update], "pusher": who.email})
+
+    def _runs(self, app: wiring.Application, environment: str, number: int) -> bool:
+        seen = app.store.records.deployment("hello", environment)
+        return seen is not None and seen.health == "healthy" and seen.version.startswith(f"{number}-")
+
+    def _approvable(self, app: wiring.Application, number: int) -> bool:
+        if not self._runs(app, "staging", number):
+            return False
+        found = app.promotions.explain("hello", "production")
+        return found.promotion is not None and [reason.code for reason in found.verdict.blocking()] == ["APPROVAL_MISSING"]
+
+    def _approve(self, app: wiring.Application, number: int) -> None:
+        """Approve what waits, unless it is approved already."""
+        found = [p for p in app.store.records.promotions("hello", "production") if p.version.startswith(f"{number}-")]
+        if not any(app.store.records.approvals(p.promotion) for p in found):
+            actions.approve(cast(Any, app), SAM, found[0].promotion, actions.ApproveBody(message="good"))
+
+    def _rollback(self, app: wiring.Application) -> None:
+        """Ask for a rollback, unless one is there already."""
+        if not any(p.kind == "rollback" for p in app.store.records.promotions("hello", "production")):
+            body = actions.RollbackBody(app="hello", environment="production", message="worse")
+            actions.rollback(cast(Any, app), SAM, body)
+
+

@@ -1,0 +1,73 @@
+"""Where a process may die: every call that writes, before it and after it; used by the crash road of tests/chaos."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
+
+T = TypeVar("T")
+When = Literal["before", "after", "torn"]
+
+
+class CrashError(BaseException):
+    """The process is gone; no `except Exception` of the product may see it."""
+
+
+@dataclass
+class Fate:
+    """Counts the calls that write, and ends the process at the chosen ones."""
+
+    deaths: Sequence[tuple[int, When]] = ()
+    """(number of the call, counted in the life that this death ends; before it, after it, or in its middle), one per life"""
+    lives: int = 0
+    dead: bool = False
+    names: list[list[str]] = field(default_factory=lambda: [[]])
+    """The calls of each life."""
+
+    def pass_through(self, name: str, call: Callable[[], T], torn: Callable[[], object] | None = None) -> T:
+        """Do the call, unless the process dies at it; whoever died does nothing any more, whatever `finally` asks for."""
+        if self.dead:
+            raise CrashError(name)
+        calls = self.names[-1]
+        calls.append(name)
+        when = self._death(len(calls) - 1)
+        if when == "torn" and torn is not None:
+            torn()
+        if when in {"before", "torn"}:
+            self._die(name)
+        result = call()
+        if when == "after":
+            self._die(name)
+        return result
+
+    def _death(self, number: int) -> When | None:
+        if self.lives < len(self.deaths) and self.deaths[self.lives][0] == number:
+            return self.deaths[self.lives][1]
+        return None
+
+    def _die(self, name: str) -> None:
+        self.dead = True
+        raise CrashError(name)
+
+    def reborn(self) -> None:
+        """Begin the next life."""
+        self.lives, self.dead = self.lives + 1, False
+        self.names.append([])
+
+
+class _Mortal:
+    """An adapter whose writing methods are points where the process may die; everything else passes through."""
+
+    def __init__(self, inner: Any, fate: Fate, writes: Iterable[str]) -> None:
+        self._inner, self._fate, self._writes = inner, fate, frozenset(writes)
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        if name not in self._writes:
+            return found
+        label = f"{type(self._inner).__name__}.{name}"
+        return lambda *args, **named: self._fate.pass_through(label, lambda: found(*args, **named))
+
+
+def mortal(inner: T, fate: Fate, *writes: str) -> T:
+    """Return inner with its named methods as points of death."""
+    return cast(T, _Mortal(inner, fate, writes))
