@@ -5,7 +5,9 @@ graph is thrown away and built anew from disk by app.wiring, and the person look
 """
 
 import asyncio
+import copy
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -43,6 +45,7 @@ from setpoint.reconcile.model import HttpProbe, ReplicaSpec, ReplicaStatus
 from setpoint.reconcile.ports import ProxyConfig
 
 PASSES = 40
+STEPS = 10
 OPERATOR = Principal("operator")
 DANA = Principal("person", "dana@example.com")
 SAM = Principal("person", "sam@example.com")
@@ -214,16 +217,34 @@ class TornJournal(JournalFolder):
             file.write(line[: len(line) // 2])
 
 
-class Road:
-    """One home, one world and one fate; `play` goes from the empty home to the settled rollback through any number of lives."""
+@dataclass
+class Moment:
+    """A road between two steps of its script: the number of the next step, a copy of the disk, and the world."""
 
-    def __init__(self, root: Path, fate: Fate) -> None:
+    step: int
+    folder: Path
+    world: World
+
+
+class Road:
+    """One home, one world and one fate; `play` goes through steps of the script in any number of lives."""
+
+    def __init__(self, root: Path, fate: Fate, start: Moment | None = None) -> None:
+        self.root = root
         self.home = Home(root / "home")
         self.fate = fate
-        self.world = World()
+        self.world = copy.deepcopy(start.world) if start is not None else World()
+        self.step = start.step if start is not None else 0
         self.faults: list[str] = []
+        """What the loop would have logged and tried again."""
         self.store: wiring.Store | None = None
-        self._step = 0
+        if start is not None:
+            shutil.copytree(start.folder, root, dirs_exist_ok=True)
+
+    def moment(self, folder: Path) -> Moment:
+        """Keep where the road stands now."""
+        shutil.copytree(self.root, folder)
+        return Moment(self.step, folder, copy.deepcopy(self.world))
 
     def patches(self, patch: pytest.MonkeyPatch) -> None:
         """Have app.wiring build with mortal adapters, and with the world in place of the host."""
@@ -247,43 +268,35 @@ class Road:
         for name in ("HostToolchain", "HttpProbe", "SystemClock"):
             patch.setattr(wiring, name, lambda: world)
         patch.setattr(wiring, "dedicated_uid", lambda: None)
+        patch.setattr(Home, "_make_reachable", lambda _home: None)
         patch.setattr(os, "fsync", lambda _descriptor: None)
         for name in ("write", "move_in"):
             real = getattr(durable, name)
             patch.setattr(durable, name, lambda *args, n=name, real=real: fate.pass_through(f"durable.{n}", lambda: real(*args)))
 
-    def play(self) -> None:
-        """Live until the script is done; every death is followed by another life."""
-        while True:
+    def play(self, until: int) -> None:
+        """Live until this many steps are done; every death is followed by another life."""
+        while self.step < until:
             try:
-                asyncio.run(self._live())
+                asyncio.run(self._live(until))
             except CrashError:
-                self._bury()
                 self.fate.reborn()
-                continue
-            return
+            finally:
+                if self.store is not None:
+                    self.store.records._engine.dispose()
 
-    def _bury(self) -> None:
-        if self.store is not None:
-            self.store.records._engine.dispose()
-        self.store = None
-
-    def close(self) -> None:
-        """Let go of the database."""
-        self._bury()
-
-    async def _live(self) -> None:
+    async def _live(self, until: int) -> None:
         self.home.prepare()
         self.store = wiring.open_store(self.home)
         desk = mortal(Desk(self.home, self.fate), self.fate, "sign", "public_keys")
         processes = wiring.Processes(cast(Any, Tasks(self.home.workspaces, self.fate)), cast(Any, desk))
         app = wiring.build(self.store, processes)
         script = list(self._script(app))
-        while self._step < len(script):
-            act, done = script[self._step]
+        while self.step < until:
+            act, done = script[self.step]
             act()
             await self._settle(app, done)
-            self._step += 1
+            self.step += 1
 
     async def _settle(self, app: wiring.Application, done: Callable[[], bool]) -> None:
         """Run passes until nothing changes any more, and look whether what was wanted is there."""
@@ -292,7 +305,7 @@ class Road:
             settled = await self._pass(app)
             if settled and len(app.store.journal) == seen and done():
                 return
-        pytest.fail(f"step {self._step} did not settle: {self.faults[-3:]} {[e.kind for e in app.store.journal.entries()][-12:]}")
+        pytest.fail(f"step {self.step} did not settle: {self.faults[-3:]} {[e.kind for e in app.store.journal.entries()][-12:]}")
 
     async def _pass(self, app: wiring.Application) -> bool:
         """Do what the control loop does, once, one thing after the other."""
@@ -339,11 +352,14 @@ class Road:
         at = int(datetime(2026, 11, 23, 5, tzinfo=UTC).timestamp())
         hand = pygit2.Signature("Dana", "dana@example.com", at, 0)
         bare = pygit2.Repository(str(self.home.repositories / f"{repository}.git"))
-        old = app.store.git.heads(repository).get("main")
+        old, ref = app.store.git.heads(repository).get("main"), "refs/heads/main"
         if old is None or app.store.git.revision(repository, old).title != message:
             tree = app.store.git.write_tree(repository, old, {path: text.encode() for path, text in files.items()})
-            new = str(bare.create_commit("refs/heads/main", hand, hand, message, tree, [old] if old else []))
-            update = {"ref": "refs/heads/main", "old": old or ZERO, "new": new}
+            bare.create_commit(ref, hand, hand, message, tree, [old] if old else [])
+        new = app.store.git.heads(repository)["main"]
+        known = app.store.records.pushes(repository, ref)
+        if new not in [push[1] for push in known]:
+            update = {"ref": ref, "old": known[-1][1] if known else ZERO, "new": new}
             who = DANA if repository == "hello" else SAM
             app.store.recorder.record("push.received", repository, who.actor, {"updates": [update], "pusher": who.email})
 

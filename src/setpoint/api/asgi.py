@@ -41,8 +41,8 @@ def api(application: Application | None, pages: APIRouter | None = None) -> Fast
     app.add_exception_handler(SetpointError, problems.answer)
     app.add_exception_handler(RequestValidationError, calls.unfit)
     app.add_exception_handler(HTTPException, calls.refused)
-    app.include_router(reads.router)
-    app.include_router(actions.router)
+    app.include_router(reads.router, responses=calls.PROBLEMS)
+    app.include_router(actions.router, responses=calls.PROBLEMS)
     app.include_router(metrics.router)
 
     @app.get("/healthz", include_in_schema=False)

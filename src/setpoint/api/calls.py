@@ -13,6 +13,12 @@ from starlette.exceptions import HTTPException
 
 BODY_BYTES: Final = 1 << 20
 _SHOWN: Final = 200
+_SCHEMA: Final = {"type": "object", "required": ["title", "status", "code", "where", "fix"]}
+PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"description": words, "content": {"application/problem+json": {"schema": _SCHEMA}}}
+    for status, words in (("4XX", "The call cannot be done; the problem says why and what helps."), (503, "Something outside failed."))
+}
+"""What every call may answer beside its result (RFC 9457); part of the OpenAPI document."""
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 

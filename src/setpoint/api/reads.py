@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from setpoint.api import streams
 from setpoint.api.auth import App, Caller
+from setpoint.app.wiring import Application
 from setpoint.core import records
 from setpoint.core.errors import NotFoundError
 from setpoint.observe.model import Journey, RunReport, Status, Trace, Verification, Why
@@ -54,20 +55,24 @@ def task_log(
     app: App, _caller: Caller, run: str, task: str, after: int = -1, limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000
 ) -> list[LogRecord]:
     """Return log records with seq > after."""
+    return app.store.logs.read(_run_of_task(app, run, task), task, after, limit)
+
+
+def _run_of_task(app: Application, run: str, task: str) -> str:
+    """Return the whole id of a run that has this task, or refuse."""
     found = app.runs.report(run)
     if task not in {row.task for row in found.tasks}:
-        raise NotFoundError(
-            "SP705", f"run {found.run.run} has no task `{task}`", fix=f"tasks: {', '.join(row.task for row in found.tasks)}"
-        )
-    return app.store.logs.read(found.run.run, task, after, limit)
+        fix = f"tasks: {', '.join(row.task for row in found.tasks)}"
+        raise NotFoundError("SP705", f"run {found.run.run} has no task `{task}`", fix=fix)
+    return found.run.run
 
 
 @router.get("/runs/{run}/tasks/{task}/log/stream", response_class=StreamingResponse)
 async def follow_log(request: Request, app: App, _caller: Caller, run: str, task: str, after: int = -1) -> StreamingResponse:
     """Follow a log as server-sent events: `log` with a record each, then `end` with the task's row."""
     start = streams.last_event_id(request, after)
-    await asyncio.to_thread(app.runs.find, run)
-    return streams.respond(streams.log(app, run, task, start))
+    whole = await asyncio.to_thread(_run_of_task, app, run, task)
+    return streams.respond(streams.log(app, whole, task, start))
 
 
 @router.get("/runs/{run}/stream", response_class=StreamingResponse)

@@ -8,7 +8,8 @@ from setpoint.core.reasons import Reason
 from setpoint.evidence.model import CheckLine, EvidenceRecord
 from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
-from setpoint.reconcile.model import DeployReason
+from setpoint.reconcile.model import DeployReason, Difference
+from setpoint.reconcile.plan import ObjectChange, WorkloadChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,3 +164,104 @@ class Verification:
     def passed(self) -> bool:
         """Whether every line holds."""
         return bool(self.lines) and all(line.passed for line in self.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageChange:
+    """An artifact whose pinned digest would change; empty: there is none on that side."""
+
+    artifact: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitTitle:
+    """A commit between two revisions, as `git log` shows it."""
+
+    commit: str
+    title: str
+    author: str
+    committed_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What promoting the next candidate would change against what is pinned."""
+
+    app: str
+    environment: str
+    sentence: str
+    promotion: str
+    """The open promotion of the candidate; empty when there is none."""
+    before: str
+    """The pinned version; empty when nothing is pinned."""
+    after: str
+    """The candidate's version; empty when there is no candidate."""
+    images: tuple[ImageChange, ...] = ()
+    commits: tuple[CommitTitle, ...] = ()
+    """What the candidate's revision adds, newest first, at most 100."""
+    dropped: tuple[CommitTitle, ...] = ()
+    """What it leaves out again."""
+    objects: tuple[ObjectChange, ...] = ()
+    workloads: tuple[WorkloadChange, ...] = ()
+    destructive: tuple[str, ...] = ()
+    """Everything that is lost by it, a sentence each."""
+    error: str = ""
+    """Why the candidate cannot be rendered."""
+    reasons: tuple[Reason, ...] = ()
+    """Why there is no candidate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """How what is live differs from what is pinned; empty differences: it is the same."""
+
+    app: str
+    environment: str
+    version: str
+    """The pinned one; empty when nothing is pinned."""
+    promotion: str
+    differences: tuple[Difference, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttachedBundle:
+    """A signed bundle that is attached to a subject."""
+
+    predicate_type: str
+    result: str
+    """What the statement says: PASSED, FAILED; empty when it cannot be read."""
+    summary: str
+    """For people: `70 of 70 tests passed`, `approved by ann@example.com`."""
+    signer: str
+    """The role whose key signed it; empty when it does not verify."""
+    verified: bool
+    fault: str
+    bundle: str
+    """Digest of the bundle."""
+    manifest: str
+    """Digest of the referrer manifest that carries it."""
+    size_bytes: int
+    at: str
+    """The signed time."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSubject:
+    """Something that statements are about, and the statements."""
+
+    kind: Literal["artifact", "candidate", "revision"]
+    name: str
+    oci_repository: str
+    digest: str
+    """Of the manifest; `gitCommit:<id>` of a revision whose run left no artifact."""
+    bundles: tuple[AttachedBundle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceReport:
+    """What is attached to a thing."""
+
+    thing: str
+    subjects: tuple[EvidenceSubject, ...]

@@ -1,0 +1,211 @@
+"""What the next promotion would change, and what is not live as it is pinned: renders and looks, compared by `reconcile.plan`.
+
+Called by the API for `plan` and `diff`; reads Git, renders, replicas and the proxy, and decides and changes nothing.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from setpoint.artifact.ports import OciStore
+from setpoint.core import digest
+from setpoint.core.errors import NotFoundError, SetpointError, UserError
+from setpoint.observe.model import CommitTitle, Diff, ImageChange, Plan
+from setpoint.promotion.model import Candidate, Pin
+from setpoint.promotion.repository import Delivery, DeliveryReader
+from setpoint.promotion.service import Explanation, PromotionService
+from setpoint.reconcile import plan as comparing
+from setpoint.reconcile.model import DesiredState, Difference, Identity, ReplicaStatus
+from setpoint.reconcile.ports import ProxyConfig, ProxyServer
+from setpoint.reconcile.rendering import Rendering
+from setpoint.source.ports import GitStore
+
+_COMMITS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class PlanParts:
+    """What plans and differences are read from."""
+
+    reader: DeliveryReader
+    promotions: PromotionService
+    rendering: Rendering
+    git: GitStore
+    store: OciStore
+    replicas: Callable[[], list[ReplicaStatus]]
+    proxy: Callable[[ProxyConfig, str], list[Difference]]
+    """(configuration, application) -> how the running proxy differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """The candidate that would be promoted."""
+
+    candidate: Candidate
+    promotion: str
+    source_repository: str
+    revision: str
+    version: str
+
+
+class PlanView:
+    """Answers `plan` and `diff`."""
+
+    def __init__(self, parts: PlanParts) -> None:
+        self._parts = parts
+
+    def plan(self, app: str, environment: str) -> Plan:
+        """Return what promoting the current candidate would change.
+
+        Raises:
+            NotFoundError: application or environment is unknown.
+        """
+        explanation = self._parts.promotions.explain(app, environment)
+        delivery, pin = self._delivery(), explanation.pin
+        coming, place = _coming(explanation, delivery, app), f"{app} in {environment}"
+        before = _version(pin)
+        if coming is None:
+            sentence = f"nothing to promote for {place}"
+            return Plan(app, environment, sentence, "", before, "", reasons=explanation.proposal.reasons or explanation.verdict.reasons)
+        added, dropped = self._commits(pin, coming)
+        after = coming.version or "the configuration at HEAD"
+        found = Plan(
+            app=app,
+            environment=environment,
+            sentence=f"{place}: {before or 'nothing'} -> {after}",
+            promotion=coming.promotion,
+            before=before,
+            after=after,
+            images=_images(pin, coming.candidate),
+            commits=added,
+            dropped=dropped,
+        )
+        try:
+            return self._rendered(found, delivery.repository, pin, coming.candidate)
+        except UserError as error:
+            return replace(found, error=error.render())
+
+    def _rendered(self, found: Plan, repository: str, pin: Pin | None, candidate: Candidate) -> Plan:
+        """Add what rendering both sides shows; the candidate first, for its fault is the one that matters."""
+        rendering = self._parts.rendering
+        new, after = rendering.objects(candidate, repository), rendering.desired(candidate, repository)
+        old = rendering.objects(pin.candidate, repository) if pin is not None else ()
+        before = rendering.desired(pin.candidate, repository) if pin is not None else None
+        objects = comparing.object_changes(old, new)
+        lost = [f"{change.object}: {text}" for change in objects for text in change.destructive]
+        lost += [f"{address} is no longer served" for address in comparing.lost_routes(before, after)]
+        return replace(found, objects=objects, workloads=comparing.workload_changes(before, after), destructive=tuple(lost))
+
+    def _commits(self, pin: Pin | None, coming: _Next) -> tuple[tuple[CommitTitle, ...], tuple[CommitTitle, ...]]:
+        """Return the commits that come and that go, between the pinned revision and the candidate's."""
+        git, name, new = self._parts.git, coming.source_repository, coming.revision
+        old = pin.source_revision if pin is not None and pin.source_repository == name else ""
+        if not new or new == old or name not in git.names() or git.resolve(name, new) is None:
+            return (), ()
+        if not old or git.resolve(name, old) is None:
+            return tuple(_titles(git, name, new, None, 1)), ()
+        return tuple(_titles(git, name, new, old, _COMMITS)), tuple(_titles(git, name, old, new, _COMMITS))
+
+    def diff(self, app: str, environment: str) -> Diff:
+        """Return how the live replicas, routes and images differ from the pin at HEAD.
+
+        Raises:
+            NotFoundError: application or environment is unknown.
+            UserError: the pin cannot be read or rendered, so that there is nothing to compare with.
+        """
+        delivery = self._delivery()
+        delivery.check_app(app)
+        listen = delivery.environment(environment).target.host.listen
+        pin = self._parts.reader.pin(delivery, environment, app)
+        every = [r for r in self._parts.replicas() if r.spec.identity.environment == environment]
+        mine = [replica for replica in every if replica.spec.identity.app == app]
+        if pin is None:
+            desired = DesiredState(app, environment, (), (), "")
+            return Diff(app, environment, "", "", comparing.replica_differences(desired, mine))
+        desired = self._parts.rendering.desired(pin.candidate, delivery.repository)
+        found = [*self._images_missing(pin), *comparing.replica_differences(desired, mine)]
+        found += self._proxy_differences(delivery, (app, desired), environment, listen, every)
+        return Diff(app, environment, _version(pin), pin.promotion, tuple(found))
+
+    def _images_missing(self, pin: Pin) -> Iterable[Difference]:
+        for name, artifact in sorted(pin.candidate.artifacts.items()):
+            try:
+                stored = self._parts.store.manifest(artifact.oci_repository, artifact.digest)
+                live = "" if stored is not None and digest.sha256(stored.data) == artifact.digest else "not in the registry"
+            except SetpointError as error:
+                live = error.what
+            if live:
+                yield Difference(f"image {name}", "registry", artifact.digest, live)
+
+    def _proxy_differences(
+        self, delivery: Delivery, asked: tuple[str, DesiredState], environment: str, listen: str, replicas: Sequence[ReplicaStatus]
+    ) -> list[Difference]:
+        """Compare the proxy with the routes of all pins of the environment and the replicas that should serve them."""
+        states: dict[str, DesiredState] = {}
+        whole = True
+        for app in delivery.setpoint.apps:
+            state = asked[1] if app == asked[0] else self._other(delivery, app, environment)
+            whole = whole and not isinstance(state, SetpointError)
+            if isinstance(state, DesiredState):
+                states[app] = state
+        routes = tuple((app, route) for app, state in states.items() for route in state.routes)
+        servers = tuple(server for app, state in states.items() for server in _servers(app, state, replicas))
+        if not routes:
+            return []
+        found = self._parts.proxy(ProxyConfig(environment, listen, routes, servers), asked[0])
+        # An application whose pin cannot be rendered keeps the routes it had: the whole configuration says nothing then.
+        return [difference for difference in found if whole or difference.field != "configuration"]
+
+    def _other(self, delivery: Delivery, app: str, environment: str) -> DesiredState | SetpointError | None:
+        try:
+            pin = self._parts.reader.pin(delivery, environment, app)
+            return self._parts.rendering.desired(pin.candidate, delivery.repository) if pin is not None else None
+        except SetpointError as error:
+            return error
+
+    def _delivery(self) -> Delivery:
+        delivery = self._parts.reader.load()
+        if delivery is None:
+            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
+        return delivery
+
+
+def _coming(explanation: Explanation, delivery: Delivery, app: str) -> _Next | None:
+    """Return the candidate of the open (or denied) promotion, else the one that would be proposed."""
+    promotion, proposal = explanation.promotion, explanation.proposal
+    if promotion is not None:
+        source = (promotion.source_repository, promotion.source_revision)
+        return _Next(promotion.candidate, promotion.promotion, *source, promotion.version)
+    if proposal.candidate is None:
+        return None
+    build = proposal.build
+    source_name = delivery.setpoint.apps[app].source or ""
+    return _Next(proposal.candidate, "", source_name, build.revision if build else "", build.version if build else "")
+
+
+def _version(pin: Pin | None) -> str:
+    """Return what people call a pin; an application without artifacts has the promotion only."""
+    return (pin.version or pin.promotion) if pin is not None else ""
+
+
+def _images(pin: Pin | None, candidate: Candidate) -> tuple[ImageChange, ...]:
+    old = {name: artifact.digest for name, artifact in (pin.candidate.artifacts if pin is not None else {}).items()}
+    new = {name: artifact.digest for name, artifact in candidate.artifacts.items()}
+    names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+    return tuple(ImageChange(name, old.get(name, ""), new.get(name, "")) for name in names)
+
+
+def _titles(git: GitStore, name: str, head: str, base: str | None, limit: int) -> Iterable[CommitTitle]:
+    for revision in git.history(name, head, base, limit):
+        yield CommitTitle(revision.commit, revision.title, revision.author_email, revision.committed_at)
+
+
+def _servers(app: str, state: DesiredState, replicas: Sequence[ReplicaStatus]) -> Iterable[tuple[str, ProxyServer]]:
+    """Yield the replicas of the wanted revisions: each of them should get traffic."""
+    wanted = {workload.name: workload.revision_hash for workload in state.workloads}
+    for replica in replicas:
+        spec = replica.spec
+        mine = spec.identity.app == app and wanted.get(spec.workload) == spec.revision_hash
+        if mine and replica.shim_alive and not replica.stopping:
+            shown = Identity(app, spec.identity.environment, spec.identity.revision, spec.identity.digest, spec.identity.promotion)
+            yield app, ProxyServer(spec.replica, spec.workload, spec.port, shown)

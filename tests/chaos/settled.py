@@ -1,0 +1,140 @@
+"""What a road looks like when nothing moves any more, told by meaning: two roads that end alike give equal answers.
+
+Random names and times are left out: a promotion is told by what it was for, a replica by the build it runs.
+"""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from chaos.crash_road import Road
+from setpoint.adapters.clock import SystemClock
+from setpoint.adapters.database import tables
+from setpoint.adapters.database.engine import open_database
+from setpoint.adapters.database.projection import Projection
+from setpoint.adapters.git.store import GitRepositories
+from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.ground.journal.model import Entry
+from setpoint.ground.journal.service import Journal
+
+MAY_REPEAT = frozenset({"task.started", "pin.intended", "deployment.observed"})
+"""Attempts, intentions and looks: a second one after a crash is the truth. Everything else happens once."""
+
+
+def end_state(road: Road, scratch: Path) -> dict[str, Any]:
+    """Return everything that must not depend on who died when; also checks the chain, and folds the projection anew."""
+    journal = Journal(JournalFolder(road.home.journal, writable=False), SystemClock())
+    check = journal.check()
+    assert check.fault == ""
+    entries = list(journal.entries())
+    kept, folded = _tables(road.home.database), _folded(entries, scratch)
+    assert {name for name in kept if kept[name] != folded[name]} == set(), "the database is not what the journal says"
+    label = _labels(entries)
+    return {
+        "entries": sorted(Counter(_meaning(entry, label) for entry in entries if entry.kind not in MAY_REPEAT).items()),
+        "delivery": _delivery(road, label),
+        "deployments": _deployments(entries, label),
+        "replicas": sorted(_running(road, label)),
+        "traffic": sorted(_traffic(road, label)),
+        "registry": _registry(road),
+        "content": sorted(path.name for path in (road.home.content / "sha256").rglob("*") if path.is_file()),
+        "cache": sorted(path.name for path in road.home.task_cache.rglob("*.json")),
+        "lost": road.world.lost,
+        "faults": road.faults,
+    }
+
+
+def _tables(database: Path) -> dict[str, list[str]]:
+    engine = open_database(database)
+    return _rows(engine)
+
+
+def _folded(entries: list[Entry], scratch: Path) -> dict[str, list[str]]:
+    fresh = scratch / "folded-anew.db"
+    fresh.unlink(missing_ok=True)
+    engine = open_database(fresh)
+    Projection(engine).apply(entries)
+    return _rows(engine)
+
+
+def _rows(engine: Engine) -> dict[str, list[str]]:
+    with engine.connect() as connection:
+        found = {
+            table.name: sorted(json.dumps(list(row), sort_keys=True) for row in connection.execute(select(table)))
+            for table in tables.metadata.sorted_tables
+        }
+    engine.dispose()
+    return found
+
+
+def _labels(entries: list[Entry]) -> dict[str, str]:
+    """Return {promotion: what it was for, and which of its kind}."""
+    found: dict[str, str] = {}
+    for entry in entries:
+        if entry.kind == "promotion.created":
+            body = entry.body
+            what = f"{body['kind']} of {body['version']} to {body['candidate']['environment']}"
+            same = sum(text.startswith(what) for text in found.values())
+            found[entry.subject] = f"{what}, the {same + 1}."
+    return found
+
+
+def _meaning(entry: Entry, label: dict[str, str]) -> tuple[str, ...]:
+    body = entry.body
+    names = ("repository", "revision", "state", "task", "name", "digest", "run", "email", "person", "environment", "superseded_by")
+    names = (*names, "predicate_type", "subject", "artifact", "result", "promotion", "branch", "binding")
+    told = [f"{name}={label.get(str(body[name]), body[name])}" for name in names if name in body]
+    subject = "" if entry.kind in {"token.created", "home.created"} else label.get(entry.subject, entry.subject)
+    return (entry.kind, entry.actor, subject, *told)
+
+
+def _delivery(road: Road, label: dict[str, str]) -> dict[str, Any]:
+    """Return the pins at the head and the titles of the commits that led there."""
+    git = GitRepositories(road.home.repositories)
+    head = git.heads("delivery").get("main") if "delivery" in git.names() else None
+    if head is None:
+        return {}
+    pins = {path: git.read("delivery", head, path) or b"" for path in (f"pins/{name}/hello.yaml" for name in ("staging", "production"))}
+    line = [git.revision("delivery", commit).message for commit in git.first_parents("delivery", head)]
+    return {"pins": {path: _named(data.decode(), label) for path, data in pins.items()}, "commits": [_named(text, label) for text in line]}
+
+
+def _named(text: str, label: dict[str, str]) -> str:
+    for promotion, name in label.items():
+        text = text.replace(promotion, name)
+    return text
+
+
+def _deployments(entries: list[Entry], label: dict[str, str]) -> dict[str, tuple[Any, ...]]:
+    last = {entry.subject: entry.body for entry in entries if entry.kind == "deployment.observed"}
+    return {
+        place: (body["health"], body["version"], body["artifacts"], label.get(body["promotion"]), body["replicas_ready"], body["url"])
+        for place, body in last.items()
+    }
+
+
+def _running(road: Road, label: dict[str, str]) -> list[tuple[str, ...]]:
+    live = [status.spec for status in road.world.replicas_.values()]
+    return [(spec.identity.environment, spec.identity.version, spec.identity.digest, label[spec.identity.promotion]) for spec in live]
+
+
+def _traffic(road: Road, label: dict[str, str]) -> list[tuple[str, ...]]:
+    servers = [server for config in road.world.proxies.values() for _, server in config.servers]
+    return [(s.identity.environment, s.identity.version, s.identity.digest, label[s.identity.promotion], str(s.draining)) for s in servers]
+
+
+def _registry(road: Road) -> dict[str, Any]:
+    """Return tags, and how many statements refer to what: signed again after a crash, a statement is the same bytes."""
+    store = OciStoreFolder(road.home.registry)
+    found: dict[str, Any] = {}
+    for name in store.repositories():
+        tags = {tag: store.manifest(name, tag) for tag in store.tags(name)}
+        found[name] = {tag: manifest.digest for tag, manifest in tags.items() if manifest is not None}
+        folder = road.home.registry / "repositories" / name / "_referrers" / "sha256"
+        for subject in sorted(folder.iterdir()) if folder.is_dir() else []:
+            found[f"{name} {subject.name}"] = sorted(d.artifact_type for d in store.referrers(name, f"sha256:{subject.name}"))
+    return found

@@ -1,0 +1,131 @@
+"""Law 5, tried one by one: the process dies before, after or in the middle of a write, and after a restart the end is the same.
+
+The road is played once without a death, step by step; then single steps are played again from their beginning with a death at a chosen
+write. A run takes a seeded sample that changes every day; SETPOINT_CHAOS_SEED repeats one, SETPOINT_CHAOS=all takes every write.
+"""
+
+import os
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.crash_road import STEPS, Moment, Road
+from chaos.fate import Fate, When
+from chaos.settled import end_state
+
+SEED = os.environ.get("SETPOINT_CHAOS_SEED") or datetime.now(UTC).strftime("%Y%m%d")
+SINGLE, DOUBLE, WHOLE = 28, 8, 4
+"""How many steps are played with one death, how many with a second one while the first is mended, and how many roads to their end."""
+_REACH = 12
+"""A second death comes within this many writes of the restart."""
+
+
+@dataclass
+class Baseline:
+    """The road without a death."""
+
+    moments: list[Moment]
+    """Before each step."""
+    ends: list[dict[str, Any]]
+    """After each step."""
+    names: list[list[str]]
+    """The writes of each step."""
+
+    def points(self) -> list[tuple[int, int, When]]:
+        """Return every (step, number of the write, when) there is."""
+        found: list[tuple[int, int, When]] = []
+        for step, names in enumerate(self.names):
+            for number, name in enumerate(names):
+                found += [(step, number, "before"), (step, number, "after")]
+                found += [(step, number, "torn")] if name == "JournalFolder.append" else []
+        return found
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Baseline]:
+    """Play every step in a life of its own and keep what it did."""
+    kept = tmp_path_factory.mktemp("moments")
+    found = Baseline([], [], [])
+    with pytest.MonkeyPatch.context() as patch:
+        road = Road(tmp_path_factory.mktemp("baseline"), Fate())
+        road.patches(patch)
+        for step in range(STEPS):
+            found.moments.append(road.moment(kept / str(step)))
+            road.play(step + 1)
+            found.ends.append(end_state(road, kept))
+            found.names.append(road.fate.names[-1])
+            road.fate.reborn()
+    yield found
+    shutil.rmtree(kept)
+
+
+def _difference(found: Any, wanted: Any) -> str:
+    """Return what is too much and what is missing, as text."""
+    if found == wanted:
+        return ""
+    one, other = ([str(item) for item in (part.items() if isinstance(part, dict) else part)] for part in (found, wanted))
+    return "\n".join([*(f"+ {text}" for text in one if text not in other), *(f"- {text}" for text in other if text not in one)])
+
+
+def _play(baseline: Baseline, step: int, deaths: list[tuple[int, When]], folder: Path, until: int) -> None:
+    """Play from a step with deaths, and compare the end."""
+    road = Road(folder / "road", Fate(deaths), baseline.moments[step])
+    with pytest.MonkeyPatch.context() as patch:
+        road.patches(patch)
+        road.play(until)
+    names = [calls[number] if number < len(calls) else "-" for calls, (number, _) in zip(road.fate.names, deaths, strict=False)]
+    where = f"SETPOINT_CHAOS_SEED={SEED}: step {step}, deaths {deaths} at {names}"
+    assert road.fate.lives > 0, f"nobody died: {where}"
+    found = end_state(road, folder)
+    for part, wanted in baseline.ends[until - 1].items():
+        assert _difference(found[part], wanted) == "", f"{part} differs; {where}"
+    shutil.rmtree(folder / "road")
+
+
+def test_the_road_without_a_death(baseline: Baseline) -> None:
+    """Staging and production end as the script says, no request would have been lost, and there are hundreds of writes to die at."""
+    end = baseline.ends[-1]
+    assert end["deployments"]["hello/production"][:2] == ("healthy", end["deployments"]["hello/production"][1])
+    assert end["deployments"]["hello/production"][1].startswith("1-")
+    assert end["deployments"]["hello/staging"][1].startswith("2-")
+    assert (end["lost"], end["faults"]) == ([], [])
+    assert len(end["replicas"]) == 2
+    assert sum(map(len, baseline.names)) > 300
+
+
+@pytest.mark.slow
+def test_a_sample_of_deaths_changes_nothing(baseline: Baseline, tmp_path: Path) -> None:
+    """Whatever write the process died at, also once more while it mended the first death: the step ends as it does without a death."""
+    chance = random.Random(SEED)  # noqa: S311 - a sample, not a secret
+    points = chance.sample(baseline.points(), SINGLE + DOUBLE)
+    for number, (step, point, when) in enumerate(points):
+        again: list[tuple[int, When]] = [(chance.randrange(_REACH), chance.choice(("before", "after")))] if number >= SINGLE else []
+        _play(baseline, step, [(point, when), *again], tmp_path, step + 1)
+
+
+@pytest.mark.slow
+def test_a_sample_of_roads_ends_alike(baseline: Baseline, tmp_path: Path) -> None:
+    """A death early on the road changes nothing at its very end."""
+    chance = random.Random(f"{SEED} roads")  # noqa: S311 - a sample, not a secret
+    for step, point, when in chance.sample(baseline.points(), WHOLE):
+        _play(baseline, step, [(point, when)], tmp_path, STEPS)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.environ.get("SETPOINT_CHAOS") != "all", reason="SETPOINT_CHAOS=all tries every write; takes ten minutes")
+def test_every_death_changes_nothing(baseline: Baseline, tmp_path: Path) -> None:
+    """Every write, before, after and torn; all that end differently are named."""
+    faults = []
+    for step, point, when in baseline.points():
+        try:
+            _play(baseline, step, [(point, when)], tmp_path, step + 1)
+        except (Exception, pytest.fail.Exception) as fault:  # noqa: BLE001, PERF203 - every one is wanted
+            faults.append(f"step {step}, {when} write {point} ({baseline.names[step][point]}): {str(fault)[:1500]}")
+            shutil.rmtree(tmp_path / "road", ignore_errors=True)
+    assert not faults, "\n\n".join(faults)
