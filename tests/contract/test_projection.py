@@ -137,7 +137,7 @@ def test_a_schema_change_drops_everything_and_asks_for_all_entries(tmp_path: Pat
     path = tmp_path / "a.db"
     _fold(path, STORY)
     before = _dump(path)
-    monkeypatch.setattr(tables, "SCHEMA", 2)
+    monkeypatch.setattr(tables, "SCHEMA", tables.SCHEMA + 1)
     projection = Projection(open_database(path))
     assert projection.applied() == 0
     projection.apply(STORY)

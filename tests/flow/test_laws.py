@@ -149,6 +149,26 @@ def test_law_6_gate_why_and_journal_give_the_same_reasons(live: LiveHome) -> Non
     assert kept == shown
 
 
+def test_law_2_an_old_pin_brought_back_by_a_merge_is_refused(live: LiveHome) -> None:
+    """A merge whose first parent is an old signed pin commit, with its tree, does not bring the old build back past its gates."""
+    folder = live.work / "delivery"
+    first = next(e for e in live.journal() if e["kind"] == "promotion.pinned" and _environment_of(live, e["subject"]) == "production")
+    live.git(folder, "fetch", "-q", "origin")
+    live.git(folder, "checkout", "-q", first["body"]["commit"])
+    live.git(folder, "merge", "-q", "-s", "ours", "-m", "nothing to see", "origin/main")
+    live.git(folder, "push", "-q", "origin", "HEAD:main")
+    live.git(folder, "checkout", "-q", "-B", "main", "HEAD")
+    wait_for("the refusal", lambda: "PIN_SUPERSEDED" in live.codes("production"))
+    assert live.answer(live.production)[0] == "five"
+    live.api("sam").post("/api/v1/rollbacks", {"app": "hello", "environment": "production", "message": "mend"})
+    live.serves("production", "five")
+
+
+def _environment_of(live: LiveHome, promotion: str) -> str:
+    found: str = live.api().get(f"/api/v1/promotions/{promotion}")["candidate"]["environment"]
+    return found
+
+
 def test_law_7_a_deleted_pin_prunes_nothing(live: LiveHome) -> None:
     """Deleting a pin by hand removes no workload: it keeps running, and the reason says so."""
     live.commit("delivery", {"pins/production/hello.yaml": None}, "delete the pin")

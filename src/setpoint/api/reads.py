@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from setpoint.api import streams
@@ -11,7 +11,7 @@ from setpoint.api.auth import App, Caller
 from setpoint.app.wiring import Application
 from setpoint.core import records
 from setpoint.core.errors import NotFoundError
-from setpoint.observe.model import Journey, RunReport, Status, Trace, Verification, Why
+from setpoint.observe.model import Diff, EvidenceReport, Journey, Plan, RunReport, Status, Trace, Verification, Why
 from setpoint.pipeline.model import LogRecord, Run
 from setpoint.promotion.model import Promotion
 
@@ -118,6 +118,33 @@ def verify(
 ) -> Verification:
     """Verify an application's pin in an environment, or a bare digest, from bytes: no record of the database is believed."""
     return app.verifier.verify(thing, environment)
+
+
+@router.get("/plan/{application}/{environment}")
+def plan(app: App, _caller: Caller, application: str, environment: str) -> Plan:
+    """Return what promoting the current candidate would change: objects, fields, replicas, images, commits; what looks secret is masked."""
+    return app.plan.plan(application, environment)
+
+
+@router.get("/diff/{application}/{environment}")
+def diff(app: App, _caller: Caller, application: str, environment: str) -> Diff:
+    """Return how live replicas, routes and images differ from what is pinned."""
+    return app.plan.diff(application, environment)
+
+
+Thing = Annotated[str, Query(min_length=1, max_length=500)]
+
+
+@router.get("/evidence")
+def evidence(app: App, _caller: Caller, thing: Thing, environment: str | None = None) -> EvidenceReport:
+    """Return the signed bundles attached to an application's pin in an environment, or to a digest, run or promotion."""
+    return app.evidence.evidence(thing, environment)
+
+
+@router.get("/evidence/export", response_class=Response, responses={200: {"content": {"application/x-tar": {}}}})
+def evidence_export(app: App, _caller: Caller, thing: Thing, environment: str | None = None) -> Response:
+    """Return the same as a deterministic tar for offline verification: bundles, manifests, public keys, and the commands."""
+    return Response(app.evidence.export(thing, environment), media_type="application/x-tar")
 
 
 @router.get("/promotions")

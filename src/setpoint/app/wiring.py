@@ -44,6 +44,8 @@ from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.service import Journal
+from setpoint.observe.evidence import EvidenceView
+from setpoint.observe.plan import PlanParts, PlanView
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
@@ -111,6 +113,8 @@ class Application:
     status: StatusView
     runs: RunsView
     trace: TraceView
+    plan: PlanView
+    evidence: EvidenceView
     toolchain: HostToolchain
     verifier: Verifier
     registration: Registration
@@ -183,7 +187,7 @@ def build(store: Store, processes: Processes) -> Application:
     proxy = HaProxy(store.home.proxies, dedicated_uid())
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
-    rollout = HostRollout(runtime, proxy, store.recorder, store.clock)
+    rollout = HostRollout(runtime, proxy, store.recorder, store.clock, store.records.restarts_told)
     reconcile = ReconcileService(ReconcileParts(delivery, admission, rendering, rollout, store.records, store.recorder, store.clock))
     parts = LoopParts(
         store.bus,
@@ -194,6 +198,7 @@ def build(store: Store, processes: Processes) -> Application:
         delivery,
         lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
     )
+    runs = RunsView(store.records, pipeline)
     return Application(
         store=store,
         processes=processes,
@@ -205,8 +210,10 @@ def build(store: Store, processes: Processes) -> Application:
         runtime=runtime,
         proxy=proxy,
         status=StatusView(delivery, promotions, store.records),
-        runs=RunsView(store.records, pipeline),
+        runs=runs,
         trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
+        plan=PlanView(PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, proxy.differences)),
+        evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),
         registration=Registration(store.git, store.records, store.recorder, delivery),

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 _CATALOGUE: Final = Path(__file__).with_name("catalogue.md")
-_LINE: Final = re.compile(r"^(?:## (?P<heading>.+)|\| `(?P<code>[A-Z][A-Z0-9_]+)` \| (?P<meaning>.+?) \| (?P<remedy>.+?) \|)$", re.MULTILINE)
+_LINE: Final = re.compile(
+    r"^(?:## (?P<heading>.+)|\| `(?P<code>[A-Z][A-Z0-9_]+)` \| (?P<meaning>.+?) \| (?P<remedy>.+?) \|)$", re.MULTILINE
+)
 _LINK: Final = re.compile(r"\[([^\]]+)\]\(([^)]+)\)")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, ids, records
-from setpoint.core.errors import ConfigError, SetpointError
+from setpoint.core.errors import ConfigError, SetpointError, WorldError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline
@@ -129,6 +129,11 @@ class PipelineService:
             document = await asyncio.to_thread(self.document, run.repository, run.revision)
             results = await self._run_tasks(run, document)
             faults = await self._parts.products.produce(run, document, results)
+        except WorldError as error:
+            # The run stays open: the next pass takes it up again, and what is journalled is not done twice.
+            log.warning("run %s waits: %s", run.run, error.render())
+            await asyncio.sleep(error.retry_after_s)
+            return
         except SetpointError as error:
             self._finish(run, RunState.FAILED, error.render())
             return

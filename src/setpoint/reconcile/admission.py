@@ -4,7 +4,7 @@ Called by the reconciler for every pin on every pass; it reads Git, the OCI stor
 in Git, in the registry or in the database cannot get anything in. Rules, numbered as in the code:
 1 the commit that last touched the pin is signed by the commit key; 2 it touches only pins/; 3 its trailers name this promotion and
 candidate; 4 a PASSED gate statement by the gate key names exactly these digests, trees, environment, policy and promotion;
-5 every artifact is in the registry; 6 the candidate is not quarantined.
+5 every artifact is in the registry; 6 it is the promotion that was pinned last; 7 the candidate is not quarantined.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.evidence.candidate import candidate_manifest, candidate_repository
 from setpoint.evidence.gate import admission_fault, gate_statement
 from setpoint.evidence.verify import TrustRoot
-from setpoint.promotion.model import Pin
+from setpoint.promotion.model import Pin, PromotionState
 from setpoint.promotion.pin import parse_trailers
 from setpoint.promotion.ports import PromotionRecords
 from setpoint.promotion.propose import quarantine_of
@@ -48,7 +48,7 @@ class Admission:
 
     def admit(self, repository: str, pin: Pin) -> Verdict:
         """Return whether a pin may be brought up, with every reason."""
-        return conclude([*self.still_holds(repository, pin).reasons, *self._quarantine(pin)])
+        return conclude([*self.still_holds(repository, pin).reasons, *self._stale(pin), *self._quarantine(pin)])
 
     def still_holds(self, repository: str, pin: Pin) -> Verdict:
         """Return whether signatures and statements of a pin hold (rules 1-5): enough for what was admitted before to stay up."""
@@ -95,6 +95,18 @@ class Admission:
                 fix = "push the image again by its digest, or roll back"
                 what = f"{digest.short(artifact.digest)} is not in the registry"
                 yield Reason("ARTIFACT_GONE", Outcome.DENY, f"artifact {name}", what, "the pinned bytes", fix)
+
+    def _stale(self, pin: Pin) -> Iterator[Reason]:
+        """Refuse a pin that was signed once and is not the last one: a merge can bring an old file back with its signed commit."""
+        candidate = pin.candidate
+        history = self._parts.records.promotions(candidate.app, candidate.environment, limit=1000)
+        own = next((promotion for promotion in history if promotion.promotion == pin.promotion), None)
+        pinned = [promotion for promotion in history if promotion.state is PromotionState.PINNED]
+        last = max(pinned, key=lambda promotion: promotion.pinned_at or "", default=None)
+        if own is None or own.state is PromotionState.DECIDED or last is None or own.promotion == last.promotion:
+            return
+        found = f"promotion {own.promotion} was pinned at {own.pinned_at}, {last.promotion} after it"
+        yield Reason("PIN_SUPERSEDED", Outcome.DENY, "pin", found, f"promotion {last.promotion}", _fix(pin))
 
     def _quarantine(self, pin: Pin) -> Iterator[Reason]:
         candidate = pin.candidate

@@ -48,4 +48,4 @@ def same_observation(one: Deployment, other: Deployment) -> bool:
 
 def _told(seen: Deployment) -> tuple[object, ...]:
     codes = tuple(sorted({(reason.code, reason.severity) for reason in seen.reasons}))
-    return (seen.promotion, seen.pin_commit, seen.health, codes, seen.url, seen.replicas_wanted)
+    return (seen.promotion, seen.pin_commit, seen.health, codes, seen.url, seen.replicas_ready, seen.replicas_wanted)

@@ -5,7 +5,7 @@ drains) can be lost at any time: it is found out again by looking (law 5).
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -40,8 +40,12 @@ class _Seen:
 class HostRollout:
     """The rollout engine on the host runtime."""
 
-    def __init__(self, runtime: ReplicaRuntime, proxy: Proxy, recorder: Recorder, time: clock.Clock) -> None:
+    def __init__(
+        self, runtime: ReplicaRuntime, proxy: Proxy, recorder: Recorder, time: clock.Clock, told: Callable[[str], int] = lambda _replica: 0
+    ) -> None:
+        """Told is how many restarts of a replica the journal knows already, so that a restarted server does not repeat itself."""
         self._runtime = runtime
+        self._told = told
         self._proxy = proxy
         self._recorder = recorder
         self._clock = time
@@ -49,6 +53,8 @@ class HostRollout:
         """replica -> what was seen of it; each environment's loop touches its own replicas only"""
         self._routes: dict[tuple[str, str], tuple[Route, ...]] = {}
         """(environment, app) -> the routes it had last"""
+        self._proxied: set[str] = set()
+        """environments whose proxy had routes: it is told when the last one goes"""
 
     def advance(self, environment: str, listen: str, desired: Sequence[tuple[DesiredState, Identity]]) -> dict[str, list[WorkloadStatus]]:
         """Take one step for every application of an environment (see the port)."""
@@ -67,9 +73,12 @@ class HostRollout:
             statuses[state.app] = rows
             servers += [(state.app, server) for server in self._servers(mine, wanted, identity)]
         untouched = [r for r in present if r.spec.identity.app not in known]
+        for replica in untouched:
+            self._probe(replica)
         servers += [(r.spec.identity.app, s) for r in untouched for s in self._servers([r], {}, r.spec.identity)]
         routes = self._all_routes(environment, desired, {replica.spec.identity.app for replica in untouched})
-        if routes:
+        if routes or environment in self._proxied:
+            self._proxied.add(environment)
             self._proxy.apply(ProxyConfig(environment, listen, routes, tuple(servers)))
         self._forget(environment, {replica.spec.replica for replica in present})
         return statuses
@@ -136,7 +145,10 @@ class HostRollout:
                 self._runtime.stop(name, replica.spec.grace_s)
 
     def _seen(self, replica: ReplicaStatus) -> _Seen:
-        return self._memory.setdefault(replica.spec.replica, _Seen(replica.spec.identity.environment))
+        name = replica.spec.replica
+        if name not in self._memory:
+            self._memory[name] = _Seen(replica.spec.identity.environment, restarts=self._told(name))
+        return self._memory[name]
 
     def _sessions(self, replica: ReplicaStatus) -> int:
         return self._proxy.sessions(replica.spec.identity.environment, replica.spec.replica)
@@ -149,6 +161,9 @@ class HostRollout:
             state.ready, state.found = False, replica.last_exit or "its process is not running"
             return
         readiness, liveness = spec.container.readiness, spec.container.liveness
+        if readiness is not None and not state.was_ready and _age_s(replica, now) < readiness.initial_delay_s:
+            state.found = "within its initial delay"
+            return
         period = timedelta(seconds=readiness.period_s if readiness else 5.0)
         if not state.ready or state.asked_at is None or now - state.asked_at >= period:
             passed, state.found = self._runtime.ready(replica, readiness)
@@ -226,3 +241,8 @@ class HostRollout:
         for name, seen in list(self._memory.items()):
             if seen.environment == environment and name not in present:
                 del self._memory[name]
+
+
+def _age_s(replica: ReplicaStatus, now: datetime) -> float:
+    """Return how long the replica's process has been running."""
+    return (now - clock.from_text(replica.started_at)).total_seconds() if replica.started_at else 0.0

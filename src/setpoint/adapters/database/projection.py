@@ -105,7 +105,7 @@ def _artifact_built(connection: Connection, entry: Entry) -> None:
 
 
 def _evidence_attached(connection: Connection, entry: Entry) -> None:
-    body = {**entry.body, "at": entry.at}
+    body = entry.body  # its `at` is the statement's own: by it the evidence service knows what is attached already
     values = {"seq": entry.index, "subject": body["subject"], "run": body.get("run", ""), "promotion": body.get("promotion", "")}
     connection.execute(insert(t.evidence).values(body=body, **values))
     if body["predicate_type"].startswith("https://slsa.dev/verification_summary/"):
@@ -177,6 +177,10 @@ def _deployment_observed(connection: Connection, entry: Entry) -> None:
     _upsert(connection, t.deployments, key, {"seq": entry.index, "body": entry.body})
 
 
+def _replica_exited(connection: Connection, entry: Entry) -> None:
+    _upsert(connection, t.exits, {"replica": entry.subject}, {"restarts": entry.body["restarts"]})
+
+
 def _push_received(connection: Connection, entry: Entry) -> None:
     common = {"at": entry.at, "repository": entry.subject, "pusher": entry.body["pusher"]}
     for number, change in enumerate(entry.body["updates"]):
@@ -203,4 +207,5 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "baseline.accepted": _baseline_accepted,
     "deployment.observed": _deployment_observed,
     "push.received": _push_received,
+    "replica.exited": _replica_exited,
 }

@@ -149,6 +149,11 @@ class Records:
 
     # Deployments
 
+    def restarts_told(self, replica: str) -> int:
+        """Return how many restarts of a replica are journalled."""
+        with self._engine.connect() as connection:
+            return connection.execute(select(t.exits.c.restarts).where(t.exits.c.replica == replica)).scalar() or 0
+
     def deployment(self, app: str, environment: str) -> Deployment | None:
         """Return the last observation."""
         where = (t.deployments.c.app == app, t.deployments.c.environment == environment)

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Integer, MetaData, String, Table
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 
 metadata = MetaData()
 
@@ -93,6 +93,13 @@ repositories = Table(
     Column("repository", String, primary_key=True),
     Column("delivery_branch", String),
     Column("accepted", String),
+)
+
+exits = Table(
+    "exits",
+    metadata,
+    Column("replica", String, primary_key=True),
+    Column("restarts", Integer, nullable=False),
 )
 
 deployments = Table(

@@ -1,0 +1,146 @@
+"""What is attached to a pin, a digest, a run or a promotion: subjects, bundles, who signed them; and the same as a tar.
+
+Called by the API for `setpoint evidence`; records only say which subjects belong to a thing, what is said about them is read from bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from setpoint.artifact.ports import OciStore
+from setpoint.core import digest
+from setpoint.core.errors import NotFoundError, SetpointError
+from setpoint.evidence.attached import Attached, attached, result_of, summary_of
+from setpoint.evidence.candidate import candidate_digest, candidate_repository
+from setpoint.evidence.pack import PackedSubject, pack
+from setpoint.evidence.verify import TrustRoot
+from setpoint.observe.model import AttachedBundle, EvidenceReport, EvidenceSubject
+from setpoint.observe.ports import Facts
+from setpoint.observe.runs import RunsView
+from setpoint.promotion.model import Candidate
+from setpoint.promotion.repository import DeliveryReader
+
+_CANDIDATES = candidate_repository("")
+_FIX = "setpoint evidence APP --in ENVIRONMENT, or a digest (sha256:...), a run (r-...) or a promotion (p-...)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A subject and where it lies."""
+
+    kind: Literal["artifact", "candidate", "revision"]
+    name: str
+    oci_repository: str
+    digest: str
+    manifests: tuple[str, ...] = ()
+    """Of a revision: the manifests that carry its bundles, for nothing refers to a commit."""
+
+
+class EvidenceView:
+    """Answers `evidence`."""
+
+    def __init__(self, facts: Facts, store: OciStore, trust: TrustRoot, reader: DeliveryReader, runs: RunsView) -> None:
+        self._facts = facts
+        self._store = store
+        self._trust = trust
+        self._reader = reader
+        self._runs = runs
+
+    def evidence(self, thing: str, environment: str | None = None) -> EvidenceReport:
+        """Return everything attached to application `thing` in an environment, or to a digest, run or promotion.
+
+        Raises:
+            NotFoundError: nothing of this home has this name (SP708), or no such application or environment.
+        """
+        title, places = self._places(thing, environment)
+        return EvidenceReport(title, tuple(self._subject(place) for place in places))
+
+    def export(self, thing: str, environment: str | None = None) -> bytes:
+        """Return the same as a deterministic tar that can be verified offline; raises what `evidence` raises."""
+        title, places = self._places(thing, environment)
+        return pack(title, [self._packed(place) for place in places], self._trust)
+
+    def _subject(self, place: _Place) -> EvidenceSubject:
+        bundles = tuple(_bundle(item) for item in self._attached(place))
+        return EvidenceSubject(place.kind, place.name, place.oci_repository, place.digest, bundles)
+
+    def _packed(self, place: _Place) -> PackedSubject:
+        data = None
+        if place.kind != "revision":
+            try:
+                stored = self._store.manifest(place.oci_repository, place.digest)
+            except SetpointError:  # damaged bytes: their bundles still say so
+                stored = None
+            data = stored.data if stored is not None else None
+        return PackedSubject(f"{place.kind} {place.name}: {place.oci_repository}@{place.digest}", place.digest, data, self._attached(place))
+
+    def _attached(self, place: _Place) -> list[Attached]:
+        return attached(self._store, self._trust, place.oci_repository, place.digest, place.manifests)
+
+    def _places(self, thing: str, environment: str | None) -> tuple[str, Sequence[_Place]]:
+        if environment is not None:
+            return self._of_pin(thing, environment)
+        if digest.is_digest(thing.rpartition("@")[2]):
+            return thing, self._of_digest(thing)
+        if (promotion := self._facts.promotion(thing)) is not None:
+            return f"promotion {promotion.promotion}", _of_candidate(promotion.candidate)
+        try:
+            run = self._runs.find(thing).run
+        except NotFoundError as error:
+            raise NotFoundError("SP708", f"there is no evidence under `{thing}`", fix=_FIX) from error
+        return f"run {run}", self._of_run(run)
+
+    def _of_pin(self, app: str, environment: str) -> tuple[str, Sequence[_Place]]:
+        delivery = self._reader.load()
+        if delivery is None:
+            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
+        delivery.check_app(app)
+        delivery.environment(environment)
+        pin = self._reader.pin(delivery, environment, app)
+        if pin is None:
+            raise NotFoundError("SP708", f"nothing is pinned for {app} in {environment}", fix=f"setpoint why {app} {environment}")
+        return f"{app} in {environment}: {pin.version or pin.promotion}", _of_candidate(pin.candidate)
+
+    def _of_digest(self, thing: str) -> list[_Place]:
+        named, _, wanted = thing.rpartition("@")
+        names = [named] if named else self._store.repositories()
+        found = [name for name in names if self._store.manifest(name, wanted) is not None]
+        if not found:
+            raise NotFoundError("SP708", f"no repository has {wanted}", fix=_FIX)
+        return [_Place("candidate" if name.startswith(_CANDIDATES) else "artifact", name, name, wanted) for name in found]
+
+    def _of_run(self, run: str) -> list[_Place]:
+        places = {
+            (a.oci_repository, a.digest): _Place("artifact", a.name, a.oci_repository, a.digest) for a in self._facts.artifacts(run=run)
+        }
+        revisions: dict[tuple[str, str], list[str]] = {}
+        for record in self._facts.evidence(run=run):
+            if digest.is_digest(record.subject):
+                name = record.artifact or record.oci_repository
+                places.setdefault((record.oci_repository, record.subject), _Place("artifact", name, record.oci_repository, record.subject))
+            else:
+                revisions.setdefault((record.oci_repository, record.subject), []).append(record.manifest)
+        # Nothing was built, so the revision itself is the subject.
+        without = [_Place("revision", digest.short(subject), repo, subject, tuple(found)) for (repo, subject), found in revisions.items()]
+        return [*places.values(), *without]
+
+
+def _of_candidate(candidate: Candidate) -> list[_Place]:
+    artifacts = [_Place("artifact", name, a.oci_repository, a.digest) for name, a in sorted(candidate.artifacts.items())]
+    name = f"{candidate.app} in {candidate.environment}"
+    return [*artifacts, _Place("candidate", name, candidate_repository(candidate.app), candidate_digest(candidate.data()))]
+
+
+def _bundle(item: Attached) -> AttachedBundle:
+    return AttachedBundle(
+        predicate_type=item.statement.predicate_type if item.statement is not None else "",
+        result=result_of(item.statement),
+        summary=summary_of(item.statement),
+        signer=item.role,
+        verified=bool(item.role),
+        fault=item.fault,
+        bundle=digest.sha256(item.data) if item.data else "",
+        manifest=item.manifest,
+        size_bytes=len(item.data),
+        at=item.at,
+    )
