@@ -233,7 +233,9 @@ class LiveHome:
             pytest.fail(f"git {argv}: {done.stderr}")
         return done
 
-    def commit(self, repository: str, files: Mapping[str, str | None], message: str = "change", *, who: str = "dana", push: bool = True) -> str:
+    def commit(
+        self, repository: str, files: Mapping[str, str | None], message: str = "change", *, who: str = "dana", push: bool = True
+    ) -> str:
         """Write files (None: delete) into the working copy of a repository, commit and push; returns the commit id."""
         folder = self.work / repository
         if not (folder / ".git").exists():

@@ -6,11 +6,12 @@ graph is thrown away and built anew from disk by app.wiring, and the person look
 
 import asyncio
 import copy
+import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ import pygit2
 import pytest
 
 from chaos.fate import CrashError, Fate, mortal
+from chaos.world import PORTS, World
 from live_home import ENVIRONMENT, MANIFESTS, PRODUCTION, SETPOINT_FILE
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.database.projection import Projection
@@ -40,9 +42,7 @@ from setpoint.app.home import Home
 from setpoint.core.errors import SetpointError
 from setpoint.evidence.ports import Signed, SigningKind
 from setpoint.ground.identity.model import Principal
-from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit, ToolchainFacts
-from setpoint.reconcile.model import HttpProbe, ReplicaSpec, ReplicaStatus
-from setpoint.reconcile.ports import ProxyConfig
+from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
 
 PASSES = 40
 STEPS = 10
@@ -50,7 +50,6 @@ OPERATOR = Principal("operator")
 DANA = Principal("person", "dana@example.com")
 SAM = Principal("person", "sam@example.com")
 ZERO = "0" * 40
-PORTS = {"staging": 17501, "production": 17502}
 PIPELINE = """
 apiVersion: setpoint.dev/v1alpha1
 kind: Pipeline
@@ -80,80 +79,6 @@ DELIVERY = {
     "environments/production/environment.yaml": PRODUCTION % PORTS["production"],
     "apps/hello/hello.yaml": MANIFESTS,
 }
-
-
-@dataclass
-class World:
-    """What outlives the server: time, replicas and proxies. It notes whenever traffic would have been lost."""
-
-    instant: datetime = datetime(2026, 11, 23, 6, tzinfo=UTC)
-    replicas_: dict[str, ReplicaStatus] = field(default_factory=dict)
-    proxies: dict[str, ProxyConfig] = field(default_factory=dict)
-    lost: list[str] = field(default_factory=list)
-    started: int = 0
-
-    def now(self) -> datetime:
-        """Time goes on with every look at it."""
-        self.instant += timedelta(milliseconds=1)
-        return self.instant
-
-    def facts(self) -> ToolchainFacts:
-        """The toolchain never changes here."""
-        return ToolchainFacts("sha256:" + "7" * 64, "3.11.2", "linux/amd64", 1)
-
-    def tick(self) -> None:
-        """Between two passes, what was told to stop is gone."""
-        self.instant += timedelta(seconds=6)
-        for name, status in list(self.replicas_.items()):
-            if status.stopping:
-                self.replicas_[name] = replace(status, shim_alive=False, pid=None)
-
-    # The runtime.
-
-    def start(self, spec: ReplicaSpec) -> None:
-        self.started += 1
-        self.replicas_[spec.replica] = ReplicaStatus(spec, shim_alive=True, pid=self.started, started_at="", restarts=0, last_exit="")
-
-    def replicas(self) -> list[ReplicaStatus]:
-        return list(self.replicas_.values())
-
-    def stop(self, replica: str, grace_s: float) -> None:
-        del grace_s
-        if replica in self.serving(self.replicas_[replica].spec.identity.environment):
-            self.lost.append(f"{replica} is stopped while the proxy sends requests to it")
-        self.replicas_[replica] = replace(self.replicas_[replica], stopping=True)
-
-    def remove(self, replica: str) -> None:
-        self.replicas_.pop(replica, None)
-
-    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
-        return replica.shim_alive and not replica.stopping, f"probe {probe is not None}"
-
-    def free_port(self) -> int:
-        return 20_000 + self.started
-
-    # The proxy.
-
-    def serving(self, environment: str) -> list[str]:
-        """Return the live replicas that a proxy sends requests to."""
-        config = self.proxies.get(environment)
-        names = [server.name for _, server in config.servers if not server.draining] if config is not None else []
-        return [name for name in names if name in self.replicas_ and self.replicas_[name].shim_alive]
-
-    def apply(self, config: ProxyConfig) -> None:
-        before = self.serving(config.environment)
-        self.proxies[config.environment] = config
-        if before and not self.serving(config.environment):
-            self.lost.append(f"nobody answers in {config.environment} any more")
-
-    def sessions(self, environment: str, server: str) -> int:
-        del environment, server
-        return 0
-
-    def check(self, base_url: str, path: str, status: int) -> tuple[bool, str]:
-        """A gate's check: whether the proxy at this address has somebody to ask."""
-        environment = next(name for name, port in PORTS.items() if base_url.endswith(str(port)))
-        return bool(self.serving(environment)), f"{path} {status}"
 
 
 class Tasks:
@@ -207,14 +132,23 @@ class TornJournal(JournalFolder):
     fate: Fate
 
     def append(self, first_index: int, lines: list[bytes]) -> None:
-        """Append, or leave half of the first line."""
+        """Append, or leave all but the last bytes of it."""
         whole = super().append
-        self.fate.pass_through("JournalFolder.append", lambda: whole(first_index, lines), lambda: self._tear(first_index, lines[0]))
+        self.fate.pass_through("JournalFolder.append", lambda: whole(first_index, lines), lambda: self._tear(first_index, lines))
 
-    def _tear(self, first_index: int, line: bytes) -> None:
+    def _tear(self, first_index: int, lines: list[bytes]) -> None:
         segments = self._segments() or [self._folder / f"{first_index:012d}.log"]
         with segments[-1].open("ab") as file:
-            file.write(line[: len(line) // 2])
+            file.write(b"\n".join(lines)[:-2])
+
+
+def _always() -> bool:
+    return True
+
+
+def leftovers(home: Home) -> list[Path]:
+    """Return the folders in which a process that is killed leaves what it was at."""
+    return [home.content / "scratch", home.registry / "scratch", home.workspaces]
 
 
 @dataclass
@@ -240,6 +174,9 @@ class Road:
         self.store: wiring.Store | None = None
         if start is not None:
             shutil.copytree(start.folder, root, dirs_exist_ok=True)
+            for folder in leftovers(self.home):
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / "half-done").mkdir() if folder == self.home.workspaces else (folder / "half-done").write_text("half")
 
     def moment(self, folder: Path) -> Moment:
         """Keep where the road stands now."""
@@ -316,7 +253,9 @@ class Road:
             if isinstance(ended, BaseException):
                 raise ended
         self._guarded(app.promotions.advance)
-        return all([self._guarded(lambda e=environment: app.loop._parts.reconcile.advance(e)) for environment in app.loop._environments()])
+        advance = app.loop._parts.reconcile.advance
+        # A list: no environment waits for another one to settle.
+        return all([self._guarded(functools.partial(advance, environment)) for environment in app.loop._environments()])  # noqa: C419
 
     def _guarded(self, work: Callable[[], object]) -> object:
         try:
@@ -328,23 +267,22 @@ class Road:
     # The script: (what a person does, having looked; what is there in the end)
 
     def _script(self, app: wiring.Application) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
-        def always() -> bool:
-            return True
-
         where = cast(Any, app)
         for name in ("hello", "delivery"):
-            yield lambda n=name: actions.create_repository(where, OPERATOR, actions.RepositoryBody(name=n)), always
-        yield lambda: self._push(app, "delivery", DELIVERY, "desired"), always
-        yield lambda: actions.register_delivery(where, OPERATOR, actions.DeliveryBody(repository="delivery")), always
-        yield lambda: self._token(app), always
+            yield functools.partial(actions.create_repository, where, OPERATOR, actions.RepositoryBody(name=name)), _always
+        yield functools.partial(self._push, app, "delivery", DELIVERY, "desired"), _always
+        body = actions.DeliveryBody(repository="delivery")
+        yield functools.partial(actions.register_delivery, where, OPERATOR, body), _always
+        yield functools.partial(self._token, app), _always
         for text, number in (("one", 1), ("two", 2)):
             files = {"app.py": f"print({text!r})\n", ".setpoint/pipeline.yaml": PIPELINE}
-            yield lambda f=files, t=text: self._push(app, "hello", f, t), lambda n=number: self._approvable(app, n)
-            yield lambda n=number: self._approve(app, n), lambda n=number: self._runs(app, "production", n)
-        yield lambda: self._rollback(app), lambda: self._runs(app, "production", 1)
+            yield functools.partial(self._push, app, "hello", files, text), functools.partial(self._approvable, app, number)
+            yield functools.partial(self._approve, app, number), functools.partial(self._runs, app, "production", number)
+        yield functools.partial(self._rollback, app), functools.partial(self._runs, app, "production", 1)
 
     def _token(self, app: wiring.Application) -> None:
-        if not any(token.email == SAM.email for token in app.store.tokens.list()):
+        """Ask for a token; one that a crash left without an entry was never shown to anybody, and is asked for again."""
+        if not any(entry.kind == "token.created" for entry in app.store.journal.entries()):
             actions.create_token(cast(Any, app), OPERATOR, actions.TokenBody(kind="person", email=SAM.email, name="test"))
 
     def _push(self, app: wiring.Application, repository: str, files: dict[str, str], message: str) -> None:
@@ -384,5 +322,3 @@ class Road:
         if not any(p.kind == "rollback" for p in app.store.records.promotions("hello", "production")):
             body = actions.RollbackBody(app="hello", environment="production", message="worse")
             actions.rollback(cast(Any, app), SAM, body)
-
-

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from chaos.crash_road import Road
+from chaos.crash_road import Road, leftovers
 from setpoint.adapters.clock import SystemClock
 from setpoint.adapters.database import tables
 from setpoint.adapters.database.engine import open_database
@@ -23,6 +23,12 @@ from setpoint.ground.journal.service import Journal
 
 MAY_REPEAT = frozenset({"task.started", "pin.intended", "deployment.observed"})
 """Attempts, intentions and looks: a second one after a crash is the truth. Everything else happens once."""
+
+TOLD = (
+    *("repository", "revision", "state", "task", "name", "digest", "run", "email", "person", "environment", "superseded_by"),
+    *("predicate_type", "subject", "artifact", "result", "promotion", "branch", "binding"),
+)
+"""What an entry is told by; the rest of its body is times and random names."""
 
 
 def end_state(road: Road, scratch: Path) -> dict[str, Any]:
@@ -43,6 +49,7 @@ def end_state(road: Road, scratch: Path) -> dict[str, Any]:
         "registry": _registry(road),
         "content": sorted(path.name for path in (road.home.content / "sha256").rglob("*") if path.is_file()),
         "cache": sorted(path.name for path in road.home.task_cache.rglob("*.json")),
+        "left behind": [str(path) for folder in leftovers(road.home) if folder.is_dir() for path in folder.iterdir()],
         "lost": road.world.lost,
         "faults": road.faults,
     }
@@ -85,9 +92,7 @@ def _labels(entries: list[Entry]) -> dict[str, str]:
 
 def _meaning(entry: Entry, label: dict[str, str]) -> tuple[str, ...]:
     body = entry.body
-    names = ("repository", "revision", "state", "task", "name", "digest", "run", "email", "person", "environment", "superseded_by")
-    names = (*names, "predicate_type", "subject", "artifact", "result", "promotion", "branch", "binding")
-    told = [f"{name}={label.get(str(body[name]), body[name])}" for name in names if name in body]
+    told = [f"{name}={label.get(str(body[name]), body[name])}" for name in TOLD if name in body]
     subject = "" if entry.kind in {"token.created", "home.created"} else label.get(entry.subject, entry.subject)
     return (entry.kind, entry.actor, subject, *told)
 

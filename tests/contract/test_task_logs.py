@@ -117,3 +117,15 @@ def test_more_logs_than_open_files(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             logs.append("r", task, record(seq))
     assert all([one.seq for one in logs.read("r", task)] == [0, 1, 2] for task in "abcd")
     assert len(logs._writers) == 2
+
+
+def test_a_read_of_long_lines_ends_early_and_goes_on(tmp_path: Path) -> None:
+    """Lines of megabytes come in several reads, each of bounded size, and none is lost."""
+    logs = TaskLogFolder(tmp_path)
+    for seq in range(5):
+        logs.append("r", "t", LogRecord(seq, "2026-01-01T00:00:00.000Z", "out", "x" * (3 << 20)))
+    seen: list[int] = []
+    while found := logs.read("r", "t", seen[-1] if seen else -1):
+        assert len(found) <= 3
+        seen += [one.seq for one in found]
+    assert seen == [0, 1, 2, 3, 4]

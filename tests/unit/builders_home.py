@@ -1,7 +1,7 @@
 """A small home for tests of services: real journal, projection and Git in a folder; signer, renderer and checks are fakes with a memory."""
 # ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from setpoint.evidence.model import APPROVAL, SANDBOXED_BUILDER, SUMMARY, Artifa
 from setpoint.evidence.ports import Signed, SigningKind
 from setpoint.evidence.service import EvidenceService
 from setpoint.ground.identity.model import Principal
-from setpoint.ground.journal.model import Entry
+from setpoint.ground.journal.model import Entry, Fact
 from setpoint.ground.journal.service import Journal
 from setpoint.pipeline.model import Run, RunState
 from setpoint.promotion import pin
@@ -112,6 +112,10 @@ class MortalRecorder:
                 raise KilledError(kind)
             self.lives -= 1
         return self.inner.record(kind, subject, actor, body)
+
+    def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Write one after the other."""
+        return [self.record(fact.kind, fact.subject, fact.actor, fact.body) for fact in facts]
 
 
 class FakeEvidence(EvidenceService):

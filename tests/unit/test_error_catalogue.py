@@ -23,6 +23,7 @@ SHARED = {
     "SP105": "a commit that is malformed or names objects of another kind",
     "SP213": "a link that leaves the workspace, found while walking or while packing",
     "SP216": "outputs that cannot be kept",
+    "SP241": "a sandbox that cannot be made for a task",
     "SP243": "a task id that is no folder name",
     "SP303": "a blob that is too large",
     "SP304": "a manifest that is not acceptable",
@@ -106,6 +107,11 @@ def test_every_code_is_in_the_catalogue_and_the_catalogue_has_no_other() -> None
     assert len(listed) == len(set(listed)), "a code has two rows"
     assert sorted(used - set(listed)) == [], "codes without a row in docs/errors.md"
     assert sorted(set(listed) - used) == [], "rows in docs/errors.md for codes that no module uses"
+
+
+def test_the_installed_copy_is_the_page() -> None:
+    """`setpoint explain` reads the page's own words; after a change of docs/errors.md run tools/catalogue."""
+    assert (SOURCE / "cli" / "catalogue.md").read_bytes() == CATALOGUE.read_bytes()
 
 
 def test_rows_stand_in_order_under_their_hundred() -> None:

@@ -20,6 +20,8 @@ _OPEN_FILES: Final = 64
 _TAIL_BYTES: Final = 16 << 20
 """More than the longest line (see `runner.output.LINE_LIMIT`)."""
 _NEAR_BYTES: Final = 64 << 10
+_READ_LETTERS: Final = 8 << 20
+"""A read ends after about this much text: lines may be long, and an answer has to fit into memory and on the wire."""
 """A stretch this short is read through instead of bisected further."""
 
 
@@ -49,16 +51,18 @@ class TaskLogFolder:
                 view = view[os.write(writer.descriptor, view) :]
 
     def read(self, run: str, task: str, after_seq: int = -1, limit: int = 10_000) -> list[LogRecord]:
-        """Return records with seq > after_seq, at most limit."""
+        """Return records with seq > after_seq: at most limit, fewer when they are long, none only at the end of the log."""
         found: list[LogRecord] = []
+        letters = 0
         try:
             with self._place(run, task).open("rb") as file:
                 file.seek(_bisect(file, after_seq) if after_seq >= 0 else 0)
                 for record in _records(file):
-                    if len(found) >= limit:
+                    if len(found) >= limit or letters >= _READ_LETTERS:
                         break
                     if record.seq > after_seq:
                         found.append(record)
+                        letters += len(record.text)
         except FileNotFoundError:
             return []
         return found

@@ -116,11 +116,7 @@ def repositories(app: App, _caller: Caller) -> list[dict[str, Any]]:
 @router.post("/repositories")
 def create_repository(app: App, caller: Operator, body: RepositoryBody) -> dict[str, Any]:
     """Host a new, empty repository; nothing happens when it is there."""
-    fresh = body.name not in app.store.git.names()
-    app.store.git.create(body.name)
-    if fresh:
-        app.store.recorder.record("repository.created", body.name, caller.actor, {})
-    return {"name": body.name, "created": fresh}
+    return {"name": body.name, "created": app.registration.host(body.name, caller.actor)}
 
 
 @router.get("/tokens")

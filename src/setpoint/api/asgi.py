@@ -93,11 +93,10 @@ class Server:
         store, name = self._application.store, found.group(1)
         authorization = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
         who = store.tokens.authenticate(authorization or None)
-        if who is None or who.kind != "operator" or name in store.git.names():
+        if who is None or who.kind != "operator" or (name in store.git.names() and name in store.records.hosted()):
             return
         with suppress(UserError):  # a name that cannot be is refused by the Git endpoint, in words for git
-            store.git.create(name)
-            store.recorder.record("repository.created", name, who.actor, {})
+            self._application.registration.host(name, who.actor)
 
     def _pushed(self, who: Principal, repository: str, updates: list[RefUpdate]) -> None:
         """Journal a push and who made it; the control loop finds the heads by looking."""

@@ -126,11 +126,11 @@ class Home:
             UserError: the home lies inside a work tree (SP802) or cannot be made (SP803).
         """
         root = self.root.resolve()
-        for parent in (root, *root.parents):
-            if (parent / ".git").exists():
-                fix = "choose a folder outside of it: --home DIR or SETPOINT_HOME"
-                raise UserError("SP802", f"the home would lie in the work tree {parent}", where=str(root), fix=fix)
         try:
+            for parent in (root, *root.parents):
+                if (parent / ".git").exists():
+                    fix = "choose a folder outside of it: --home DIR or SETPOINT_HOME"
+                    raise UserError("SP802", f"the home would lie in the work tree {parent}", where=str(root), fix=fix)
             for folder in (root, self.journal, self.keys, self.repositories, self.registry, self.content):
                 _make(folder, 0o700)
             for folder in (self.task_cache, self.logs, self.inbox):

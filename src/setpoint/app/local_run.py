@@ -29,7 +29,7 @@ from setpoint.artifact.service import ArtifactService, AssembleRequest
 from setpoint.core import clock, ids, records, suggest
 from setpoint.core.errors import BugError, NotFoundError, SetpointError, UserError
 from setpoint.evidence.model import LOCAL_BUILDER
-from setpoint.ground.journal.model import Entry
+from setpoint.ground.journal.model import Entry, Fact
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline
 from setpoint.pipeline.model import LogRecord, Run, RunState, TaskResult
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH, PipelineService, RunParts, as_pending
@@ -88,23 +88,38 @@ def run_locally(path: Path, wanted: Sequence[str], on_change: Callable[[Run, lis
         UserError: the cache folder cannot be used (SP825).
     """
     tree = WorkingTree(find_root(path))
-    document = _chosen(_document(tree), wanted)
+    document = chosen(document_of(tree), wanted)
+    home = local_home()
+    with shared(home):
+        return asyncio.run(_Local(home, tree, document, on_change).run())
+
+
+def local_home() -> Home:
+    """Return the prepared home of local runs.
+
+    Raises:
+        UserError: the cache folder cannot be used (SP825).
+    """
     home = Home(cache_folder() / "local")
     try:
         home.prepare()
     except UserError as error:
         raise UserError("SP825", f"the cache folder cannot be used: {error.what}", where=error.where, fix="set XDG_CACHE_HOME") from error
-    with _shared(home):
-        return asyncio.run(_Local(home, tree, document, on_change).run())
+    return home
 
 
-def _document(tree: WorkingTree) -> PipelineDocument:
+def document_of(tree: WorkingTree) -> PipelineDocument:
+    """Return the pipeline of a working tree; raises ConfigError with all its findings."""
     lock = tree.read(LOCK_PATH)
     return parse_pipeline(tree.read(PIPELINE_PATH) or b"", PIPELINE_PATH, parse_lock(lock, LOCK_PATH) if lock is not None else {})
 
 
-def _chosen(document: PipelineDocument, wanted: Sequence[str]) -> PipelineDocument:
-    """Return the pipeline with only what is wanted and what that needs."""
+def chosen(document: PipelineDocument, wanted: Sequence[str]) -> PipelineDocument:
+    """Return the pipeline with only what is wanted and what that needs.
+
+    Raises:
+        NotFoundError: no task or artifact has such a name (SP824).
+    """
     if not wanted:
         return document
     model = document.document.model
@@ -117,12 +132,12 @@ def _chosen(document: PipelineDocument, wanted: Sequence[str]) -> PipelineDocume
     needs = document.closure([name for name in wanted if name in model.tasks])
     needs |= document.closure(need for artifact in artifacts.values() for need in artifact.needs)
     tasks = {name: task for name, task in model.tasks.items() if name in needs}
-    chosen = model.model_copy(update={"tasks": tasks, "artifacts": artifacts})
-    return replace(document, document=replace(document.document, model=chosen))
+    less = model.model_copy(update={"tasks": tasks, "artifacts": artifacts})
+    return replace(document, document=replace(document.document, model=less))
 
 
 @contextmanager
-def _shared(home: Home) -> Iterator[None]:
+def shared(home: Home) -> Iterator[None]:
     """Share the cache with other local runs; whoever is alone sweeps what killed ones left."""
     descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -178,6 +193,10 @@ class _Memory:
         self._count += 1
         self._changed()
         return Entry(index=self._count, at=at, kind=kind, subject=subject, actor=actor, body=body, prev="")
+
+    def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Apply entries one after the other."""
+        return [self.record(fact.kind, fact.subject, fact.actor, fact.body) for fact in facts]
 
     def run(self, run: str) -> Run | None:
         """Return the run."""

@@ -105,14 +105,14 @@ class ControlLoop:
 
     def _sources(self) -> None:
         """Begin a run for every head that moved; a fault with one keeps none of the others waiting."""
-        faults: list[SetpointError] = []
+        faults: list[Exception] = []
         for branch, revision in self._parts.source.moved_heads():
             try:
                 pusher = self._parts.pusher_of(revision.repository, revision.commit)
                 self._parts.pipeline.begin(branch, revision, pusher)
-            except SetpointError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other heads are not to be lost with it
                 faults.append(error)
-                if isinstance(error, WorldError):
+                if not isinstance(error, SetpointError) or isinstance(error, WorldError):
                     self._parts.source.forget(revision.repository, branch)
         if faults:
             raise faults[0]

@@ -4,11 +4,13 @@ Built in wiring. Reads see an entry as soon as `record` returns; a crash between
 """
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from setpoint.adapters.database.projection import Projection
 from setpoint.app.bus import Bus
-from setpoint.ground.journal.model import Entry
+from setpoint.core.errors import WorldError
+from setpoint.ground.journal.model import Entry, Fact
 from setpoint.ground.journal.service import Journal
 
 
@@ -22,6 +24,8 @@ class JournalRecorder:
         self._lock = threading.Lock()
         self._behind = True
         """Whether entries may lie in the journal that are not folded in: at the start, and after a fold that failed."""
+        self._stale = False
+        """Whether somebody may have read tables that lacked an entry: a fold failed, and was not made up for yet."""
 
     def catch_up(self) -> int:
         """Fold what the projection does not have yet; everything, when the database was deleted. Returns how many entries."""
@@ -30,18 +34,30 @@ class JournalRecorder:
 
     def _fold_missing(self) -> int:
         count = self._projection.apply(self._journal.entries(self._projection.applied()))
-        self._behind = False
+        self._behind = self._stale = False
         return count
 
     def record(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
         """Append an entry and apply it."""
+        return self.record_all([Fact(kind, subject, actor, body)])[0]
+
+    def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Append entries in one write and apply them in one transaction.
+
+        Raises:
+            WorldError: an earlier entry was not in the tables when these were decided on (SP003); look and decide again.
+        """
         with self._lock:
-            entry = self._journal.append(kind, subject, actor, body)
+            if self._stale and facts:
+                self._fold_missing()
+                what = "the database had fallen behind the journal; it is mended, and nothing was written"
+                raise WorldError("SP003", what, where=f"{facts[0].kind} {facts[0].subject}", fix="ask again", retry_after_s=1.0)
+            entries = self._journal.append_all(facts)
             if self._behind:
                 self._fold_missing()
             else:
-                self._behind = True
-                self._projection.apply([entry])
-                self._behind = False
+                self._behind = self._stale = True
+                self._projection.apply(entries)
+                self._behind = self._stale = False
         self._bus.notify()
-        return entry
+        return entries

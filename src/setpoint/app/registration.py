@@ -6,8 +6,9 @@ It never reads what it accepts: the operator names a commit, and that is journal
 import json
 import logging
 import re
+from collections.abc import Set as AbstractSet
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from setpoint.core.errors import ConflictError, NotFoundError, SetpointError, UserError
 from setpoint.ground.identity.model import Principal
@@ -20,10 +21,18 @@ log = logging.getLogger(__name__)
 _COMMIT: Final = re.compile(r"[0-9a-f]{7,64}")
 
 
+class RegistrationRecords(DeliveryRecords, Protocol):
+    """What the journal knows of repositories (adapters.database.records)."""
+
+    def hosted(self) -> AbstractSet[str]:
+        """Return the repositories whose creation is journalled."""
+        ...
+
+
 class Registration:
     """The operator's word about the delivery repository."""
 
-    def __init__(self, git: GitStore, records: DeliveryRecords, recorder: Recorder, reader: DeliveryReader) -> None:
+    def __init__(self, git: GitStore, records: RegistrationRecords, recorder: Recorder, reader: DeliveryReader) -> None:
         self._git = git
         self._records = records
         self._recorder = recorder
@@ -56,14 +65,25 @@ class Registration:
             self._recorder.record("baseline.accepted", repository, caller.actor, body)
         return {"repository": repository, "branch": branch, "commit": found}
 
+    def host(self, name: str, actor: str) -> bool:
+        """Create a repository and journal that, each unless it is done; returns whether it is new.
+
+        Raises:
+            UserError: no valid name (SP101).
+        """
+        self._git.create(name)
+        fresh = name not in self._records.hosted()
+        if fresh:
+            self._recorder.record("repository.created", name, actor, {})
+        return fresh
+
     def drain(self, inbox: Path) -> None:
         """Do what `setpoint init` left while no server ran; a request that cannot be done is kept and logged."""
         for request in sorted(inbox.glob("*.json")):
             try:
                 wanted = json.loads(request.read_text())
                 for name in wanted.get("repositories", []):
-                    self._git.create(name)
-                    self._recorder.record("repository.created", name, "operator", {})
+                    self.host(name, "operator")
                 self.register(wanted["delivery"], wanted.get("branch", "main"), wanted.get("commit", ""), Principal("operator"))
             except (SetpointError, ValueError, KeyError) as error:
                 log.error("init request %s: %s", request.name, error)  # noqa: TRY400 - the text says it; a traceback helps nobody

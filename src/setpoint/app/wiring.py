@@ -5,6 +5,7 @@ reads the keys in its own process, and the server itself never holds one (design
 """
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,6 +159,8 @@ def open_store(home: Home) -> Store:
     git = GitRepositories(home.repositories)
     oci = OciStoreFolder(home.registry)
     content = ContentFolder(home.content)
+    content.sweep()
+    oci.sweep(time.now())
     logs = TaskLogFolder(home.logs)
     tokens = TokenFile(home.tokens, time)
     return Store(home, time, git, oci, content, logs, tokens, journal, Records(engine), recorder, bus, Bus())
@@ -257,6 +260,7 @@ def _pipeline(store: Store, processes: Processes, evidence: EvidenceService, too
 
 def _scratch(home: Home) -> Path:
     folder = home.registry / "scratch"
+    shutil.rmtree(folder, ignore_errors=True)  # what a killed server left behind
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
 

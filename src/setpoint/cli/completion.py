@@ -26,4 +26,4 @@ def command(shell: str) -> None:
         raise click.UsageError(f"no completion for {shell}")
     made = found(cli, {}, "setpoint", "_SETPOINT_COMPLETE")
     # Not made.source(): for bash that would start a bash to look at its version.
-    click.echo(f"# {_HOWTO[shell]}\n{(made.source_template % made.source_vars()).strip()}")
+    click.echo(f"{(made.source_template % made.source_vars()).strip()}\n# {_HOWTO[shell]}")

@@ -94,9 +94,9 @@ def records(api: "Api", run: str, task: str, after: int = -1) -> Iterator[dict[s
 
     while True:
         page = api.get(f"runs/{segment(run)}/tasks/{segment(task)}/log", {"after": after, "limit": _PAGE})
-        yield from page
-        if len(page) < _PAGE:
+        if not page or page[-1]["seq"] <= after:
             return
+        yield from page
         after = page[-1]["seq"]
 
 

@@ -1,6 +1,7 @@
 """The verb `plan`: what the next promotion would change; prints what /api/v1/plan says and decides nothing."""
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from setpoint.client.http import Api
 
 _VALUE_COLUMNS = 60
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _SIGN = {"create": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
 
 
@@ -78,7 +80,7 @@ def _value(value: Any) -> str:
     if value is None:
         return "(not set)"
     text = value if isinstance(value, str) and value.isprintable() and value else json.dumps(value, ensure_ascii=False)
-    return cut(text, _VALUE_COLUMNS)
+    return cut(_DIGEST.sub(r"\g<1>…", text), _VALUE_COLUMNS)
 
 
 def _replicas(change: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import AnswerNo, print_json, print_text
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("app")
-@click.option("--to", "environment", required=True, metavar="ENV", help="The environment.")
+@click.argument("app", shell_complete=apps)
+@click.option("--to", "environment", required=True, metavar="ENV", shell_complete=environments, help="The environment.")
 @click.option("--message", "-m", default="", help="Why; it is journalled.")
 @click.option("--lift", is_flag=True, help="End the quarantines of APP in ENV instead.")
 @click.option("--dry-run", is_flag=True, help="Only show what the gates say now.")

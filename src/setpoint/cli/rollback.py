@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options, wait_option
 from setpoint.cli.output import AnswerNo, StillWaiting, note, print_json, print_text
 
@@ -18,8 +19,8 @@ _WAIT_S = 120
 
 
 @click.command()
-@click.argument("app")
-@click.argument("environment")
+@click.argument("app", shell_complete=apps)
+@click.argument("environment", shell_complete=environments)
 @click.option("--to", default="", metavar="PROMOTION|VERSION", help="Where to; left out: what was pinned before.")
 @click.option("--message", "-m", default="", help="Why; it is kept with the quarantine.")
 @click.option("--no-wait", is_flag=True, help="Return when it is committed, before it serves.")

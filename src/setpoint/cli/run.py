@@ -1,12 +1,16 @@
-"""The verb `run`: the pipeline of a working tree, here, in the same sandbox, without a server; the running is `app.local_run`."""
+"""The verb `run`: the pipeline of a working tree, here, in the same sandbox, without a server; the running is `app.local_run`.
 
+With --shell a person works where a task would (`app.local_shell`).
+"""
+
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from setpoint.cli.options import json_option
-from setpoint.cli.output import AnswerNo, print_json, print_text, span
+from setpoint.cli.output import AnswerNo, note, print_json, print_text, span
 from setpoint.cli.progress import Line, Progress
 from setpoint.core import clock
 
@@ -20,8 +24,9 @@ _PIPELINE = ".setpoint/pipeline.yaml"
 
 @click.command()
 @click.argument("words", nargs=-1, metavar="[PATH] [TASK|ARTIFACT]...")
+@click.option("--shell", "in_shell", is_flag=True, help="Open a shell in the sandbox of one task instead, after what it needs has run.")
 @json_option
-def command(words: tuple[str, ...], *, as_json: bool) -> None:
+def command(words: tuple[str, ...], *, in_shell: bool, as_json: bool) -> None:
     """Run a pipeline here: the same engine, sandbox and cache keys as the server, on the files as they lie in PATH.
 
     Images are assembled in a cache folder; nothing is signed. Example: setpoint run app test
@@ -29,6 +34,11 @@ def command(words: tuple[str, ...], *, as_json: bool) -> None:
     from setpoint.app.local_run import run_locally
 
     path, tasks = _split(words)
+    if in_shell:
+        if as_json:
+            raise click.UsageError("a shell prints no JSON")
+        _open_shell(path, tasks)
+        return
     with Progress() as progress:
         report = run_locally(path, tasks, lambda run, rows: progress.show(_lines(run, rows)))
         if report.run.state != "passed":
@@ -38,6 +48,30 @@ def command(words: tuple[str, ...], *, as_json: bool) -> None:
     else:
         print_text(_conclusion(report))
     if report.run.state != "passed":
+        raise AnswerNo
+
+
+def _open_shell(path: Path, tasks: tuple[str, ...]) -> None:
+    """Run what the task needs, and open the shell; what a person does in it is no result, so its exit status is none either."""
+    from setpoint.app.local_shell import Opening, open_shell
+    from setpoint.core.errors import UserError
+
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        fix = "call it from a terminal; without one, `setpoint run TASK` runs the task itself"
+        raise UserError("SP834", "a shell needs a terminal for its input and output", fix=fix)
+
+    def opening(found: Opening) -> None:
+        network = "with the network" if found.network else "no network"
+        about = f"{found.files} inputs" + (f", outputs of {', '.join(found.needs)}" if found.needs else "")
+        note(f"task {found.task} in its sandbox: /work with {about}; {network}; `exit` leaves, and nothing is kept\nthe task runs:")
+        note("\n".join(f"    {line}" for line in found.run.strip().splitlines()))
+
+    with Progress() as progress:
+        ended = open_shell(path, tasks, lambda run, rows: progress.show(_lines(run, rows)), opening)
+        if not isinstance(ended, int):
+            _show_failures(progress, ended)
+    if not isinstance(ended, int):
+        print_text(_conclusion(ended))
         raise AnswerNo
 
 

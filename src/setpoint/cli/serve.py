@@ -69,7 +69,7 @@ def bind(listen: str) -> socket.socket:
 def operator_token(application: Application) -> str:
     """Return the operator's token: the one of the last start while it is valid, else a new one."""
     store = application.store
-    with suppress(OSError, ValueError, KeyError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         token = str(json.loads(store.home.server_file.read_text())["token"])
         if store.tokens.authenticate(f"Bearer {token}") is not None:
             return token

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import AnswerNo, bold, print_json, print_text, state, table
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("thing", metavar="APP | DIGEST")
-@click.option("--in", "environment", metavar="ENV", help="What is pinned for APP in this environment.")
+@click.argument("thing", metavar="APP | DIGEST", shell_complete=apps)
+@click.option("--in", "environment", metavar="ENV", shell_complete=environments, help="What is pinned for APP in this environment.")
 @json_option
 @server_options
 def command(api: "Api", thing: str, environment: str | None, *, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import AnswerNo, bold, dim, print_json, print_text, state, table
 
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("app")
-@click.argument("environment")
+@click.argument("app", shell_complete=apps)
+@click.argument("environment", shell_complete=environments)
 @json_option
 @server_options
 def command(api: "Api", app: str, environment: str, *, as_json: bool) -> None:

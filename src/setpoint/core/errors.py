@@ -32,6 +32,11 @@ class Finding:
     """The text of that line, for the caret."""
     fix: str = ""
 
+    @property
+    def place(self) -> str:
+        """path:line:column, or the path alone when the fault has no line."""
+        return f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+
     def render(self) -> str:
         """Return the finding as a caret block: code, path:line:column, the line, a caret, help."""
         head = f"error[{self.code}]: {self.what}"
@@ -91,8 +96,7 @@ class ConfigError(UserError):
     def __init__(self, findings: Sequence[Finding]) -> None:
         first = findings[0]
         more = f" (and {len(findings) - 1} more)" if len(findings) > 1 else ""
-        place = f"{first.path}:{first.line}:{first.column}" if first.line else first.path
-        super().__init__(first.code, first.what + more, where=place, fix=first.fix)
+        super().__init__(first.code, first.what + more, where=first.place, fix=first.fix)
         self.findings = tuple(findings)
 
     def render(self) -> str:

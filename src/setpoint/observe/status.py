@@ -29,7 +29,7 @@ class StatusView:
         try:
             delivery = self._reader.load()
         except ConfigError as error:
-            faults = tuple(Reason(f.code, Outcome.DENY, f"{f.path}:{f.line}:{f.column}", f.what, "", f.fix) for f in error.findings)
+            faults = tuple(Reason(f.code, Outcome.DENY, f.place, f.what, "", f.fix) for f in error.findings)
             return Status("", (), (), (), runs, (), faults)
         except UserError as error:
             fault = Reason(error.code, Outcome.DENY, error.where or "the delivery repository", error.what, "", error.fix)

@@ -91,7 +91,7 @@ class TaskLogs(Protocol):
         ...
 
     def read(self, run: str, task: str, after_seq: int = -1, limit: int = 10_000) -> list[LogRecord]:
-        """Return records with seq > after_seq, at most limit."""
+        """Return records with seq > after_seq: at most limit, fewer when they are long, none only at the end of the log."""
         ...
 
     def truncate(self, run: str, task: str) -> None:

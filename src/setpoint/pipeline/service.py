@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, ids, records
-from setpoint.core.errors import ConfigError, SetpointError, WorldError
+from setpoint.core.documents import UNREADABLE
+from setpoint.core.errors import ConfigError, Finding, SetpointError, UserError, WorldError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline
 from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
 from setpoint.pipeline.ports import RunProducts, RunRecords
-from setpoint.pipeline.task import TaskRunner
+from setpoint.pipeline.task import PreparedTask, TaskRunner
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
 
@@ -60,7 +61,7 @@ class PipelineService:
             document = self.document(revision.repository, revision.commit)
             if not document.starts_for(branch):
                 return None
-        except ConfigError as fault:
+        except UserError as fault:
             error = fault.render()
         run = Run(
             run=ids.identifier("r", revision.repository, revision.commit),
@@ -89,7 +90,10 @@ class PipelineService:
         git = self._parts.git
         lock_data = git.read(repository, commit, LOCK_PATH)
         lock = parse_lock(lock_data, LOCK_PATH) if lock_data is not None else {}
-        return parse_pipeline(git.read(repository, commit, PIPELINE_PATH) or b"", PIPELINE_PATH, lock)
+        data = git.read(repository, commit, PIPELINE_PATH)
+        if data is None:
+            raise ConfigError([Finding(UNREADABLE, "it is a folder or a link, not a file", PIPELINE_PATH, fix="commit it as a plain file")])
+        return parse_pipeline(data, PIPELINE_PATH, lock)
 
     def resume(self) -> None:
         """Start an asyncio task for every run that has not ended and has none."""
@@ -151,9 +155,13 @@ class PipelineService:
                 for name, why in decide.skipped(needs, states).items():
                     results[name] = self._parts.tasks.skip(run, name, why)
                     states[name] = TaskState.SKIPPED
-                for name in decide.startable(needs, states):
-                    upstream = {need: results[need] for need in needs[name]}
-                    running[asyncio.create_task(self._one(run, document, name, upstream))] = name
+                ready = decide.startable(needs, states)
+                if ready:
+                    settled, left = await asyncio.to_thread(self._parts.tasks.settle, run, document, ready, results)
+                    results.update({result.task: result for result in settled})
+                    running.update({asyncio.create_task(self._execute(task)): task.name for task in left})
+                    if settled:
+                        continue
                 if not running:
                     return results
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -172,13 +180,9 @@ class PipelineService:
         states.update(dict.fromkeys(running.values(), TaskState.RUNNING))
         return states
 
-    async def _one(self, run: Run, document: PipelineDocument, name: str, upstream: dict[str, TaskResult]) -> TaskResult:
-        prepared = await asyncio.to_thread(self._parts.tasks.prepare, run, document, name, upstream)
-        reused = await asyncio.to_thread(self._parts.tasks.reuse, prepared)
-        if reused is not None:
-            return reused
+    async def _execute(self, task: PreparedTask) -> TaskResult:
         async with self._slots:
-            return await self._parts.tasks.execute(prepared)
+            return await self._parts.tasks.execute(task)
 
     def _finish(self, run: Run, state: RunState, error: str) -> None:
         self._parts.recorder.record("run.finished", run.run, "setpoint", {"state": state.value, "error": error})

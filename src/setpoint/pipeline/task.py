@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from setpoint.core import clock, records
-from setpoint.core.errors import SetpointError
+from setpoint.core.errors import SetpointError, UserError, WorldError
+from setpoint.ground.journal.model import Fact
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, TaskConfig, select_inputs
@@ -19,6 +20,8 @@ from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
 REPORT_LIMIT_BYTES = 64 << 20
+ATTEMPTS = 3
+"""How often a task is begun when the runner dies under it; a task that takes its runner along must not do so for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,30 +58,49 @@ class TaskRunner:
     def __init__(self, parts: TaskParts) -> None:
         self._parts = parts
 
-    def prepare(self, run: Run, document: PipelineDocument, name: str, upstream: Mapping[str, TaskResult]) -> PreparedTask:
-        """Select the inputs from the run's tree and compute the key.
+    def settle(
+        self, run: Run, document: PipelineDocument, names: Sequence[str], results: Mapping[str, TaskResult]
+    ) -> tuple[list[TaskResult], list[PreparedTask]]:
+        """Settle what an earlier green result proves, and prepare the rest: (journalled results, tasks to execute).
 
-        Raises:
-            UserError: a pattern of `inputs:` matches no file (SP2xx).
+        A whole wave of startable tasks at once: one reading of the tree, one write to the journal. A task whose `inputs:` match nothing
+        is settled as failed, with the reason.
         """
-        config = document.tasks[name]
-        files = select_inputs(config.inputs, self._parts.git.files(run.repository, run.tree))
-        manifest = decide.key_manifest(config, files, upstream, self._parts.toolchain.facts(), run.trust)
-        return PreparedTask(run, name, config, files, upstream, manifest, decide.key_of(manifest))
+        files = self._parts.git.files(run.repository, run.tree)
+        toolchain = self._parts.toolchain.facts()
+        settled: list[TaskResult] = []
+        left: list[PreparedTask] = []
+        for name in names:
+            config = document.tasks[name]
+            upstream = {need: results[need] for need in config.needs}
+            try:
+                inputs = select_inputs(config.inputs, files)
+            except UserError as error:
+                failed = TaskResult(run.run, name, TaskState.FAILED, "", decide.empty_manifest(), reason=f"{error.code}: {error.what}")
+                settled.append(failed)
+                continue
+            manifest = decide.key_manifest(config, inputs, upstream, toolchain, run.trust)
+            task = PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
+            reused = self._reuse(task)
+            settled += [reused] if reused is not None else []
+            left += [task] if reused is None else []
+        self._parts.recorder.record_all([_finished(result) for result in settled])
+        return settled, left
 
-    def reuse(self, task: PreparedTask) -> TaskResult | None:
-        """Settle the task by an earlier green result under the same key, if its content is still here."""
+    def _reuse(self, task: PreparedTask) -> TaskResult | None:
+        """Return the result that an earlier green one under the same key proves, if its content is still here."""
         found = self._parts.cache.get(task.run.trust, task.key)
         if not decide.reusable(task.config, found, self._parts.clock.now()) or found is None:
             return None
         kept = [found.outputs, *found.reports.values()]
         if any(file is not None and self._parts.content.path(file.digest) is None for file in kept):
             return None
+        if (found.run, found.task) == (task.run.run, task.name):
+            # This very run made it, and the server ended before it could say so.
+            return found
         origin = found.origin_run or found.run
         why = f"unchanged since run {origin}: the same key is green"
-        result = replace(found, run=task.run.run, task=task.name, state=TaskState.REUSED, origin_run=origin, reason=why)
-        self._note(task, why)
-        return self._record(result)
+        return replace(found, run=task.run.run, task=task.name, state=TaskState.REUSED, origin_run=origin, reason=why)
 
     async def execute(self, task: PreparedTask) -> TaskResult:
         """Run the task in its sandbox and journal what came of it."""
@@ -88,9 +110,7 @@ class TaskRunner:
         parts.logs.truncate(task.run.run, task.name)
         task_id = f"{task.run.run}-{task.name}"
         try:
-            await asyncio.to_thread(parts.workspaces.create, task_id, self._files(task), self._archives(task))
-            command = TaskCommand(task_id, decide.argv(task.config), dict(task.config.env), task.config.network, task.config.timeout)
-            ended = await parts.executor.execute(command, lambda line: parts.logs.append(task.run.run, task.name, line))
+            ended = await self._attempt(task, task_id)
             result = await asyncio.to_thread(self._conclude, task, ended, started_at)
         except SetpointError as error:
             self._note(task, error.render())
@@ -100,6 +120,23 @@ class TaskRunner:
         if result.state.green:
             await asyncio.to_thread(parts.cache.put, task.run.trust, result)
         return self._record(result)
+
+    async def _attempt(self, task: PreparedTask, task_id: str) -> TaskExit:
+        """Execute in a fresh workspace; again when the runner was lost, as after a crash of the server, but not for ever (law 5)."""
+        parts = self._parts
+        command = TaskCommand(task_id, decide.argv(task.config), dict(task.config.env), task.config.network, task.config.timeout)
+        for attempt in range(1, ATTEMPTS + 1):
+            await asyncio.to_thread(parts.workspaces.create, task_id, self._files(task), self._archives(task))
+            try:
+                ended = await parts.executor.execute(command, lambda line: parts.logs.append(task.run.run, task.name, line))
+            except WorldError as error:
+                if attempt == ATTEMPTS:
+                    raise
+                ended = TaskExit("lost", None, error.what)
+            if ended.how != "lost" or attempt == ATTEMPTS:
+                break
+            self._note(task, f"{ended.detail or 'the task was lost'}; it is run again")
+        return ended
 
     def skip(self, run: Run, name: str, why: str) -> TaskResult:
         """Journal that a task can never start."""
@@ -165,5 +202,9 @@ class TaskRunner:
         self._parts.logs.append(task.run.run, task.name, record)
 
     def _record(self, result: TaskResult) -> TaskResult:
-        self._parts.recorder.record("task.finished", result.run, "setpoint", records.encode(result))
+        self._parts.recorder.record_all([_finished(result)])
         return result
+
+
+def _finished(result: TaskResult) -> Fact:
+    return Fact("task.finished", result.run, "setpoint", records.encode(result))

@@ -34,7 +34,7 @@ class Pinning:
     def pin(self, promotion: Promotion, delivery: Delivery) -> bool:
         """Attach the gate statement and commit the pin; False when the branch moved and the decision must be taken anew."""
         parts = self._parts
-        commit = self._already(promotion, delivery)
+        commit = self.commit_of(promotion, delivery)
         if commit is None:
             parts.evidence.attach_promotion(promotion.promotion)
             parts.recorder.record("pin.intended", promotion.promotion, "setpoint", {"parent": delivery.head})
@@ -47,8 +47,8 @@ class Pinning:
         parts.recorder.record("promotion.pinned", promotion.promotion, "setpoint", {"commit": commit})
         return True
 
-    def _already(self, promotion: Promotion, delivery: Delivery) -> str | None:
-        """Return the commit that pinned this promotion, when a crash came between commit and journal."""
+    def commit_of(self, promotion: Promotion, delivery: Delivery) -> str | None:
+        """Return the commit at HEAD that pinned this promotion, also when a crash came between commit and journal."""
         path = pin_path(promotion.candidate.environment, promotion.candidate.app)
         commit = self._parts.git.last_change(delivery.repository, delivery.head, path)
         if commit is None:

@@ -127,12 +127,19 @@ class DeliveryReader:
             if head is None or accepted is None:
                 continue
             pending: tuple[Reason, ...] = ()
-            if head != accepted and self._governed(repository, head) != self._governed(repository, accepted):
+            if head != accepted and self._changed(repository, accepted, head):
                 accepted, pending = self._accept(repository, branch, head)
             governed = self.governed(repository, accepted)
             environments = {name: document.model for name, document in governed.environments.items()}
             return Delivery(repository, branch, head, accepted, governed.setpoint.model, environments, pending)
         return None
+
+    def _changed(self, repository: str, accepted: str, head: str) -> bool:
+        """Say whether what judges changed since it was accepted; a head that cannot be read counts as changed, and is judged."""
+        try:
+            return self._governed(repository, head) != self._governed(repository, accepted)
+        except UserError:
+            return True
 
     def _accept(self, repository: str, branch: str, head: str) -> tuple[str, tuple[Reason, ...]]:
         """Judge a change of governed files once; returns the commit that is in force and what stands against head."""
@@ -213,6 +220,9 @@ class DeliveryReader:
             return self._git.files(repository, tree) if tree is not None else []
         except NotFoundError:
             return []
+        except UserError as error:
+            error.where = f"{folder}/{error.where}"
+            raise
 
     def _governed(self, repository: str, commit: str) -> dict[str, str]:
         """Return {path: blob id} of the files that judge: setpoint.yaml and every environment.yaml."""
@@ -230,7 +240,10 @@ class DeliveryReader:
         """Accept a change of governed files when owners under the last accepted version pushed it; else say why not (law 9)."""
         current = self.governed(repository, accepted)
         setpoint, environments = current.setpoint.model, current.environments
-        before, after = self._governed(repository, accepted), self._governed(repository, head)
+        try:
+            before, after = self._governed(repository, accepted), self._governed(repository, head)
+        except UserError as error:
+            return (_faulty(error),)
         changed_by = self._changed_by(repository, branch, accepted, head)
         reasons: list[Reason] = []
         for path in sorted(path for path in {*before, *after} if before.get(path) != after.get(path)):
@@ -247,11 +260,9 @@ class DeliveryReader:
         try:
             self.governed(repository, head)
         except ConfigError as error:
-            reasons += [
-                Reason("FAULTY", Outcome.WAIT, f"{f.path}:{f.line}:{f.column}", f.what, "no findings", f.fix) for f in error.findings
-            ]
+            reasons += [Reason("FAULTY", Outcome.WAIT, f.place, f.what, "no findings", f.fix) for f in error.findings]
         except UserError as error:
-            reasons.append(Reason("FAULTY", Outcome.WAIT, error.where or "the delivery repository", error.what, "no findings", error.fix))
+            reasons.append(_faulty(error))
         if not reasons:
             pushers = {pusher for path, names in changed_by.items() if before.get(path) != after.get(path) for pusher in names}
             body = {"commit": head, "why": f"changed by owners: {', '.join(sorted(pushers))}"}
@@ -283,8 +294,15 @@ class DeliveryReader:
         return found
 
     def _governed_then(self, repository: str, commit: str) -> dict[str, str]:
-        """Return the governed files of a head of earlier; none when there was no head, or its commit is gone."""
-        return self._governed(repository, commit) if self._git.resolve(repository, commit) is not None else {}
+        """Return the governed files of a head of earlier; none when there was no head, its commit is gone, or it cannot be read."""
+        try:
+            return self._governed(repository, commit) if self._git.resolve(repository, commit) is not None else {}
+        except UserError:
+            return {}
+
+
+def _faulty(error: UserError) -> Reason:
+    return Reason("FAULTY", Outcome.WAIT, error.where or "the delivery repository", error.what, "no findings", error.fix)
 
 
 def _owns(directory: Directory, email: str, allowed: frozenset[str]) -> bool:

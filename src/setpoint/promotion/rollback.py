@@ -1,7 +1,8 @@
 """Rollback: an earlier candidate comes back as a new signed commit, and the one it overrides is quarantined.
 
 Called by the promotion service under its lock. It asks no gate again: the statement is composed from the target's earlier PASSED one
-(law 2). Quarantine is journalled before the commit, so the loop can never promote the bad candidate in between.
+(law 2). The wish is journalled first, so that a crash cannot leave half of it, and the quarantine before the commit, so that the loop
+can never promote the bad candidate in between.
 """
 
 from dataclasses import replace
@@ -12,6 +13,7 @@ from setpoint.core.reasons import Outcome, Reason, conclude
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion.model import Pin, Promotion, PromotionState, Quarantine
 from setpoint.promotion.parts import PromotionParts
+from setpoint.promotion.propose import quarantine_of
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.standing import Pins
 
@@ -24,9 +26,10 @@ class Rollbacks:
         self._pins = Pins(parts.delivery, parts.records)
 
     def begin(self, delivery: Delivery, place: tuple[str, str], principal: Principal, to: str, message: str) -> Promotion:
-        """Quarantine what is pinned and journal the rollback; place is (app, environment), `to` a promotion id or version, or empty.
+        """Journal that a rollback is wanted; place is (app, environment), `to` a promotion id or version, or empty.
 
-        A pin that hands changed or removed is no candidate: what Setpoint pinned last comes back, and nothing is quarantined.
+        From this one entry on, `complete` does the rest, whoever calls it. A pin that hands changed or removed is no candidate: what
+        Setpoint pinned last comes back, and nothing is quarantined.
 
         Raises:
             ConflictError: nothing to go back from or to, or the target is quarantined (SP513).
@@ -36,8 +39,6 @@ class Rollbacks:
         if pin is None and self._pins.last(delivery, environment, app) is None:
             raise ConflictError("SP513", "nothing is pinned, so there is nothing to go back from", where=f"{app} in {environment}")
         target = self._target(place, pin, to)
-        if pin is not None:
-            self._quarantine(pin, principal, message)
         history = self._parts.records.promotions(app, environment)
         created_at = clock.to_text(self._parts.clock.now())
         created = replace(
@@ -60,8 +61,9 @@ class Rollbacks:
         return created
 
     def complete(self, promotion: Promotion, delivery: Delivery) -> None:
-        """Decide and pin a rollback; called again after a crash or a lost race, it goes on where it stopped."""
+        """Quarantine what is overridden, decide and pin; called again after a crash or a lost race, it goes on where it stopped."""
         if promotion.state is PromotionState.OPEN:
+            self._quarantine(promotion, delivery)
             target = self._parts.records.promotion(promotion.of)
             when = target.decided_at if target is not None else "an earlier day"
             earlier = Reason("PASSED_BEFORE", Outcome.ALLOW, "gate", f"{promotion.of} passed every gate at {when}")
@@ -95,8 +97,14 @@ class Rollbacks:
             raise ConflictError("SP513", what, where=f"{app} in {environment}", fix=f"setpoint events --subject {app}/{environment}")
         return usable[0]
 
-    def _quarantine(self, pin: Pin, principal: Principal, message: str) -> None:
+    def _quarantine(self, rollback: Promotion, delivery: Delivery) -> None:
+        """Bar what is pinned, once, in the name of who asked for the rollback."""
+        pin = self._pins.own(delivery, rollback.candidate.environment, rollback.candidate.app)
+        if pin is None or pin.candidate == rollback.candidate:
+            return
         candidate = pin.candidate
+        if quarantine_of(candidate, self._parts.records.quarantines(candidate.app, candidate.environment)) is not None:
+            return
         barred = Quarantine(
             environment=candidate.environment,
             app=candidate.app,
@@ -104,7 +112,7 @@ class Rollbacks:
             artifacts={name: artifact.digest for name, artifact in candidate.artifacts.items()},
             trees=(candidate.app_tree, candidate.environment_tree),
             since=clock.to_text(self._parts.clock.now()),
-            by=principal.actor,
-            why=message or "rolled back",
+            by=rollback.requested_by,
+            why=rollback.note or "rolled back",
         )
-        self._parts.recorder.record("quarantine.set", candidate.digest, principal.actor, records.encode(barred))
+        self._parts.recorder.record("quarantine.set", candidate.digest, rollback.requested_by, records.encode(barred))

@@ -50,9 +50,10 @@ class PromotionService:
             if delivery is None:
                 return
             faults: list[SetpointError] = []
-            for promotion in self._parts.records.unfinished():
+            # Rollbacks first: what a person sends back must not be pinned once more before.
+            for promotion in sorted(self._parts.records.unfinished(), key=lambda p: p.kind != "rollback"):
                 with _collected(faults):
-                    self._go_on(promotion, delivery)
+                    self._go_on(self._parts.records.promotion(promotion.promotion) or promotion, delivery)
             for environment in delivery.ordered():
                 for app in delivery.setpoint.apps:
                     with _collected(faults):
@@ -63,10 +64,12 @@ class PromotionService:
     def _go_on(self, promotion: Promotion, delivery: Delivery) -> None:
         """Finish what an earlier pass began."""
         candidate = promotion.candidate
+        if promotion.state not in (PromotionState.OPEN, PromotionState.DECIDED):
+            return  # a rollback of this very pass took its place
         if candidate.environment not in delivery.environments or candidate.app not in delivery.setpoint.apps:
             self._supersede(promotion, "")
         elif promotion.kind == "rollback":
-            self._rollbacks.complete(promotion, delivery)
+            self._roll_back(promotion, delivery)
         elif promotion.state is PromotionState.DECIDED:
             self._act(promotion, delivery)
 
@@ -97,7 +100,7 @@ class PromotionService:
 
     def _act(self, promotion: Promotion, delivery: Delivery) -> None:
         """Write the pin of a decided promotion, unless HEAD or the policy moved on since: then it is decided anew (law 3)."""
-        if not self._still_current(promotion, delivery):
+        if self._parts.pinning.commit_of(promotion, delivery) is None and not self._still_current(promotion, delivery):
             self._supersede(promotion, "")
         else:
             self._parts.pinning.pin(promotion, delivery)
@@ -213,11 +216,11 @@ class PromotionService:
             promotion = self._open(app, environment)
             if promotion is not None:
                 return Explanation(pin, promotion, self._decide(promotion, delivery), proposal)
-            history = self._parts.records.promotions(app, environment, limit=1)
-            newest = history[0] if history else None
-            if newest is not None and newest.state is PromotionState.DENIED and newest.candidate == proposal.candidate:
+            history = self._parts.records.promotions(app, environment)
+            newest = next((p for p in history if p.candidate == proposal.candidate), None)
+            if newest is not None and newest.state is PromotionState.DENIED:
                 return Explanation(pin, newest, self._decide(newest, delivery), proposal)
-            running = next((p for p in self._parts.records.promotions(app, environment) if pin and p.promotion == pin.promotion), None)
+            running = next((p for p in history if pin and p.promotion == pin.promotion), None)
             admitted = running.verdict.reasons if running is not None and running.verdict is not None else ()
             return Explanation(pin, None, conclude((*proposal.reasons, *admitted)), proposal)
 
@@ -299,16 +302,24 @@ class PromotionService:
         return person.name
 
     def rollback(self, app: str, environment: str, principal: Principal, to: str, message: str) -> Promotion:
-        """Bring back an earlier candidate as a new commit, and bar the one it overrides (see `Rollbacks.begin`)."""
+        """Bring back an earlier candidate as a new commit, and bar the one it overrides (see `Rollbacks.begin`).
+
+        Asked again while one is under way (a crash, a signer that is away), it goes on with that one.
+        """
         with self._lock:
             delivery = self._delivery(app, environment)
             self._may_operate(delivery, environment, principal)
-            created = self._rollbacks.begin(delivery, (app, environment), principal, to, message)
-            for other in self._unfinished(app, environment):
-                if other.promotion != created.promotion:
-                    self._supersede(other, created.promotion)
-            self._rollbacks.complete(created, delivery)
+            begun = [p for p in self._unfinished(app, environment) if p.kind == "rollback" and to in ("", p.of, p.version)]
+            created = begun[-1] if begun else self._rollbacks.begin(delivery, (app, environment), principal, to, message)
+            self._roll_back(created, delivery)
             return self._parts.records.promotion(created.promotion) or created
+
+    def _roll_back(self, rollback: Promotion, delivery: Delivery) -> None:
+        """Take a rollback to its end; whatever else was under way there is not wanted any more."""
+        for other in self._unfinished(rollback.candidate.app, rollback.candidate.environment):
+            if other.promotion != rollback.promotion:
+                self._supersede(other, rollback.promotion)
+        self._rollbacks.complete(rollback, delivery)
 
     def lift(self, app: str, environment: str, principal: Principal) -> int:
         """End the quarantines of an application in an environment; returns how many.

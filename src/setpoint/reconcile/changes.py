@@ -4,7 +4,7 @@ Called by `reconcile.plan`; pure. Merge keys and defaults are those of the Kuber
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ _CHANGED: Final = " (changed)"
 
 _KEYS: Final = {"ports": ("containerPort", "port"), "volumeMounts": ("mountPath",), "items": ("key",)}
 """List -> its merge keys; every other list of mappings is told apart by `name`, else by position."""
+_KEY_NAMES: Final = frozenset({"name", *(key for keys in _KEYS.values() for key in keys)})
 
 _PROBE: Final = {
     "periodSeconds": 10,
@@ -90,7 +91,15 @@ def field_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[
         if left != right or type(left) is not type(right):
             secret = any(path in leaves and leaves[path].secret for leaves in (old, new))
             found.append(FieldChange(path, *_shown(left, right, secret=secret)))
-    return tuple(found)
+    return tuple(change for change in found if not _says_nothing(change, found))
+
+
+def _says_nothing(change: FieldChange, found: Sequence[FieldChange]) -> bool:
+    """Say whether a change is only the merge key of an item that came or went, whose other fields are listed: the path has it already."""
+    parent, _, name = change.path.rpartition(".")
+    value = change.before if change.after is None else change.after if change.before is None else None
+    others = (other.path for other in found if other is not change)
+    return value is not None and parent.endswith(f"[{value}]") and name in _KEY_NAMES and any(o.startswith(f"{parent}.") for o in others)
 
 
 def _value(path: str, mine: Mapping[str, _Leaf], other: Mapping[str, _Leaf], kind: str) -> Any:

@@ -1,6 +1,7 @@
 """A small home with real Git, registry, content, journal and keys, in which runs and promotions can be journalled for the signer."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ from setpoint.evidence.model import EvidenceRecord
 from setpoint.evidence.ports import Signed, SigningKind
 from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
-from setpoint.ground.journal.model import Entry
+from setpoint.ground.journal.model import Entry, Fact
 from setpoint.ground.journal.service import Journal
 from setpoint.pipeline.config import parse_pipeline, select_inputs
 from setpoint.pipeline.decide import input_root, key_manifest, key_of
@@ -79,6 +80,10 @@ class Story:
     def record(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
         """Be the recorder."""
         return self.journal.append(kind, subject, actor, body)
+
+    def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Write one after the other."""
+        return [self.record(fact.kind, fact.subject, fact.actor, fact.body) for fact in facts]
 
     def evidence(self, *, subject: str | None = None, run: str | None = None, promotion: str | None = None) -> list[EvidenceRecord]:
         """Be the records of evidence, read from the journal."""

@@ -23,7 +23,7 @@ from setpoint.evidence.ports import Signed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.contract.signer.conftest import Story
+    from contract.signer.conftest import Story
 
 
 @pytest.fixture

@@ -25,8 +25,7 @@ from setpoint.promotion.model import Promotion, Quarantine
 from setpoint.promotion.pin import claim_of, parse_pin, pin_path
 
 if TYPE_CHECKING:
-    from tests.contract.signer.conftest import Story
-
+    from contract.signer.conftest import Story
     from setpoint.evidence.model import CheckLine, Verified
     from setpoint.evidence.ports import SigningKind
 

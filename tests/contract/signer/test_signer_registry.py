@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.contract.signer.conftest import Story
+    from contract.signer.conftest import Story
 
 
 @pytest.fixture

@@ -17,8 +17,7 @@ from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, 
 from setpoint.evidence.verify import verify_bundle, verify_subject
 
 if TYPE_CHECKING:
-    from tests.contract.signer.conftest import Story
-
+    from contract.signer.conftest import Story
     from setpoint.evidence.ports import Signed
 
 

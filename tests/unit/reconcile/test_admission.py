@@ -25,6 +25,7 @@ class Door:
         self.story = Story(root)
         self.story.create_home()
         self.quarantine: list[Quarantine] = []
+        self.history: list[Promotion] = []
         self.promotion = self.story.released()
         self.commit = self.story.pin(self.promotion)
 
@@ -35,6 +36,10 @@ class Door:
     def quarantines(self, app: str, environment: str) -> list[Quarantine]:
         """Be the records."""
         return self.quarantine
+
+    def promotions(self, app: str, environment: str, limit: int = 100) -> list[Promotion]:
+        """Be the records."""
+        return self.history
 
     def admission(self, trust: TrustRoot | None = None) -> Admission:
         """Return an admission that remembers nothing."""

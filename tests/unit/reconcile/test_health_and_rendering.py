@@ -54,10 +54,17 @@ def test_late_stays_late_until_it_is_ready() -> None:
 
 
 def test_an_observation_is_news_when_it_tells_something_else() -> None:
-    """Another pin, health, reason or number of replicas is news; another count of ready ones or time is not."""
+    """Another pin, health, reason or number of replicas, ready or wanted, is news; another time or wording is not."""
     told = replace(SEEN, reasons=(NOT_READY,), replicas_wanted=2)
-    assert same_observation(told, replace(told, since="later", replicas_ready=1, reasons=(replace(NOT_READY, found="502"), NOT_READY)))
-    for news in ({"pin_commit": "d"}, {"health": Health.HEALTHY}, {"reasons": (CRASHING,)}, {"replicas_wanted": 3}, {"url": "http://x/"}):
+    assert same_observation(told, replace(told, since="later", reasons=(replace(NOT_READY, found="502"), NOT_READY)))
+    for news in (
+        {"pin_commit": "d"},
+        {"health": Health.HEALTHY},
+        {"reasons": (CRASHING,)},
+        {"replicas_wanted": 3},
+        {"replicas_ready": 1},
+        {"url": "http://x/"},
+    ):
         assert not same_observation(told, replace(told, **news))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from setpoint.core.errors import UserError, WorldError
-from setpoint.ground.journal.model import Entry
+from setpoint.ground.journal.model import Entry, Fact
 from setpoint.reconcile.model import Container, DesiredState, HttpProbe, Identity, ReplicaSpec, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import ProxyConfig, WorkloadStatus
 from setpoint.rollout.service import HostRollout
@@ -75,6 +75,10 @@ class FakeHost:
         """Be the recorder."""
         self.journalled.append((kind, body))
         return Entry(0, "", kind, subject, actor, body, "")
+
+    def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Write one after the other."""
+        return [self.record(fact.kind, fact.subject, fact.actor, fact.body) for fact in facts]
 
     def pass_away(self) -> None:
         """Let what is stopping end."""

@@ -124,6 +124,11 @@ class Records:
             value: str | None = connection.execute(statement).scalar()
             return value
 
+    def hosted(self) -> set[str]:
+        """Return the repositories whose creation is journalled."""
+        with self._engine.connect() as connection:
+            return set(connection.execute(select(t.repositories.c.repository)).scalars())
+
     def deliveries(self) -> dict[str, str]:
         """Return {delivery repository: branch}."""
         statement = select(t.repositories.c.repository, t.repositories.c.delivery_branch)

@@ -1,6 +1,7 @@
-"""Who listens on an address, as far as /proc tells; called to explain an address in use, never to decide anything."""
+"""Who listens on an address, as far as /proc tells; called before a proxy asks for an address, and to explain one in use."""
 
-from contextlib import suppress
+import socket
+from contextlib import closing, suppress
 from pathlib import Path
 
 _LISTEN = "0A"
@@ -17,6 +18,18 @@ def who_listens(port: int) -> tuple[int, str] | None:
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return int(process.name), command
     return None
+
+
+def can_listen(address: str) -> bool:
+    """Say whether an IPv4 `host:port` could be listened on right now."""
+    host, _, port = address.rpartition(":")
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, int(port)))
+        except OSError:
+            return False
+    return True
 
 
 def _inodes(port: int) -> set[str]:

@@ -22,7 +22,7 @@ from typing import Final
 from setpoint.adapters.host import haproxy_config, processes, shim_state
 from setpoint.adapters.host.haproxy_config import Command, Wanted
 from setpoint.adapters.host.haproxy_socket import NAME, MasterSocket
-from setpoint.adapters.host.listeners import who_listens
+from setpoint.adapters.host.listeners import can_listen, who_listens
 from setpoint.core.errors import UserError, WorldError
 from setpoint.reconcile.model import Difference
 from setpoint.reconcile.ports import ProxyConfig
@@ -92,6 +92,7 @@ class HaProxy:
             running = self._structure(folder)
             if running != goal.structure:
                 self._check(folder, goal, config.listen)
+                self._refuse_taken(folder, config.listen)
             _put(folder / haproxy_config.IDENTITY_MAP, haproxy_config.map_text(goal.identities))
             _put(folder / _CONFIG, goal.text)
             if running is None:
@@ -205,6 +206,13 @@ class HaProxy:
             candidate.unlink(missing_ok=True)
         if done.returncode != 0:
             raise self._fault(folder, done.stderr.decode(errors="replace"), listen)
+
+    def _refuse_taken(self, folder: Path, listen: str) -> None:
+        """Refuse an address that somebody else has: a running HAProxy would stop serving while it tries for it, at every try."""
+        found = who_listens(int(listen.rpartition(":")[2]))
+        taken = found[0] not in self._pids(folder) if found is not None else not can_listen(listen)
+        if taken:
+            raise self._fault(folder, "cannot bind", listen)
 
     def _fault(self, folder: Path, said: str, listen: str) -> UserError | WorldError:
         """Return the error for what HAProxy said when it did not start or reload."""

@@ -215,6 +215,8 @@ class RunnerClient:
         """
         task_id = _plain_name(command.task_id)
         link = await self._ready()
+        while link.lost:  # it died while it was waited for: nobody would ever answer on that link
+            link = await self._ready()
         task = str(next(self._ids))
         waiting = _Waiting(on_log, asyncio.get_running_loop().create_future())
         link.waiting[task] = waiting

@@ -17,27 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from setpoint.adapters.runner import package_client
+from setpoint.adapters.runner.inside import inside, memory_file
 from setpoint.adapters.runner.loop import EventLoop
 from setpoint.adapters.runner.output import Record, Stream, TaskOutput
-from setpoint.adapters.sandbox import INSTALL_HINT, Mount, probe, sandbox_argv, system_mounts
+from setpoint.adapters.sandbox import INSTALL_HINT, probe, sandbox_argv
 
 _CHUNK_BYTES: Final = 1 << 16
 _PARTIAL_S: Final = 0.1
 """How long an unfinished line waits before it is shown."""
-_BASE: Final = {
-    "PATH": "/usr/local/bin:/usr/bin:/bin",
-    "LANG": "C.UTF-8",
-    "HOME": "/tmp",  # noqa: S108 - the sandbox's own
-    "CI": "true",
-    # Byte code carries the time of its source: outputs that hold it would differ on every run.
-    "PYTHONDONTWRITEBYTECODE": "1",
-}
-_PEOPLE: Final = {
-    "/etc/passwd": "root:x:0:0::/root:/bin/sh\nsetpoint:x:1000:1000::/tmp:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n",
-    "/etc/group": "root:x:0:\nsetpoint:x:1000:\nnogroup:x:65534:\n",
-}
-_LOCAL_HOSTS: Final = "127.0.0.1 localhost setpoint\n::1 localhost\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,20 +62,16 @@ class SandboxedTask:
     def start(self) -> None:
         """Start bubblewrap; a sandbox that cannot be made is reported as refused."""
         program = [str(word) for word in self._request["argv"]]
-        client = package_client.PackageClient({}, (), ())
-        if self._request["network"]:
-            client = package_client.inspect(os.environ, self._around.work)
-        self._output = TaskOutput(client.secrets, int(self._request["log_quota_bytes"]), self._around.now)
-        environment = {**_BASE, **client.environment, **self._request["environment"]}
-        workspace = Mount("rw", str(self._around.work / self._request["task_id"]), "/work")
-        mounts = [*system_mounts(), *client.mounts, workspace]
-        argv = sandbox_argv(program, _once(mounts), environment, cwd="/work", network=bool(self._request["network"]))
+        network = bool(self._request["network"])
+        own = inside(self._around.work, str(self._request["task_id"]), self._request["environment"], network=network)
+        self._output = TaskOutput(own.secrets, int(self._request["log_quota_bytes"]), self._around.now)
+        argv = sandbox_argv(program, own.mounts, own.environment, cwd="/work", network=network)
         bubblewrap = shutil.which(argv[0])
         try:
             if bubblewrap is None:
                 self._refuse(f"bubblewrap is not installed: {INSTALL_HINT}")
                 return
-            self._launch([bubblewrap], program, argv[1 : -len(program) - 1])
+            self._launch([bubblewrap], program, argv[1 : -len(program) - 1], own.files)
         except (OSError, ValueError) as error:
             self._refuse(f"bubblewrap does not start: {error}")
             return
@@ -98,18 +81,17 @@ class SandboxedTask:
         self._around.send("refused", id=self._id, detail=detail)
         self._on_end(self._id)
 
-    def _launch(self, argv: list[str], program: Sequence[str], options: Sequence[str]) -> None:
-        files = dict(_PEOPLE) if self._request["network"] else {**_PEOPLE, "/etc/hosts": _LOCAL_HOSTS}
+    def _launch(self, argv: list[str], program: Sequence[str], options: Sequence[str], files: Mapping[str, str]) -> None:
         pipes = [os.pipe() for _ in range(4)]
         (out, out_end), (err, err_end), (status, status_end), (gate_end, gate) = pipes
         theirs = [out_end, err_end, status_end, gate_end]
         try:
             for path, text in files.items():
-                descriptor = _memory_file(text.encode())
+                descriptor = memory_file(text.encode())
                 theirs.append(descriptor)
                 options = [*options, "--ro-bind-data", str(descriptor), path]
             options = [*options, "--json-status-fd", str(status_end), "--block-fd", str(gate_end)]
-            theirs.append(_memory_file(b"".join(option.encode() + b"\0" for option in options)))
+            theirs.append(memory_file(b"".join(option.encode() + b"\0" for option in options)))
             argv = [*argv, "--args", str(theirs[-1]), "--", *program]
             self._monitor = _popen(argv, out_end, err_end, theirs[2:])
         except BaseException:
@@ -260,22 +242,6 @@ def _popen(argv: list[str], out: int, err: int, passed: list[int]) -> subprocess
     return subprocess.Popen(
         argv, stdin=subprocess.DEVNULL, stdout=out, stderr=err, pass_fds=passed, env={}, cwd="/", start_new_session=True
     )
-
-
-def _once(mounts: Sequence[Mount]) -> list[Mount]:
-    """Return the mounts without repetitions of a target: the first one stands."""
-    kept: dict[str, Mount] = {}
-    for mount in mounts:
-        kept.setdefault(mount.target, mount)
-    return list(kept.values())
-
-
-def _memory_file(data: bytes) -> int:
-    """Return the descriptor of an anonymous file with data, positioned at its beginning."""
-    descriptor = os.memfd_create("setpoint")
-    os.write(descriptor, data)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return descriptor
 
 
 def _close(*descriptors: int) -> None:

@@ -18,6 +18,16 @@ GENESIS: Final = "0" * 64
 
 
 @dataclass(frozen=True, slots=True)
+class Fact:
+    """What is to be journalled: an entry before it has a place and a time."""
+
+    kind: str
+    subject: str
+    actor: str
+    body: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """Something that was decided or done, by whom and when."""
 

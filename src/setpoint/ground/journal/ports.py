@@ -1,9 +1,9 @@
 """What the journal needs from outside, and what the stages need from the journal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from setpoint.ground.journal.model import Entry
+from setpoint.ground.journal.model import Entry, Fact
 
 
 class JournalStorage(Protocol):
@@ -23,4 +23,8 @@ class Recorder(Protocol):
 
     def record(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
         """Append an entry to the journal and apply it to the projection."""
+        ...
+
+    def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Append several entries at once: one fsync, one transaction, all or none."""
         ...

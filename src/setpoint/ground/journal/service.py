@@ -4,13 +4,13 @@ It never interprets a body and never forgets an entry.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from setpoint.core import clock
 from setpoint.core.errors import BugError
-from setpoint.ground.journal.model import GENESIS, Entry, leaf_hash, parse
+from setpoint.ground.journal.model import GENESIS, Entry, Fact, leaf_hash, parse
 from setpoint.ground.journal.ports import JournalStorage
 
 
@@ -48,14 +48,25 @@ class Journal:
         return self._head
 
     def append(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
-        """Append one entry and return it once it is durable; a wall clock that went back is held at the last entry's time."""
+        """Append one entry and return it once it is durable."""
+        return self.append_all([Fact(kind, subject, actor, body)])[0]
+
+    def append_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Append entries in one durable write; a wall clock that went back is held at the last entry's time."""
         with self._lock:
             at = max(clock.to_text(self._clock.now()), self._last_at)
-            entry = Entry(self._next, at, kind, subject, actor, body, self._head)
-            leaf = entry.leaf()
-            self._storage.append(entry.index, [leaf])
-            self._next, self._head, self._last_at = entry.index + 1, leaf_hash(leaf), at
-            return entry
+            entries: list[Entry] = []
+            leaves: list[bytes] = []
+            head = self._head
+            for offset, fact in enumerate(facts):
+                entry = Entry(self._next + offset, at, fact.kind, fact.subject, fact.actor, fact.body, head)
+                entries.append(entry)
+                leaves.append(entry.leaf())
+                head = leaf_hash(leaves[-1])
+            if entries:
+                self._storage.append(self._next, leaves)
+                self._next, self._head, self._last_at = self._next + len(entries), head, at
+            return entries
 
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """Yield the entries from index start on.

@@ -1,0 +1,96 @@
+"""What outlives a server on the crash road: time, replicas and proxies as a small model; used by tests/chaos/crash_road.py."""
+
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+
+from setpoint.pipeline.model import ToolchainFacts
+from setpoint.reconcile.model import HttpProbe, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.ports import ProxyConfig
+
+PORTS = {"staging": 17501, "production": 17502}
+
+
+@dataclass
+class World:
+    """What outlives the server: time, replicas and proxies. It notes whenever traffic would have been lost."""
+
+    instant: datetime = datetime(2026, 11, 23, 6, tzinfo=UTC)
+    replicas_: dict[str, ReplicaStatus] = field(default_factory=dict)
+    proxies: dict[str, ProxyConfig] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    started: int = 0
+
+    def now(self) -> datetime:
+        """Time goes on with every look at it."""
+        self.instant += timedelta(milliseconds=1)
+        return self.instant
+
+    def facts(self) -> ToolchainFacts:
+        """The toolchain never changes here."""
+        return ToolchainFacts("sha256:" + "7" * 64, "3.11.2", "linux/amd64", 1)
+
+    def tick(self) -> None:
+        """Between two passes, what was told to stop is gone."""
+        self.instant += timedelta(seconds=6)
+        for name, status in list(self.replicas_.items()):
+            if status.stopping:
+                self.replicas_[name] = replace(status, shim_alive=False, pid=None)
+
+    # The runtime.
+
+    def start(self, spec: ReplicaSpec) -> None:
+        """A replica runs at once."""
+        self.started += 1
+        self.replicas_[spec.replica] = ReplicaStatus(spec, shim_alive=True, pid=self.started, started_at="", restarts=0, last_exit="")
+
+    def replicas(self) -> list[ReplicaStatus]:
+        """Every replica, alive or not."""
+        return list(self.replicas_.values())
+
+    def stop(self, replica: str, grace_s: float) -> None:
+        """It is gone at the next tick."""
+        del grace_s
+        if replica in self.serving(self.replicas_[replica].spec.identity.environment):
+            self.lost.append(f"{replica} is stopped while the proxy sends requests to it")
+        self.replicas_[replica] = replace(self.replicas_[replica], stopping=True)
+
+    def remove(self, replica: str) -> None:
+        """Its folder is gone."""
+        self.replicas_.pop(replica, None)
+
+    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
+        """Who lives answers."""
+        return replica.shim_alive and not replica.stopping, f"probe {probe is not None}"
+
+    def free_port(self) -> int:
+        """Nobody listens on it."""
+        return 20_000 + self.started
+
+    # The proxy.
+
+    def serving(self, environment: str) -> list[str]:
+        """Return the live replicas that a proxy sends requests to."""
+        config = self.proxies.get(environment)
+        names = [server.name for _, server in config.servers if not server.draining] if config is not None else []
+        return [name for name in names if name in self.replicas_ and self.replicas_[name].shim_alive]
+
+    def differences(self, config: ProxyConfig, app: str) -> list[str]:
+        """What a plan would show; nobody plans here."""
+        return [] if self.proxies.get(config.environment) == config else [app]
+
+    def apply(self, config: ProxyConfig) -> None:
+        """Send requests to other replicas from now on."""
+        before = self.serving(config.environment)
+        self.proxies[config.environment] = config
+        if before and not self.serving(config.environment):
+            self.lost.append(f"nobody answers in {config.environment} any more")
+
+    def sessions(self, environment: str, server: str) -> int:
+        """Every request is answered in no time."""
+        del environment, server
+        return 0
+
+    def check(self, base_url: str, path: str, status: int) -> tuple[bool, str]:
+        """A gate's check: whether the proxy at this address has somebody to ask."""
+        environment = next(name for name, port in PORTS.items() if base_url.endswith(str(port)))
+        return bool(self.serving(environment)), f"{path} {status}"
