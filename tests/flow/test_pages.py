@@ -452,12 +452,12 @@ def test_a_fragment_is_the_main_part_alone(browser: Browser) -> None:
 
 
 def test_unknown_pages_are_pages_and_unknown_calls_are_problems(browser: Browser) -> None:
-    """A person gets a page with a code; the API keeps its JSON."""
+    """A person gets a page with a code; the API answers with a problem."""
     browser.enter(OPERATOR)
     page = browser.get("/nowhere")
     assert (page.status, "SP862" in page.text) == (404, True)
     assert browser.get("/why/nothing/production").status == 404
-    assert browser.get("/api/v1/nowhere").headers["content-type"].startswith("application/json")
+    assert browser.get("/api/v1/nowhere").headers["content-type"].startswith("application/problem+json")
 
 
 def test_static_files_are_kept_by_their_digest(browser: Browser) -> None:

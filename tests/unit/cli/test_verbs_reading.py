@@ -241,8 +241,8 @@ def test_the_shell_has_what_the_task_has_and_keeps_nothing(tree: Path) -> None:
     assert "files: b.txt out.txt\r\n" in seen
     assert "level high\r\n" in seen
     assert "a\r\na\r\n" in seen
-    os.write(master, b"sleep 60\n")
-    expect(master, "sleep 60\r\n")
+    os.write(master, b"sh -c \"echo run'n'ing; exec sleep 60\"\n")  # says so once it is in the foreground, to be interrupted
+    expect(master, "\nrunning\r\n")
     os.write(master, b"\x03")
     expect(master, "test$ ")
     os.write(master, b"exit 3\n")
