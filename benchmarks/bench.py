@@ -147,19 +147,19 @@ def road(count: int = 10) -> None:
     )
 
 
-class OpenLoop(threading.Thread):
-    """Sends requests at a fixed rate, whatever the answers take: new and kept connections, GET and POST, no retries."""
+class Load(threading.Thread):
+    """Sends one request after the other, at most a hundred a second: new or kept connections, GET or POST, no retries."""
 
     def __init__(self, port: int, kind: str) -> None:
         super().__init__(daemon=True)
         self._port, self._kind = port, kind
-        self._stop = threading.Event()
+        self._done = threading.Event()
         self.good, self.bad = 0, 0
 
     def run(self) -> None:
         """Send until stopped."""
         connection: http.client.HTTPConnection | None = None
-        while not self._stop.wait(0.01):
+        while not self._done.wait(0.01):
             if connection is None:
                 connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
             try:
@@ -178,7 +178,7 @@ class OpenLoop(threading.Thread):
 
     def stop(self) -> None:
         """End it."""
-        self._stop.set()
+        self._done.set()
         self.join()
 
 
@@ -187,7 +187,7 @@ def rollout(count: int = 20) -> None:
     with home() as live:
         live.release("r0")
         live.serves("staging", "r0")
-        loads = [OpenLoop(live.staging, kind) for kind in ("new", "kept", "post")]
+        loads = [Load(live.staging, kind) for kind in ("new", "kept", "post")]
         for load in loads:
             load.start()
         began = time.time()

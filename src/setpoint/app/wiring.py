@@ -40,6 +40,7 @@ from setpoint.app.registration import Registration
 from setpoint.app.verifier import Verifier
 from setpoint.artifact.service import ArtifactService
 from setpoint.core import clock, ids
+from setpoint.core.errors import UserError
 from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
@@ -167,8 +168,17 @@ def open_store(home: Home) -> Store:
 
 
 def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
-    """Return the trust root, writing it as the journal's first entry when the home is new (law 9)."""
+    """Return the trust root, writing it as the journal's first entry when the home is new (law 9).
+
+    Raises:
+        UserError: the journal is empty and the home is not new: who emptied it must not get a new trust root for it (SP004).
+    """
     first = next(iter(store.journal.entries()), None)
+    if first is None and store.oci.repositories():
+        fix = "restore journal/ from a copy, or start with another home"
+        raise UserError(
+            "SP004", "the journal is empty, but the registry is not: this home has lost its memory", where=str(store.home.root), fix=fix
+        )
     if first is None:
         keys = signer.public_keys()
         body = {"version": 1, "keys": keys}

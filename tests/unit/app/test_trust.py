@@ -1,0 +1,42 @@
+"""The trust root is written once, when the home is new, and never again for a home that lost its journal."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from setpoint.app.home import Home
+from setpoint.app.wiring import Store, ensure_trust, open_store
+from setpoint.core.errors import UserError
+
+
+class Keys:
+    """A signer that knows its public keys."""
+
+    def public_keys(self) -> dict[str, str]:
+        """Return them."""
+        return {"gate": "key"}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """A fresh home, opened."""
+    home = Home(tmp_path / "home")
+    home.prepare()
+    return open_store(home)
+
+
+def test_a_new_home_writes_its_trust_root_once(store: Store) -> None:
+    """The first start journals the keys; the second reads them."""
+    signer: Any = Keys()
+    assert ensure_trust(store, signer).keys == {"gate": "key"}
+    assert ensure_trust(store, signer).keys == {"gate": "key"}
+    assert len(store.journal) == 1
+
+
+def test_an_emptied_journal_gets_no_new_trust_root(store: Store) -> None:
+    """A registry with content and no journal is no new home: refused, with the way out."""
+    store.oci.put_blob("hello/web", b"bytes")
+    signer: Any = Keys()
+    with pytest.raises(UserError, match="SP004"):
+        ensure_trust(store, signer)
