@@ -344,7 +344,7 @@ def closing(story: Story, traffic: Traffic) -> None:
     for row in story.stages:
         say(f"{row.name:<34} {row.seconds:>8.1f}  {row.note}")
     say(f"{'all':<34} {sum(row.seconds for row in story.stages):>8.1f}  {traffic.answered} requests, {traffic.failed} failed")
-    say(f"\npage:        {story.url.splitlines()[-1]}")
+    say(f"\npage:        {story.url.splitlines()[-1].removeprefix('log in once: ')}")
     say(f"staging:     http://127.0.0.1:{story.ports[0]}/\nproduction:  {story.production}/")
     say(f"try:         .venv/bin/setpoint status --home {story.home}")
 

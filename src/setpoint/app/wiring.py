@@ -37,7 +37,6 @@ from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
 from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
-from setpoint.app.verifier import Verifier
 from setpoint.artifact.service import ArtifactService
 from setpoint.core import clock, ids
 from setpoint.core.errors import UserError
@@ -51,6 +50,7 @@ from setpoint.observe.plan import PlanParts, PlanView
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
+from setpoint.observe.verify import Verifier
 from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskParts, TaskRunner
 from setpoint.promotion.builds import Builds
