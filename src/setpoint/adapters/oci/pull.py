@@ -80,7 +80,9 @@ class RegistryPull:
             WorldError: the registry does not answer, or gives other bytes than were asked for (SP307).
         """
         image = ImageReference.parse(reference)
-        source = _Remote(image, RegistryClient(image.host, self._timeout_s)) if image.host else None
+        # The digest says it all: what the embedded registry holds under this name needs no other registry, nor a login to ourselves.
+        here = not image.host or self._store.manifest(image.name, image.digest) is not None
+        source = None if here else _Remote(image, RegistryClient(image.host, self._timeout_s))
         manifest = self._manifest(image, source, image.digest, into)
         if manifest.media_type in INDEXES:
             chosen = self._choose(manifest, reference)
