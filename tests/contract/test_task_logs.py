@@ -129,3 +129,14 @@ def test_a_read_of_long_lines_ends_early_and_goes_on(tmp_path: Path) -> None:
         assert len(found) <= 3
         seen += [one.seq for one in found]
     assert seen == [0, 1, 2, 3, 4]
+
+
+def test_every_append_says_that_the_log_grew(tmp_path: Path) -> None:
+    """Followers are woken once the record can be read."""
+    seen: list[int] = []
+    reader = TaskLogFolder(tmp_path)
+    writer = TaskLogFolder(tmp_path, lambda: seen.append(len(reader.read("r", "t"))))
+    writer.append("r", "t", record(0))
+    writer.append("r", "t", record(1))
+    assert seen == [1, 2]
+    writer.close()

@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -32,10 +32,11 @@ class _Writer:
 
 
 class TaskLogFolder:
-    """`<run>/<task>.jsonl` below root; appends may come from any thread."""
+    """`<run>/<task>.jsonl` below root; appends may come from any thread, and each calls `grown`."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, grown: Callable[[], None] = lambda: None) -> None:
         self._root = root
+        self._grown = grown
         self._writers: OrderedDict[Path, _Writer] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -49,6 +50,7 @@ class TaskLogFolder:
             view = memoryview(data)
             while view:
                 view = view[os.write(writer.descriptor, view) :]
+        self._grown()
 
     def read(self, run: str, task: str, after_seq: int = -1, limit: int = 10_000) -> list[LogRecord]:
         """Return records with seq > after_seq: at most limit, fewer when they are long, none only at the end of the log."""

@@ -7,9 +7,10 @@ import asyncio
 
 
 class Bus:
-    """A counter that grows with every change, and a way to wait for it to grow."""
+    """A counter that grows with every change, and a way to wait for it to grow; `onward` are told whatever this one is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, *onward: "Bus") -> None:
+        self._onward = onward
         self._version = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiters: set[asyncio.Future[None]] = set()
@@ -22,12 +23,16 @@ class Bus:
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Name the event loop that waits."""
         self._loop = loop
+        for bus in self._onward:
+            bus.attach(loop)
 
     def notify(self) -> None:
         """Something changed."""
         self._version += 1
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake)
+        for bus in self._onward:
+            bus.notify()
 
     def _wake(self) -> None:
         for waiter in self._waiters:

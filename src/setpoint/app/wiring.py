@@ -152,7 +152,8 @@ def _signer_paths(home: Home) -> SignerPaths:
 def open_store(home: Home) -> Store:
     """Open everything on disk and bring the projection up to the journal."""
     time = SystemClock()
-    bus = Bus()
+    log_bus = Bus()
+    bus = Bus(log_bus)  # the end of a task is news for who follows its log
     journal = Journal(JournalFolder(home.journal, writable=True), time)
     engine = open_database(home.database)
     recorder = JournalRecorder(journal, Projection(engine), bus)
@@ -162,9 +163,9 @@ def open_store(home: Home) -> Store:
     content = ContentFolder(home.content)
     content.sweep()
     oci.sweep(time.now())
-    logs = TaskLogFolder(home.logs)
+    logs = TaskLogFolder(home.logs, log_bus.notify)
     tokens = TokenFile(home.tokens, time)
-    return Store(home, time, git, oci, content, logs, tokens, journal, Records(engine), recorder, bus, Bus())
+    return Store(home, time, git, oci, content, logs, tokens, journal, Records(engine), recorder, bus, log_bus)
 
 
 def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:

@@ -185,3 +185,19 @@ def test_what_init_left_in_the_inbox_is_done_once_and_a_fault_is_kept(world: Wor
     assert [path.name for path in sorted(inbox.iterdir())] == ["2.json", "3.json"]
     assert "shop" in world.git.names()
     assert world.records.deliveries() == {"delivery": "main"}
+
+
+def test_what_a_bus_is_told_goes_onward() -> None:
+    """Who follows a log is woken by the journal too, for a task's end is written there; and not the other way round."""
+
+    async def story() -> None:
+        logs = Bus()
+        bus = Bus(logs)
+        bus.attach(asyncio.get_running_loop())
+        waiting = asyncio.create_task(logs.wait(logs.version, 60))
+        await asyncio.to_thread(bus.notify)
+        assert await asyncio.wait_for(waiting, 10) == 1
+        logs.notify()
+        assert (bus.version, logs.version) == (1, 2)
+
+    asyncio.run(story())
