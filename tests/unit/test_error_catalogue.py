@@ -37,7 +37,6 @@ SHARED = {
     "SP405": "a signer that does not answer",
     "SP406": "role keys that cannot be used",
     "SP409": "a request that the signer does not understand",
-    "SP504": "no delivery repository",
     "SP520": "a name that is none",
     "SP603": "a manifest that is no Kubernetes object",
     "SP631": "an image that cannot run here",

@@ -91,11 +91,7 @@ class EvidenceView:
         return f"run {run}", self._of_run(run)
 
     def _of_pin(self, app: str, environment: str) -> tuple[str, Sequence[_Place]]:
-        delivery = self._reader.load()
-        if delivery is None:
-            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
-        delivery.check_app(app)
-        delivery.environment(environment)
+        delivery = self._reader.require(app, environment)
         pin = self._reader.pin(delivery, environment, app)
         if pin is None:
             raise NotFoundError("SP708", f"nothing is pinned for {app} in {environment}", fix=f"setpoint why {app} {environment}")

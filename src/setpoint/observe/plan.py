@@ -9,7 +9,7 @@ from typing import Final
 
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
-from setpoint.core.errors import NotFoundError, SetpointError, UserError
+from setpoint.core.errors import SetpointError, UserError
 from setpoint.observe.model import CommitTitle, Diff, ImageChange, Plan
 from setpoint.promotion.model import Candidate, Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
@@ -61,7 +61,7 @@ class PlanView:
             NotFoundError: application or environment is unknown.
         """
         explanation = self._parts.promotions.explain(app, environment)
-        delivery, pin = self._delivery(), explanation.pin
+        delivery, pin = self._parts.reader.require(app, environment), explanation.pin
         coming, place = _coming(explanation, delivery, app), f"{app} in {environment}"
         before = _version(pin)
         if coming is None:
@@ -113,8 +113,7 @@ class PlanView:
             NotFoundError: application or environment is unknown.
             UserError: the pin cannot be read or rendered, so that there is nothing to compare with.
         """
-        delivery = self._delivery()
-        delivery.check_app(app)
+        delivery = self._parts.reader.require(app, environment)
         listen = delivery.environment(environment).target.host.listen
         pin = self._parts.reader.pin(delivery, environment, app)
         every = [r for r in self._parts.replicas() if r.spec.identity.environment == environment]
@@ -162,12 +161,6 @@ class PlanView:
             return self._parts.rendering.desired(pin.candidate, delivery.repository) if pin is not None else None
         except SetpointError as error:
             return error
-
-    def _delivery(self) -> Delivery:
-        delivery = self._parts.reader.load()
-        if delivery is None:
-            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
-        return delivery
 
 
 def _coming(explanation: Explanation, delivery: Delivery, app: str) -> _Next | None:

@@ -41,7 +41,7 @@ class StatusView:
             delivery.check_app(app)
         apps = tuple(name for name in delivery.setpoint.apps if app in (None, name))
         environments = tuple(delivery.ordered())
-        cells = tuple(self._cell(name, environment) for name in apps for environment in environments)
+        cells = tuple(self._cell(self._promotions.explain(name, place), name, place) for name in apps for place in environments)
         needs = tuple(need for cell in cells for need in _needs(cell))
         return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending)
 
@@ -52,9 +52,8 @@ class StatusView:
         every = {run.run: run for run in [*newest.values(), *self._facts.open_runs()]}
         return tuple(every.values())
 
-    def _cell(self, app: str, environment: str) -> Cell:
+    def _cell(self, explanation: Explanation, app: str, environment: str) -> Cell:
         seen = self._facts.deployment(app, environment)
-        explanation = self._promotions.explain(app, environment)
         waiting = None
         if explanation.promotion is not None:
             promotion, verdict = explanation.promotion, explanation.verdict
@@ -71,11 +70,8 @@ class StatusView:
             NotFoundError: application or environment is unknown.
         """
         explanation = self._promotions.explain(app, environment)
-        delivery = self._reader.load()
-        if delivery is None:  # explain refused already; this is for the type checker
-            msg = "no delivery repository"
-            raise LookupError(msg)
-        cell = self._cell(app, environment)
+        delivery = self._reader.require(app, environment)
+        cell = self._cell(explanation, app, environment)
         promotion = explanation.promotion
         approvals = tuple(self._facts.approvals(promotion.promotion)) if promotion else ()
         deploy = tuple(Reason(r.code, _outcome(r), r.subject, r.found, "", r.fix) for r in cell.reasons)

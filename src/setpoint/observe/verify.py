@@ -41,11 +41,7 @@ class Verifier:
         return Verification(f"{repositories[0]}@{wanted}", tuple(verify_lines(self._store, self._trust, [artifact])))
 
     def _pin(self, app: str, environment: str) -> Verification:
-        delivery = self._reader.load()
-        if delivery is None:
-            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
-        delivery.check_app(app)
-        delivery.environment(environment)
+        delivery = self._reader.require(app, environment)
         pin = self._reader.pin(delivery, environment, app)
         if pin is None:
             raise NotFoundError("SP707", f"nothing is pinned for {app} in {environment}", fix=f"setpoint why {app} {environment}")

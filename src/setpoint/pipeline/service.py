@@ -7,7 +7,7 @@ twice. It never executes a process itself (the executor does) and never signs an
 import asyncio
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from setpoint.core import clock, ids, records
 from setpoint.core.documents import UNREADABLE
@@ -195,6 +195,5 @@ def as_pending(run: Run, document: PipelineDocument, results: list[TaskResult], 
     rows = []
     for name in document.order:
         state = TaskState.RUNNING if name in started else TaskState.PENDING
-        fallback = TaskResult(run.run, name, state, "", empty, started_at=started.get(name))
-        rows.append(by_name.get(name, replace(fallback)))
+        rows.append(by_name.get(name) or TaskResult(run.run, name, state, "", empty, started_at=started.get(name)))
     return rows

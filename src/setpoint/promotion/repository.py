@@ -155,6 +155,20 @@ class DeliveryReader:
             pending = self._judged[key]
             return (accepted if pending else head), pending
 
+    def require(self, app: str, environment: str) -> Delivery:
+        """Return the delivery repository for a question about an application in an environment.
+
+        Raises:
+            NotFoundError: none is registered (SP504), or it knows no such application or environment (SP505, SP506).
+            ConfigError: see `load`.
+        """
+        delivery = self.load()
+        if delivery is None:
+            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
+        delivery.check_app(app)
+        delivery.environment(environment)
+        return delivery
+
     def tree(self, delivery: Delivery, path: str) -> str | None:
         """Return the tree id of a folder at HEAD."""
         return self._git.tree_id(delivery.repository, delivery.head, path)

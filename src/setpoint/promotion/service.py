@@ -210,7 +210,7 @@ class PromotionService:
             NotFoundError: the application or environment is unknown, or no delivery repository is registered (SP504-506).
         """
         with self._lock:
-            delivery = self._delivery(app, environment)
+            delivery = self._parts.delivery.require(app, environment)
             pin = self._pins.written(delivery, environment, app)
             proposal = self.next_candidate(delivery, app, environment)
             promotion = self._open(app, environment)
@@ -231,7 +231,7 @@ class PromotionService:
             ConflictError: there is nothing to promote; the text says why (SP510).
         """
         with self._lock:
-            delivery = self._delivery(app, environment)
+            delivery = self._parts.delivery.require(app, environment)
             proposal = self.next_candidate(delivery, app, environment)
             promotion = self._ensure(delivery, proposal, principal.actor, note, again=True)
             if promotion is None:
@@ -256,7 +256,7 @@ class PromotionService:
             if promotion.state is not PromotionState.OPEN:
                 fix = f"setpoint why {promotion.candidate.app} {promotion.candidate.environment}"
                 raise ConflictError("SP512", f"the promotion is {promotion.state}, not open", where=promotion.promotion, fix=fix)
-            delivery = self._delivery(promotion.candidate.app, promotion.candidate.environment)
+            delivery = self._parts.delivery.require(promotion.candidate.app, promotion.candidate.environment)
             name = self._may_approve(promotion, delivery, principal)
             earlier = self._parts.records.approvals(promotion.promotion)
             if any(a.person == name and a.binding == promotion.binding for a in earlier):
@@ -307,7 +307,7 @@ class PromotionService:
         Asked again while one is under way (a crash, a signer that is away), it goes on with that one.
         """
         with self._lock:
-            delivery = self._delivery(app, environment)
+            delivery = self._parts.delivery.require(app, environment)
             self._may_operate(delivery, environment, principal)
             begun = [p for p in self._unfinished(app, environment) if p.kind == "rollback" and to in ("", p.of, p.version)]
             created = begun[-1] if begun else self._rollbacks.begin(delivery, (app, environment), principal, to, message)
@@ -329,7 +329,7 @@ class PromotionService:
             ConflictError: nothing is quarantined (SP515).
         """
         with self._lock:
-            delivery = self._delivery(app, environment)
+            delivery = self._parts.delivery.require(app, environment)
             self._may_operate(delivery, environment, principal)
             return self._rollbacks.lift(app, environment, principal)
 
@@ -357,14 +357,6 @@ class PromotionService:
             what = f"{len(found)} promotions begin with `{promotion_id}`" if found else f"there is no promotion `{promotion_id}`"
             raise NotFoundError("SP516", what, fix="setpoint status lists what waits")
         return found[0]
-
-    def _delivery(self, app: str, environment: str) -> Delivery:
-        delivery = self._parts.delivery.load()
-        if delivery is None:
-            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
-        delivery.check_app(app)
-        delivery.environment(environment)
-        return delivery
 
 
 @contextmanager
