@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from setpoint.pipeline.model import ToolchainFacts
-from setpoint.reconcile.model import HttpProbe, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.model import Probe, ReplicaSpec, ReplicaStatus
 from setpoint.reconcile.ports import ProxyConfig
 
 PORTS = {"staging": 17501, "production": 17502}
@@ -58,7 +58,7 @@ class World:
         """Its folder is gone."""
         self.replicas_.pop(replica, None)
 
-    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
+    def ready(self, replica: ReplicaStatus, probe: Probe | None) -> tuple[bool, str]:
         """Who lives answers."""
         return replica.shim_alive and not replica.stopping, f"probe {probe is not None}"
 

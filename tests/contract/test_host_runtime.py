@@ -28,7 +28,7 @@ from setpoint.artifact.model import CONFIG, LAYER, MANIFEST, StoredManifest
 from setpoint.artifact.ports import OciStore
 from setpoint.core.errors import ConflictError, UserError
 from setpoint.pipeline.model import ToolchainFacts
-from setpoint.reconcile.model import Container, HttpProbe, Identity, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.model import Container, Identity, Probe, ReplicaSpec, ReplicaStatus
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(bool(sandbox.probe()), reason=f"needs bubblewrap: {sandbox.probe()}")]
 
@@ -155,7 +155,7 @@ def one(runtime: HostRuntime, name: str) -> ReplicaStatus:
 
 def serving(runtime: HostRuntime, name: str) -> ReplicaStatus:
     """Wait until the replica is ready."""
-    wait_for(lambda: runtime.ready(one(runtime, name), HttpProbe("/"))[0])
+    wait_for(lambda: runtime.ready(one(runtime, name), Probe("/"))[0])
     return one(runtime, name)
 
 

@@ -40,7 +40,11 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
         f"{_POD}.dnsPolicy": "ClusterFirst",
         f"{_CONTAINER}.imagePullPolicy": "IfNotPresent",
         f"{_CONTAINER}.ports[].protocol": "TCP",
-        **{f"{_CONTAINER}.{probe}.{field}": value for probe in ("readinessProbe", "livenessProbe") for field, value in _PROBE.items()},
+        **{
+            f"{_CONTAINER}.{probe}.{field}": value
+            for probe in ("readinessProbe", "livenessProbe", "startupProbe")
+            for field, value in _PROBE.items()
+        },
     },
     "Service": {"spec.type": "ClusterIP", "spec.sessionAffinity": "None", "spec.ports[].protocol": "TCP"},
     "HTTPRoute": {

@@ -23,14 +23,19 @@ def identity(manifest: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class HttpProbe:
-    """A readiness, liveness or startup probe by HTTP GET."""
+class Probe:
+    """A readiness, liveness or startup probe: an HTTP GET, or a TCP connect when path is empty."""
 
     path: str
     period_s: float = 10.0
     timeout_s: float = 1.0
     failure_threshold: int = 3
     initial_delay_s: float = 0.0
+    success_threshold: int = 1
+    """Passes in a row until it counts; only a readiness probe may ask for more than one."""
+    headers: tuple[tuple[str, str], ...] = ()
+    grace_s: float | None = None
+    """From TERM to KILL when a liveness or startup probe has failed; None is the workload's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,11 @@ class Container:
     """mounted path -> content, from ConfigMap volumes"""
     port: int
     """`containerPort`; on the host the process listens on $PORT instead."""
-    readiness: HttpProbe | None
-    liveness: HttpProbe | None
+    readiness: Probe | None
+    liveness: Probe | None
     workdir: str = ""
+    startup: Probe | None = None
+    """Holds the other two until it passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,8 @@ class Workload:
     progress_deadline_s: float = 600.0
     max_surge: int = 1
     max_unavailable: int = 0
+    min_ready_s: float = 0.0
+    """How long a replica has to be ready before it counts as available."""
 
 
 @dataclass(frozen=True, slots=True)

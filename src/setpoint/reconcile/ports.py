@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, HttpProbe, Identity, ReplicaSpec, ReplicaStatus, Route
+from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Identity, Probe, ReplicaSpec, ReplicaStatus, Route
 
 
 class ReplicaRuntime(Protocol):
@@ -34,8 +34,8 @@ class ReplicaRuntime(Protocol):
         """Delete the folder of a replica whose shim is gone (kills what is left of its tree first)."""
         ...
 
-    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
-        """Probe a replica once: HTTP GET on its port, or a TCP connect without a probe. Returns (ready, what was found)."""
+    def ready(self, replica: ReplicaStatus, probe: Probe | None) -> tuple[bool, str]:
+        """Probe a replica once: HTTP GET or TCP connect on its port, TCP without a probe. Returns (ready, what was found)."""
         ...
 
     def free_port(self) -> int:

@@ -5,10 +5,11 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from setpoint.core import canonical
-from setpoint.reconcile.model import Container
+from setpoint.reconcile.model import Container, Probe
 
 _VERSION: Final = 1
 _LENGTH: Final = 12
+_FIRST_OF_PROBE: Final = ("path", "period_s", "timeout_s", "failure_threshold", "initial_delay_s")
 
 
 def revision_hash(container: Container, grace_s: float) -> str:
@@ -23,9 +24,19 @@ def revision_hash(container: Container, grace_s: float) -> str:
         "args": container.args,
         "environment": container.environment,
         "files": container.files,
-        "readiness": asdict(container.readiness) if container.readiness else None,
-        "liveness": asdict(container.liveness) if container.liveness else None,
+        "readiness": _probe(container.readiness),
+        "liveness": _probe(container.liveness),
         "workdir": container.workdir,
         "grace_s": float(grace_s),
     }
+    content |= {name: value for name, value in (("startup", _probe(container.startup)),) if value}
     return hashlib.sha256(canonical.dumps(content)).hexdigest()[:_LENGTH]
+
+
+def _probe(probe: Probe | None) -> dict[str, Any] | None:
+    """Return a probe's content; what came to it later counts only when it is used, so that an upgrade of Setpoint rolls nothing."""
+    if probe is None:
+        return None
+    content = asdict(probe)
+    later = asdict(Probe(probe.path))
+    return {name: value for name, value in content.items() if name in _FIRST_OF_PROBE or value != later[name]}

@@ -13,8 +13,8 @@ from setpoint.reconcile import render
 from setpoint.reconcile.host import traffic, workload
 from setpoint.reconcile.host.config_maps import ConfigMaps
 from setpoint.reconcile.host.fields import UNSUPPORTED, Report
+from setpoint.reconcile.host.probes import Port
 from setpoint.reconcile.host.traffic import Service
-from setpoint.reconcile.host.workload import Port
 from setpoint.reconcile.model import DesiredState, Route, Workload, identity
 
 KINDS: Final = {

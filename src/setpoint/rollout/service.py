@@ -7,32 +7,26 @@ drains) can be lost at any time: it is found out again by looking (law 5).
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from setpoint.core import clock
 from setpoint.core.errors import SetpointError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.model import DeployReason, DesiredState, Identity, ReplicaSpec, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import Proxy, ProxyConfig, ProxyServer, ReplicaRuntime, WorkloadStatus
-from setpoint.rollout import decide
+from setpoint.rollout import decide, probing
 from setpoint.rollout.model import Action, Limits, ReplicaView
+from setpoint.rollout.probing import ProbeState
 
 _DRAIN_LIMIT_S = 60.0
 _CRASH_LOOP = 3
 
 
 @dataclass(slots=True)
-class _Seen:
+class _Seen(ProbeState):
     """What the last looks at a replica found; it can be lost at any time."""
 
-    environment: str
-    ready: bool = False
-    was_ready: bool = False
-    asked_at: datetime | None = None
-    failures: int = 0
-    liveness_at: datetime | None = None
-    liveness_failures: int = 0
-    found: str = "not asked yet"
+    environment: str = ""
     draining_since: datetime | None = None
     restarts: int = 0
 
@@ -96,7 +90,7 @@ class HostRollout:
         """Take one step for one workload."""
         for replica in replicas:
             self._probe(replica)
-        views = [self._view(replica) for replica in replicas]
+        views = [self._view(replica, workload.min_ready_s) for replica in replicas]
         limits = Limits(workload.revision_hash, workload.replicas, workload.max_surge, workload.max_unavailable, _DRAIN_LIMIT_S)
         waiting = self._waiting(workload, replicas)
         for action in decide.step(limits, views):
@@ -147,42 +141,19 @@ class HostRollout:
     def _seen(self, replica: ReplicaStatus) -> _Seen:
         name = replica.spec.replica
         if name not in self._memory:
-            self._memory[name] = _Seen(replica.spec.identity.environment, restarts=self._told(name))
+            self._memory[name] = _Seen(environment=replica.spec.identity.environment, restarts=self._told(name))
         return self._memory[name]
 
     def _sessions(self, replica: ReplicaStatus) -> int:
         return self._proxy.sessions(replica.spec.identity.environment, replica.spec.replica)
 
     def _probe(self, replica: ReplicaStatus) -> None:
-        """Ask readiness when it is due, and liveness of what was ready: three failures stop the replica, and another one starts."""
-        spec, now = replica.spec, self._clock.now()
-        state = self._seen(replica)
-        if not replica.shim_alive or replica.pid is None:
-            state.ready, state.found = False, replica.last_exit or "its process is not running"
-            return
-        readiness, liveness = spec.container.readiness, spec.container.liveness
-        if readiness is not None and not state.was_ready and _age_s(replica, now) < readiness.initial_delay_s:
-            state.found = "within its initial delay"
-            return
-        period = timedelta(seconds=readiness.period_s if readiness else 5.0)
-        if not state.ready or state.asked_at is None or now - state.asked_at >= period:
-            passed, state.found = self._runtime.ready(replica, readiness)
-            state.asked_at = now
-            state.failures = 0 if passed else state.failures + 1
-            limit = readiness.failure_threshold if readiness and state.ready else 1
-            state.ready = passed or (state.ready and state.failures < limit)
-            state.was_ready = state.was_ready or state.ready
-        if liveness is None or not state.was_ready:
-            return
-        if state.liveness_at is None or now - state.liveness_at >= timedelta(seconds=liveness.period_s):
-            alive, found = self._runtime.ready(replica, liveness)
-            state.liveness_at = now
-            state.liveness_failures = 0 if alive else state.liveness_failures + 1
-            if state.liveness_failures >= liveness.failure_threshold:
-                state.ready, state.found = False, f"liveness probe failed: {found}"
-                self._runtime.stop(spec.replica, spec.grace_s)
+        """Ask the probes that are due; a replica that its liveness or startup probe gives up is stopped, and another one starts."""
+        failed = probing.look(self._seen(replica), replica, self._clock.now(), self._runtime.ready)
+        if failed is not None:
+            self._runtime.stop(replica.spec.replica, failed.grace_s)
 
-    def _view(self, replica: ReplicaStatus) -> ReplicaView:
+    def _view(self, replica: ReplicaStatus, min_ready_s: float) -> ReplicaView:
         name, seen = replica.spec.replica, self._seen(replica)
         if not replica.shim_alive:
             return ReplicaView(name, replica.spec.revision_hash, "dead")
@@ -191,7 +162,8 @@ class HostRollout:
         if seen.draining_since is not None:
             drained_s = (self._clock.now() - seen.draining_since).total_seconds()
             return ReplicaView(name, replica.spec.revision_hash, "draining", self._sessions(replica), drained_s)
-        return ReplicaView(name, replica.spec.revision_hash, "ready" if seen.ready else "starting")
+        available = seen.available(self._clock.now(), min_ready_s)
+        return ReplicaView(name, replica.spec.revision_hash, "ready" if available else "starting")
 
     def _servers(self, replicas: Sequence[ReplicaStatus], wanted: dict[str, Workload], identity: Identity) -> list[ProxyServer]:
         """Return the proxy's servers: ready ones get traffic, draining and suddenly unready ones finish what they have."""
@@ -241,8 +213,3 @@ class HostRollout:
         for name, seen in list(self._memory.items()):
             if seen.environment == environment and name not in present:
                 del self._memory[name]
-
-
-def _age_s(replica: ReplicaStatus, now: datetime) -> float:
-    """Return how long the replica's process has been running."""
-    return (now - clock.from_text(replica.started_at)).total_seconds() if replica.started_at else 0.0

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from setpoint.core.errors import ConfigError, Finding
-from setpoint.reconcile.model import Container, HttpProbe
+from setpoint.reconcile.model import Container, Probe
 from setpoint.reconcile.revision import revision_hash
 from setpoint.reconcile.subset import KINDS, to_host
 
@@ -22,6 +22,7 @@ spec:
   replicas: 4
   revisionHistoryLimit: 3
   progressDeadlineSeconds: 60
+  minReadySeconds: 5
   strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 50%, maxUnavailable: 1}}
   selector: {matchLabels: {app: web}}
   template:
@@ -43,8 +44,10 @@ spec:
             - {name: X_a, value: over}
             - {name: MODE, valueFrom: {configMapKeyRef: {name: settings, key: mode}}}
             - {name: GONE, valueFrom: {configMapKeyRef: {name: settings, key: nope, optional: true}}}
-          readinessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 2, timeoutSeconds: 3, failureThreshold: 4}
-          livenessProbe: {httpGet: {path: /live, port: 8080, scheme: HTTP}, initialDelaySeconds: 5}
+          readinessProbe: {httpGet: {path: /health, port: http, httpHeaders: [{name: Host, value: shop}]}, periodSeconds: 2,
+            timeoutSeconds: 3, failureThreshold: 4, successThreshold: 2}
+          livenessProbe: {httpGet: {path: /live, port: 8080, scheme: HTTP}, initialDelaySeconds: 5, terminationGracePeriodSeconds: 9}
+          startupProbe: {tcpSocket: {port: http}, failureThreshold: 30}
           volumeMounts:
             - {name: files, mountPath: /etc/app, readOnly: true}
             - {name: picked, mountPath: /app/one.txt, subPath: sub/one.txt}
@@ -121,8 +124,10 @@ def test_the_whole_subset_means_what_kubernetes_means() -> None:
     assert container.environment == {"X_a": "over", "X_mode": "fast", "MODE": "fast"}
     assert container.files == {"/etc/app/a": "1", "/etc/app/mode": "fast", "/app/one.txt": "fast"}
     assert (container.port, container.workdir) == (8080, "/app")
-    assert container.readiness == HttpProbe("/health", 2.0, 3.0, 4, 0.0)
-    assert container.liveness == HttpProbe("/live", 10.0, 1.0, 3, 5.0)
+    assert container.readiness == Probe("/health", 2.0, 3.0, 4, 0.0, 2, (("Host", "shop"),))
+    assert container.liveness == Probe("/live", 10.0, 1.0, 3, 5.0, grace_s=9.0)
+    assert container.startup == Probe("", failure_threshold=30)
+    assert workload.min_ready_s == 5.0
     assert [(route.path_prefix, route.path_exact, route.backends) for route in desired.routes] == [
         ("/api", False, (("web", 3),)),
         ("/x", True, (("web", 3),)),
@@ -190,9 +195,16 @@ P = "Deployment.spec.template.spec."
         (C + "readinessProbe.httpGet.port", 9090, "SP623", "httpGet.port"),
         (C + "readinessProbe.httpGet.port", ..., "SP624", "httpGet.port"),
         (C + "readinessProbe.httpGet.path", "a b", "SP623", "httpGet.path"),
-        (C + "readinessProbe.httpGet.httpHeaders", [{"name": "a", "value": "b"}], "SP622", "httpHeaders"),
+        (C + "readinessProbe.httpGet.httpHeaders", [{"name": "a:", "value": "b"}], "SP623", "httpHeaders[0].name"),
+        (C + "readinessProbe.httpGet.httpHeaders", [{"name": "a", "value": "b\n"}], "SP623", "httpHeaders[0].value"),
+        (C + "readinessProbe.terminationGracePeriodSeconds", 3, "SP623", "terminationGracePeriodSeconds"),
         (C + "readinessProbe.periodSeconds", 0, "SP623", "periodSeconds"),
-        (C + "startupProbe", {"httpGet": {"port": 8080}}, "SP622", "startupProbe"),
+        (C + "startupProbe", {"httpGet": {"port": 81}}, "SP623", "startupProbe.httpGet.port"),
+        (C + "startupProbe", {"grpc": {"port": 8080}}, "SP622", "startupProbe.grpc"),
+        (C + "startupProbe", {"tcpSocket": {"port": 8080}, "httpGet": {"port": 8080}}, "SP623", "startupProbe.tcpSocket"),
+        (C + "startupProbe", {"tcpSocket": {"port": 8080, "host": "x"}}, "SP622", "startupProbe.tcpSocket.host"),
+        (C + "livenessProbe.successThreshold", 2, "SP623", "livenessProbe.successThreshold"),
+        ("Deployment.spec.minReadySeconds", 60, "SP623", "minReadySeconds"),
         (C + "volumeMounts.0.mountPath", "/usr/share/x", "SP623", "mountPath"),
         (C + "volumeMounts.0.mountPath", "/a/../etc", "SP623", "mountPath"),
         (C + "volumeMounts.0.mountPath", "/", "SP623", "mountPath"),
@@ -280,7 +292,7 @@ def test_nulls_are_left_out_and_kubectls_empty_fields_do_no_harm() -> None:
     assert to_host(values, "shop", "prod").workloads == to_host(objects(), "shop", "prod").workloads
 
 
-CONTAINER = Container("web", "r@sha256:a", ("a",), None, {"A": "1"}, {"/f": "x"}, 8080, HttpProbe("/"), None, "/app")
+CONTAINER = Container("web", "r@sha256:a", ("a",), None, {"A": "1"}, {"/f": "x"}, 8080, Probe("/"), None, "/app")
 
 
 @pytest.mark.parametrize(
@@ -292,8 +304,10 @@ CONTAINER = Container("web", "r@sha256:a", ("a",), None, {"A": "1"}, {"/f": "x"}
         {"args": ()},
         {"environment": {"A": "2"}},
         {"files": {"/f": "y"}},
-        {"readiness": HttpProbe("/x")},
-        {"liveness": HttpProbe("/")},
+        {"readiness": Probe("/x")},
+        {"liveness": Probe("/")},
+        {"startup": Probe("")},
+        {"readiness": Probe("/h", headers=(("A", "b"),))},
         {"workdir": ""},
     ],
 )

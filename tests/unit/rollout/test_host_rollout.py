@@ -9,13 +9,13 @@ import pytest
 
 from setpoint.core.errors import UserError, WorldError
 from setpoint.ground.journal.model import Entry, Fact
-from setpoint.reconcile.model import Container, DesiredState, HttpProbe, Identity, ReplicaSpec, ReplicaStatus, Route, Workload
+from setpoint.reconcile.model import Container, DesiredState, Identity, Probe, ReplicaSpec, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import ProxyConfig, WorkloadStatus
 from setpoint.rollout.service import HostRollout
 from unit.builders_home import ManualClock
 
 IMAGE = "hello/web@sha256:" + "a" * 64
-PROBE = HttpProbe("/health", period_s=10, failure_threshold=3)
+PROBE = Probe("/health", period_s=10, failure_threshold=3)
 
 
 @dataclass
@@ -50,7 +50,7 @@ class FakeHost:
         """Forget a replica."""
         self.found.pop(replica, None)
 
-    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
+    def ready(self, replica: ReplicaStatus, probe: Probe | None) -> tuple[bool, str]:
         """Answer a probe."""
         self.asked.append((replica.spec.replica, probe.path if probe else ""))
         return replica.spec.replica not in self.unready, "asked"
@@ -123,7 +123,7 @@ def _desired(
     app: str = "web",
     environment: str = "prod",
     replicas: int = 2,
-    liveness: HttpProbe | None = None,
+    liveness: Probe | None = None,
     names: Sequence[str] = ("web",),
 ) -> tuple[DesiredState, Identity]:
     container = Container("c", IMAGE, None, None, {}, {}, 80, PROBE, liveness)
@@ -273,7 +273,7 @@ def test_readiness_is_lost_only_after_its_threshold(host: FakeHost, clock: Manua
 def test_a_replica_that_fails_its_liveness_is_replaced(host: FakeHost, clock: ManualClock) -> None:
     """Three failed liveness probes stop it; another one starts."""
     rollout = _rollout(host, clock)
-    desired = _desired("1", replicas=1, liveness=HttpProbe("/live", period_s=10, failure_threshold=3))
+    desired = _desired("1", replicas=1, liveness=Probe("/live", period_s=10, failure_threshold=3))
     _settle(rollout, host, desired)
     (sick,) = host.names()
     host.unready = {sick}

@@ -30,7 +30,7 @@ from setpoint.artifact.ports import OciStore
 from setpoint.core import records
 from setpoint.core.errors import ConflictError, UserError, WorldError
 from setpoint.pipeline.model import ToolchainFacts
-from setpoint.reconcile.model import HttpProbe, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.model import Probe, ReplicaSpec, ReplicaStatus
 
 FIRST_PORT: Final = 20000
 LAST_PORT: Final = 29999
@@ -126,11 +126,13 @@ class HostRuntime:
                 folder.rename(gone)
                 shutil.rmtree(gone)
 
-    def ready(self, replica: ReplicaStatus, probe: HttpProbe | None) -> tuple[bool, str]:
+    def ready(self, replica: ReplicaStatus, probe: Probe | None) -> tuple[bool, str]:
         """Look once whether the replica serves: HTTP GET on its port, a TCP connect without a probe."""
         if not replica.shim_alive or replica.pid is None:
             return False, f"not running ({replica.last_exit})" if replica.last_exit else "not running"
-        return probes.http_get(replica.spec.port, probe) if probe is not None else probes.tcp(replica.spec.port)
+        if probe is None:
+            return probes.tcp(replica.spec.port)
+        return probes.http_get(replica.spec.port, probe) if probe.path else probes.tcp(replica.spec.port, probe.timeout_s)
 
     def free_port(self) -> int:
         """Return a loopback port that nothing listens on and no replica was given; WorldError SP635 when there is none."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from setpoint.reconcile.host.fields import REFERENCE, UNSUPPORTED, Fields, Report, metadata
-from setpoint.reconcile.host.workload import Port
+from setpoint.reconcile.host.probes import Port
 from setpoint.reconcile.model import Route, Workload
 
 _MAX_WEIGHT: Final = 1_000_000

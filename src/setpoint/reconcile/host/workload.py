@@ -1,35 +1,20 @@
-"""Deployments on the host: one container, probed by HTTP, rolled by surge and unavailability; called by `reconcile.subset`."""
+"""Deployments on the host: one container, probed by HTTP or TCP, rolled by surge and unavailability; called by `reconcile.subset`."""
 
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from setpoint.reconcile.host import config_maps
 from setpoint.reconcile.host.config_maps import ConfigMaps
-from setpoint.reconcile.host.fields import BAD_VALUE, MISSING, UNSUPPORTED, Fields, Report, metadata
-from setpoint.reconcile.model import Container, HttpProbe, Workload
+from setpoint.reconcile.host.fields import MISSING, UNSUPPORTED, Fields, Report, metadata
+from setpoint.reconcile.host.probes import Port, probe
+from setpoint.reconcile.model import Container, Workload
 from setpoint.reconcile.revision import revision_hash
 
 MAX_REPLICAS: Final = 100
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_URL_PATH: Final = re.compile(r"/[!-~]{0,1023}")
 _PERCENT: Final = re.compile(r"([0-9]{1,3})%")
-
-
-@dataclass(frozen=True, slots=True)
-class Port:
-    """A container's one port."""
-
-    number: int
-    name: str
-
-    def is_meant_by(self, reference: Any) -> bool:
-        """Say whether a number or name refers to this port."""
-        return (reference == self.number and not isinstance(reference, bool)) or (
-            isinstance(reference, str) and bool(reference) and reference == self.name
-        )
 
 
 def deployment(value: Mapping[str, Any], maps: ConfigMaps, report: Report, place: tuple[str, str]) -> tuple[Workload, Port]:
@@ -44,7 +29,9 @@ def deployment(value: Mapping[str, Any], maps: ConfigMaps, report: Report, place
     surge, unavailable = _strategy(spec, replicas)
     deadline = spec.number("progressDeadlineSeconds", 600, 1, 86_400)
     spec.number("revisionHistoryLimit", 10, 0, 1_000_000)
-    spec.without_effect("minReadySeconds", 0)
+    min_ready = spec.number("minReadySeconds", 0, 0, 86_400)
+    if min_ready >= deadline:
+        spec.bad("minReadySeconds", "must be less than progressDeadlineSeconds", f"write less than {deadline}")
     spec.without_effect("paused", False)
     selector, template = spec.mapping("selector"), spec.mapping("template")
     spec.close()
@@ -72,6 +59,7 @@ def deployment(value: Mapping[str, Any], maps: ConfigMaps, report: Report, place
         progress_deadline_s=float(deadline),
         max_surge=surge,
         max_unavailable=unavailable,
+        min_ready_s=float(min_ready),
     )
     return workload, port
 
@@ -139,9 +127,10 @@ def _container(fields: Fields, mounted: Mapping[str, Mapping[str, str]], maps: C
         environment=config_maps.environment(fields, maps, port.number),
         files=config_maps.files(fields, mounted),
         port=port.number,
-        readiness=_probe(fields, "readinessProbe", port),
-        liveness=_probe(fields, "livenessProbe", port),
+        readiness=probe(fields, "readinessProbe", port),
+        liveness=probe(fields, "livenessProbe", port),
         workdir=workdir,
+        startup=probe(fields, "startupProbe", port),
     )
     fields.close()
     return container, port
@@ -160,33 +149,3 @@ def _port(fields: Fields) -> Port:
         entry.close()
         found = port if number == 0 else found
     return found
-
-
-def _probe(fields: Fields, name: str, port: Port) -> HttpProbe | None:
-    probe = fields.mapping(name)
-    if not fields.has(name):
-        return None
-    http = probe.mapping("httpGet")
-    has_http = probe.has("httpGet")
-    result = HttpProbe(
-        path=http.text("path", "/"),
-        period_s=float(probe.number("periodSeconds", 10, 1, 3600)),
-        timeout_s=float(probe.number("timeoutSeconds", 1, 1, 3600)),
-        failure_threshold=probe.number("failureThreshold", 3, 1, 1000),
-        initial_delay_s=float(probe.number("initialDelaySeconds", 0, 0, 3600)),
-    )
-    probe.without_effect("successThreshold", 1)
-    probe.close()
-    if not has_http:
-        probe.bad("httpGet", "is missing: the host probes by HTTP GET", "add `httpGet: {path: /health, port: http}`", MISSING)
-        return result
-    http.without_effect("scheme", "HTTP")
-    if not http.has("port"):
-        http.raw("port")
-        http.bad("port", "is missing", f"write the containerPort, {port.number}", MISSING)
-    elif not port.is_meant_by(http.raw("port")):
-        http.bad("port", "is not the containerPort", f"write {port.number}" + (f" or `{port.name}`" if port.name else ""), BAD_VALUE)
-    http.close()
-    if not _URL_PATH.fullmatch(result.path):
-        http.bad("path", "must begin with a slash and hold no spaces", "write it like /health")
-    return result
