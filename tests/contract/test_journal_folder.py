@@ -203,3 +203,22 @@ def test_lines_hold_no_raw_newline(tmp_path: Path) -> None:
     (entry,) = _open(tmp_path).entries()
     assert entry.body == {"text": "one\ntwo\r\u2028\x85"}
     assert canonical.dumps(entry.body).count(b"\n") == 0
+
+
+def test_who_reads_on_does_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that was at the end goes on there, over segments too; one that starts earlier still gets everything."""
+    monkeypatch.setattr(journal_folder, "SEGMENT_BYTES", 600)
+    writer = _filled(tmp_path, 5)
+    reader = JournalFolder(tmp_path, writable=False)
+    assert len(list(reader.read())) == 5
+    _, segment, offset = reader._after
+    assert segment is not None
+    assert offset == segment.stat().st_size
+    writer.append("run.created", "r-5", "setpoint", {})
+    assert [parse(line).index for line in reader.read(5)] == [5]
+    assert [parse(line).index for line in reader.read(2)] == [2, 3, 4, 5]
+    assert list(reader.read(6)) == []
+    for number in range(6, 20):
+        writer.append("run.created", f"r-{number}", "setpoint", {})
+    assert [parse(line).index for line in reader.read(6)] == list(range(6, 20))
+    assert [parse(line).index for line in reader.read(19)] == [19]

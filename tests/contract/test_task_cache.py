@@ -63,3 +63,17 @@ def test_an_entry_under_a_foreign_name_is_a_miss(tmp_path: Path) -> None:
     (tmp_path / "trusted" / "00").mkdir()
     entry.rename(tmp_path / "trusted" / "00" / f"{other}.json")
     assert cache.get("trusted", f"sha256:{other}") is None
+
+
+def test_what_is_kept_in_memory_never_outlives_its_file(tmp_path: Path) -> None:
+    """A result read before is not read again while its file is the same; a file that is gone or another writer's is seen at once."""
+    cache, other = TaskCacheFolder(tmp_path), TaskCacheFolder(tmp_path)
+    cache.put("trusted", GREEN)
+    first = cache.get("trusted", KEY)
+    assert first is cache.get("trusted", KEY)
+    newer = replace(GREEN, run="r-2")
+    other.put("trusted", newer)
+    assert cache.get("trusted", KEY) == newer
+    (entry,) = tmp_path.rglob("*.json")
+    entry.unlink()
+    assert cache.get("trusted", KEY) is None

@@ -19,6 +19,8 @@ class JournalFolder:
 
     def __init__(self, folder: Path, *, writable: bool) -> None:
         self._folder = folder
+        self._after: tuple[int, Path | None, int] = (0, None, 0)
+        """Where the last whole read ended: (index of the next entry, its segment, offset in it); who reads on need not count lines."""
         if writable:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._mend_tail()
@@ -46,14 +48,25 @@ class JournalFolder:
         """Yield the complete lines from entry `start` on; a torn tail is not yielded."""
         segments = self._segments()
         for position, segment in enumerate(segments):
-            first = int(segment.stem)
+            index = int(segment.stem)
             following = int(segments[position + 1].stem) if position + 1 < len(segments) else None
             if following is not None and following <= start:
                 continue
             with segment.open("rb") as file:
-                for offset, line in enumerate(file):
-                    if line.endswith(b"\n") and first + offset >= start:
+                index, place = self._near(segment, index, start, os.fstat(file.fileno()).st_size)
+                file.seek(place)
+                for line in file:
+                    if not line.endswith(b"\n"):
+                        break
+                    index, place = index + 1, place + len(line)
+                    if index > start:
                         yield line[:-1]
+            self._after = (index, segment, place)
+
+    def _near(self, segment: Path, first: int, start: int, size_bytes: int) -> tuple[int, int]:
+        """Return (index, offset) of a line of the segment at or before `start`: its first, or where the last read ended."""
+        known, place, offset = self._after
+        return (known, offset) if place == segment and known <= start and offset <= size_bytes else (first, 0)
 
     def append(self, first_index: int, lines: list[bytes]) -> None:
         """Write lines and fsync.

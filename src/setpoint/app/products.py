@@ -59,7 +59,8 @@ class Products:
                 self._assemble(run, document, name, results)
             except SetpointError as error:
                 faults.append(f"artifact {name}: {error.render()}")
-        self._parts.evidence.attach_run(run.run)
+        if any(result.reports for result in results.values()) or self._parts.records.artifacts(run=run.run):
+            self._parts.evidence.attach_run(run.run)
         return faults
 
     def _assemble(self, run: Run, document: PipelineDocument, name: str, results: Mapping[str, TaskResult]) -> None:

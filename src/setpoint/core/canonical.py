@@ -4,7 +4,10 @@ Called by the journal, by task keys, by candidates and by everything that is sig
 """
 
 import json
-from typing import Any
+from typing import Any, Final
+
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+"""Built once: json.dumps with these arguments would build one for every value."""
 
 
 def dumps(value: Any) -> bytes:
@@ -14,5 +17,4 @@ def dumps(value: Any) -> bytes:
         TypeError: the value holds something JSON has no form for.
         ValueError: the value holds NaN or an infinity.
     """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    return _ENCODER.encode(value).encode()

@@ -22,17 +22,20 @@ def input_root(files: Iterable[TreeFile]) -> str:
 
 def key_manifest(
     task: TaskConfig,
-    inputs: Iterable[TreeFile],
+    inputs: str,
     needs: Mapping[str, TaskResult],
     toolchain: ToolchainFacts,
     trust: str,
 ) -> KeyManifest:
-    """Return everything the task's result may depend on; needed tasks enter by their *outputs*, so an equal output cuts off early."""
+    """Return everything the task's result may depend on; needed tasks enter by their *outputs*, so an equal output cuts off early.
+
+    `inputs` is the `input_root` of the declared inputs.
+    """
     return KeyManifest(
         version=KEY_VERSION,
         argv=argv(task),
         environment=dict(task.env),
-        inputs=input_root(inputs),
+        inputs=inputs,
         needs={name: result.outputs.digest if result.outputs else "" for name, result in needs.items()},
         outputs=(*task.outputs, *(f"{kind}={path}" for kind, path in sorted(task.evidence.items()))),
         toolchain=toolchain.fingerprint,

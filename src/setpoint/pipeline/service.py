@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 PIPELINE_PATH = ".setpoint/pipeline.yaml"
 LOCK_PATH = ".setpoint/lock.yaml"
+_DOCUMENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class PipelineService:
         self._parts = parts
         self._slots = asyncio.Semaphore(slots)
         self._active: dict[str, asyncio.Task[None]] = {}
+        self._documents: dict[tuple[bytes, bytes | None], PipelineDocument] = {}
+        """The last pipeline files and what they mean: most revisions have the file of the one before."""
 
     def begin(self, branch: str, revision: Revision, pusher: str) -> Run | None:
         """Journal a new run for a head whose pipeline wants this branch; None when there is no pipeline or a run already.
@@ -89,11 +92,17 @@ class PipelineService:
         """
         git = self._parts.git
         lock_data = git.read(repository, commit, LOCK_PATH)
-        lock = parse_lock(lock_data, LOCK_PATH) if lock_data is not None else {}
         data = git.read(repository, commit, PIPELINE_PATH)
         if data is None:
             raise ConfigError([Finding(UNREADABLE, "it is a folder or a link, not a file", PIPELINE_PATH, fix="commit it as a plain file")])
-        return parse_pipeline(data, PIPELINE_PATH, lock)
+        known = self._documents.get((data, lock_data))
+        if known is None:
+            lock = parse_lock(lock_data, LOCK_PATH) if lock_data is not None else {}
+            known = parse_pipeline(data, PIPELINE_PATH, lock)
+            while len(self._documents) >= _DOCUMENTS:
+                self._documents.pop(next(iter(self._documents)), None)
+            self._documents[data, lock_data] = known
+        return known
 
     def resume(self) -> None:
         """Start an asyncio task for every run that has not ended and has none."""
@@ -152,9 +161,10 @@ class PipelineService:
         try:
             while True:
                 states = self._states(needs, results, running)
-                for name, why in decide.skipped(needs, states).items():
-                    results[name] = self._parts.tasks.skip(run, name, why)
-                    states[name] = TaskState.SKIPPED
+                skipped = decide.skipped(needs, states)
+                if skipped:
+                    results.update({result.task: result for result in self._parts.tasks.skip(run, skipped)})
+                    states.update(dict.fromkeys(skipped, TaskState.SKIPPED))
                 ready = decide.startable(needs, states)
                 if ready:
                     settled, left = await asyncio.to_thread(self._parts.tasks.settle, run, document, ready, results)

@@ -52,6 +52,22 @@ class PreparedTask:
     key: str
 
 
+class _InputChoice:
+    """The inputs of a wave of tasks; tasks that declare the same patterns share one choice and one root."""
+
+    def __init__(self, files: Sequence[TreeFile]) -> None:
+        self._files = files
+        self._found: dict[tuple[str, ...] | None, tuple[list[TreeFile], str]] = {}
+
+    def of(self, patterns: Sequence[str] | None) -> tuple[list[TreeFile], str]:
+        """Return the files that the patterns choose and their input root; UserError SP230 when one matches nothing."""
+        key = None if patterns is None else tuple(patterns)
+        if key not in self._found:
+            chosen = select_inputs(patterns, self._files)
+            self._found[key] = chosen, decide.input_root(chosen)
+        return self._found[key]
+
+
 class TaskRunner:
     """Prepares, reuses, executes and skips tasks."""
 
@@ -66,7 +82,7 @@ class TaskRunner:
         A whole wave of startable tasks at once: one reading of the tree, one write to the journal. A task whose `inputs:` match nothing
         is settled as failed, with the reason.
         """
-        files = self._parts.git.files(run.repository, run.tree)
+        chosen = _InputChoice(self._parts.git.files(run.repository, run.tree))
         toolchain = self._parts.toolchain.facts()
         settled: list[TaskResult] = []
         left: list[PreparedTask] = []
@@ -74,12 +90,12 @@ class TaskRunner:
             config = document.tasks[name]
             upstream = {need: results[need] for need in config.needs}
             try:
-                inputs = select_inputs(config.inputs, files)
+                inputs, root = chosen.of(config.inputs)
             except UserError as error:
                 failed = TaskResult(run.run, name, TaskState.FAILED, "", decide.empty_manifest(), reason=f"{error.code}: {error.what}")
                 settled.append(failed)
                 continue
-            manifest = decide.key_manifest(config, inputs, upstream, toolchain, run.trust)
+            manifest = decide.key_manifest(config, root, upstream, toolchain, run.trust)
             task = PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
             reused = self._reuse(task)
             settled += [reused] if reused is not None else []
@@ -138,9 +154,12 @@ class TaskRunner:
             self._note(task, f"{ended.detail or 'the task was lost'}; it is run again")
         return ended
 
-    def skip(self, run: Run, name: str, why: str) -> TaskResult:
-        """Journal that a task can never start."""
-        return self._record(TaskResult(run.run, name, TaskState.SKIPPED, "", decide.empty_manifest(), reason=why))
+    def skip(self, run: Run, reasons: Mapping[str, str]) -> list[TaskResult]:
+        """Journal that tasks can never start, each with why: one write for all of them."""
+        empty = decide.empty_manifest()
+        skipped = [TaskResult(run.run, name, TaskState.SKIPPED, "", empty, reason=why) for name, why in reasons.items()]
+        self._parts.recorder.record_all([_finished(result) for result in skipped])
+        return skipped
 
     def _files(self, task: PreparedTask) -> Iterator[tuple[str, int, bytes]]:
         for file in task.files:

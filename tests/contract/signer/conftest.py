@@ -123,7 +123,7 @@ class Story:
         for task in document.order:
             config = document.tasks[task]
             upstream = {need: results[need] for need in config.needs}
-            manifest = key_manifest(config, select_inputs(config.inputs, tree), upstream, TOOLCHAIN, "trusted")
+            manifest = key_manifest(config, input_root(select_inputs(config.inputs, tree)), upstream, TOOLCHAIN, "trusted")
             result = TaskResult(name, task, TaskState.PASSED, key_of(manifest), manifest, 0, at, at, networked=config.network)
             if config.outputs:
                 result = replace(result, outputs=self.content.put(task.encode()))

@@ -2,7 +2,7 @@
 # ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.core.errors import WorldError
+from setpoint.ground.journal.model import Entry, Fact
+from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState, ToolchainFacts
 from setpoint.pipeline.service import PipelineService, RunParts, as_pending
@@ -101,7 +103,8 @@ def machine() -> Machine:
     return Machine()
 
 
-def _service(world: World, machine: Machine, root: Path, slots: int = 2) -> PipelineService:
+def _service(world: World, machine: Machine, root: Path, slots: int = 2, recorder: Recorder | None = None) -> PipelineService:
+    recorder = recorder or world.recorder
     parts = TaskParts(
         git=world.git,
         executor=machine,
@@ -110,10 +113,10 @@ def _service(world: World, machine: Machine, root: Path, slots: int = 2) -> Pipe
         cache=TaskCacheFolder(root / "cache"),
         logs=TaskLogFolder(root / "logs"),
         toolchain=machine,
-        recorder=world.recorder,
+        recorder=recorder,
         clock=world.clock,
     )
-    return PipelineService(RunParts(world.git, TaskRunner(parts), world.records, world.recorder, machine, world.clock), slots)
+    return PipelineService(RunParts(world.git, TaskRunner(parts), world.records, recorder, machine, world.clock), slots)
 
 
 def _begin(world: World, service: PipelineService, files: dict[str, bytes] | None = None, branch: str = "main") -> Run | None:
@@ -442,5 +445,50 @@ def test_a_task_that_the_machine_refuses_fails_with_the_machines_words(
         assert run is not None
         assert (await _ended(world, service, run)).state is RunState.FAILED
         assert world.records.results(run.run)[0].reason == "SP209: no room"
+
+    _run(story())
+
+
+class Counting:
+    """A recorder that notes how many entries each write had."""
+
+    def __init__(self, world: World) -> None:
+        self.recorder = world.recorder
+        self.writes: list[list[str]] = []
+
+    def record(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
+        """Append one."""
+        return self.record_all([Fact(kind, subject, actor, body)])[0]
+
+    def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
+        """Append several."""
+        self.writes.append([fact.kind for fact in facts])
+        return self.recorder.record_all(facts)
+
+
+def test_a_wave_of_tasks_is_one_write(world: World, machine: Machine, tmp_path: Path) -> None:
+    """However many tasks are reused or skipped together, the journal is synced once for them."""
+
+    async def story() -> None:
+        counting = Counting(world)
+        service = _service(world, machine, tmp_path, recorder=counting)
+        many = b"apiVersion: setpoint.dev/v1alpha1\nkind: Pipeline\ntasks:\n" + b"".join(
+            f"  t{n}: {{run: 'true {n}', inputs: [lock]}}\n  u{n}: {{run: 'u {n}', inputs: [lock], needs: [bad]}}\n".encode()
+            for n in range(20)
+        )
+        machine.exits["bad"] = TaskExit("exited", 1)
+        files = {".setpoint/pipeline.yaml": many + b"  bad: {run: bad, inputs: [lock]}\n"}
+        run = _begin(world, service, files)
+        assert run is not None
+        await _ended(world, service, run)
+        assert ["task.finished"] * 20 in counting.writes
+        counting.writes.clear()
+        machine.ran.clear()
+        run = _begin(world, service, {**files, "other": b"1"})
+        assert run is not None
+        await _ended(world, service, run)
+        assert machine.ran == ["bad"]
+        assert counting.writes.count(["task.finished"] * 20) == 2
+        assert len(counting.writes) == 6, "created, reused, started, failed, skipped, finished"
 
     _run(story())

@@ -21,7 +21,7 @@ GREEN, BAD = TaskState.PASSED, TaskState.FAILED
 
 
 def _key(task: TaskConfig = TASK, files: Any = FILES, needs: Any = None, tools: ToolchainFacts = TOOLS, trust: str = "trusted") -> str:
-    return decide.key_of(decide.key_manifest(task, files, needs or {"deps": NEED}, tools, trust))
+    return decide.key_of(decide.key_manifest(task, decide.input_root(files), needs or {"deps": NEED}, tools, trust))
 
 
 @pytest.mark.parametrize(
