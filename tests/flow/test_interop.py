@@ -1,6 +1,7 @@
-"""Stock clients against the running server: cosign verifies the bundles, oras reads and writes the registry (`make interop` builds both).
+"""Stock clients against the running server: cosign verifies the bundles, oras and skopeo read and write the registry, git the sources.
 
-A client that is neither on PATH nor in the cache makes its test say so, loudly; dated results are in docs/interop.md.
+oras is built into the cache when Go is there (half a minute, once), cosign only by `make interop` (many minutes).
+A client that is not at hand makes its test say so, loudly; dated results are in docs/interop.md.
 """
 
 import base64
@@ -20,13 +21,18 @@ ROOT = Path(__file__).resolve().parents[2]
 Client = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+HOW = {"skopeo": "apt-get install skopeo", "oras": "Go 1.24 or newer builds it", "cosign": "make interop builds it"}
+
+
 def program(name: str) -> str:
     """Return a client's path, or skip."""
     cache = Path(os.environ.get("SETPOINT_CACHE", ROOT / ".cache"))
+    if name == "oras" and shutil.which(name) is None:
+        subprocess.run([ROOT / "tools" / "interop" / "build", name], capture_output=True, timeout=600, check=False)
     built = sorted(cache.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
     found = shutil.which(name) or (str(built[-1]) if built else None)
     if found is None:
-        pytest.skip(f"INCOMPLETE: needs {name} (make interop builds it)")
+        pytest.skip(f"INCOMPLETE: needs {name} ({HOW[name]})")
     return found
 
 
@@ -40,6 +46,7 @@ def client(live: LiveHome) -> Client:
 
     def run(name: str, *argv: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": os.environ["PATH"], "HOME": str(live.work), "DOCKER_CONFIG": str(folder)}
+        environment["REGISTRY_AUTH_FILE"] = str(folder / "config.json")
         return subprocess.run([program(name), *argv], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
     return run
@@ -122,3 +129,66 @@ def test_oras_pushes_and_pulls(live: LiveHome, client: Client) -> None:
     pulled = client("oras", "pull", "--plain-http", reference)
     assert pulled.returncode == 0, pulled.stderr
     assert (folder / "note.txt").read_text() == "hello, registry\n"
+
+
+def test_oras_copies_an_image_with_its_evidence(live: LiveHome, client: Client, image: str) -> None:
+    """`oras cp -r` takes an image out with everything that refers to it, and into another repository: the same digest and referrers."""
+    digest = image.partition("@")[2]
+    copied = client("oras", "cp", "-r", "--from-plain-http", "--to-oci-layout", image, "layout:web")
+    assert copied.returncode == 0, copied.stderr
+    there = f"{live.ready['registry']}/copies/by-oras"
+    back = client("oras", "cp", "-r", "--from-oci-layout", "--to-plain-http", "layout:web", f"{there}:v1")
+    assert back.returncode == 0, back.stderr
+    seen = [client("oras", "discover", "--plain-http", "--format", "json", name) for name in (image, f"{there}@{digest}")]
+    lists = [{entry["digest"] for entry in json.loads(done.stdout)["referrers"]} for done in seen]
+    assert lists[0] == lists[1]
+    assert len(lists[0]) >= 3
+
+
+def test_skopeo_takes_an_image_out_and_in(live: LiveHome, client: Client, image: str) -> None:
+    """Skopeo reads, lists and copies: to an OCI layout, to the archive that Docker loads, and back under another name, digest and all."""
+    _, _, digest = image.partition("@")
+    seen = client("skopeo", "inspect", "--tls-verify=false", f"docker://{image}")
+    assert seen.returncode == 0, seen.stderr
+    assert json.loads(seen.stdout)["Digest"] == digest
+    listed = client("skopeo", "list-tags", "--tls-verify=false", f"docker://{image.partition('@')[0]}")
+    assert json.loads(listed.stdout)["Tags"], listed.stderr
+    there = f"docker://{live.ready['registry']}/copies/by-skopeo:v1"
+    keep = ("--insecure-policy", "copy", "--preserve-digests")
+    for argv in (
+        (*keep, "--src-tls-verify=false", f"docker://{image}", "oci:out:web"),
+        (*keep, "--dest-tls-verify=false", "oci:out:web", there),
+        ("--insecure-policy", "copy", "--src-tls-verify=false", there, "docker-archive:web.tar:web:v1"),
+    ):
+        done = client("skopeo", *argv)
+        assert done.returncode == 0, done.stderr
+    back = client("skopeo", "inspect", "--tls-verify=false", there)
+    assert json.loads(back.stdout)["Digest"] == digest
+    nobody = client("skopeo", "inspect", "--tls-verify=false", "--no-creds", f"docker://{image}")
+    assert nobody.returncode != 0
+    assert "unauthorized" in nobody.stderr.lower() or "authentication required" in nobody.stderr.lower()
+
+
+def test_stock_git_with_a_token_in_the_address(live: LiveHome) -> None:
+    """What a person types: a clone by URL with a token, shallow, deepened, a tag pushed and fetched; without the token nothing."""
+    live.release("git", "for git")
+    first = live.git(live.work / "hello", "rev-list", "--max-parents=0", "HEAD").stdout.strip()
+    live.commit("hello", {"more.txt": "x"}, "more", push=True)
+    url = f"{live.ready['git']}/hello.git".replace("http://", f"http://dana:{live.api('dana').connection.token}@")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(live.work), "GIT_TERMINAL_PROMPT": "0", "GIT_CONFIG_NOSYSTEM": "1"}
+
+    def git(*argv: str, cwd: Path = live.work) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(["git", *argv], cwd=cwd, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    shallow, other = live.work / "shallow", live.work / "other"
+    assert git("clone", "-q", "--depth", "1", url, str(shallow)).returncode == 0
+    assert git("rev-list", "--count", "HEAD", cwd=shallow).stdout.strip() == "1"
+    assert git("fetch", "-q", "--unshallow", cwd=shallow).returncode == 0
+    assert git("rev-list", "--max-parents=0", "HEAD", cwd=shallow).stdout.strip() == first
+    named = ("-c", "user.name=Dana", "-c", "user.email=dana@example.com")
+    assert git(*named, "tag", "-a", "v1.0", "-m", "the first", cwd=shallow).returncode == 0
+    pushed = git("push", "-q", "origin", "v1.0", cwd=shallow)
+    assert pushed.returncode == 0, pushed.stderr
+    assert git("clone", "-q", "--branch", "v1.0", url, str(other)).returncode == 0
+    assert git("describe", "--exact-match", cwd=other).stdout.strip() == "v1.0"
+    assert git("clone", "-q", f"{live.ready['git']}/hello.git", str(live.work / "nobody")).returncode != 0

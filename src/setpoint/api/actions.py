@@ -53,7 +53,8 @@ class RollbackBody(_Body):
 class RepositoryBody(_Body):
     """A repository to host."""
 
-    name: Name
+    name: Annotated[str, Field(max_length=200, json_schema_extra={"maxLength": 64, "pattern": "^[a-z0-9][a-z0-9_-]*$"})]
+    """Declared as the plain names that are always good; what else is refused (SP101) is told in words by the repositories themselves."""
 
 
 class TokenBody(_Body):

@@ -35,15 +35,16 @@ _DESCRIPTION = "The API is the product: command line and pages use only this."
 
 def api(application: Application | None, pages: APIRouter | None = None) -> FastAPI:
     """Return the FastAPI application; without an Application it only describes itself (OpenAPI)."""
-    app = FastAPI(title="Setpoint", version=setpoint.__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None)
+    app = FastAPI(title="Setpoint", version=setpoint.__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.application = application
+    routers = [reads.router, actions.router, metrics.router]
+    app.state.routes = [route for router in [*routers, *([pages] if pages is not None else [])] for route in router.routes]
     app.add_exception_handler(NotLoggedInError, _not_logged_in)
     app.add_exception_handler(SetpointError, problems.answer)
     app.add_exception_handler(RequestValidationError, calls.unfit)
     app.add_exception_handler(HTTPException, calls.refused)
-    app.include_router(reads.router, responses=calls.PROBLEMS)
-    app.include_router(actions.router, responses=calls.PROBLEMS)
-    app.include_router(metrics.router)
+    for router in routers:
+        app.include_router(router, responses=calls.PROBLEMS)
 
     @app.get("/healthz", include_in_schema=False)
     def healthz() -> PlainTextResponse:

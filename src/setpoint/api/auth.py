@@ -8,6 +8,7 @@ from typing import Annotated
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from setpoint.app.wiring import Application
 from setpoint.core.errors import NotAllowedError
@@ -15,6 +16,8 @@ from setpoint.ground.identity.model import Principal
 
 COOKIE = "setpoint_session"
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_BEARER = HTTPBearer(auto_error=False, scheme_name="token", description="A token that `setpoint token create` made.")
+"""What generated clients are told; whether a token is good is found out by `principal`."""
 
 
 class NotLoggedInError(NotAllowedError):
@@ -27,7 +30,7 @@ def application(request: Request) -> Application:
     return found
 
 
-def principal(request: Request) -> Principal:
+def principal(request: Request, _declared: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)] = None) -> Principal:
     """Return who calls.
 
     Raises:

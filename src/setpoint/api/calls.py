@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastapi import Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 BODY_BYTES: Final = 1 << 20
 _SHOWN: Final = 200
@@ -38,12 +39,24 @@ def bounded(receive: Receive, limit_bytes: int = BODY_BYTES) -> Receive:
     return counted
 
 
-async def refused(_request: Request, error: Exception) -> Response:
-    """Answer a body that is too long or cannot be read, or a path that is none, as a problem."""
+async def refused(request: Request, error: Exception) -> Response:
+    """Answer a body that is too long or cannot be read, or a path or method that is none, as a problem."""
     if not isinstance(error, HTTPException):
         raise error
     fix = "send less" if error.status_code == 413 else "docs/openapi.json lists the calls"
-    return _problem(error.status_code, ("SP865", str(error.detail), "", fix), [], dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
+    return _problem(error.status_code, ("SP865", str(error.detail), "", fix), [], headers)
+
+
+def _methods(request: Request) -> list[str]:
+    """Return every method that a path takes: each has a route of its own, and the framework names the first one's only."""
+    found: set[str] = set()
+    for route in request.app.state.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return sorted(found)
 
 
 async def unfit(request: Request, error: Exception) -> Response:
