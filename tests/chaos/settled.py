@@ -79,12 +79,17 @@ def _rows(engine: Engine) -> dict[str, list[str]]:
 
 
 def _labels(entries: list[Entry]) -> dict[str, str]:
-    """Return {promotion: what it was for, and which of its kind}."""
+    """Return {promotion or hold: what it was for, and which of its kind}."""
     found: dict[str, str] = {}
     for entry in entries:
         if entry.kind == "promotion.created":
             body = entry.body
             what = f"{body['kind']} of {body['version']} to {body['candidate']['environment']}"
+            same = sum(text.startswith(what) for text in found.values())
+            found[entry.subject] = f"{what}, the {same + 1}."
+        elif entry.kind == "hold.opened":
+            body = entry.body
+            what = f"{body['kind']} hold of {body['app']} in {body['environment']}"
             same = sum(text.startswith(what) for text in found.values())
             found[entry.subject] = f"{what}, the {same + 1}."
     return found

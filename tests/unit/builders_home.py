@@ -24,6 +24,7 @@ from setpoint.core.records import encode
 from setpoint.evidence.model import APPROVAL, SANDBOXED_BUILDER, SUMMARY, ArtifactEvidence, EvidenceRecord
 from setpoint.evidence.ports import Signed, SigningKind
 from setpoint.evidence.service import EvidenceService
+from setpoint.ground.hold.service import Holds
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.ground.journal.service import Journal
@@ -114,8 +115,12 @@ class MortalRecorder:
         return self.inner.record(kind, subject, actor, body)
 
     def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
-        """Write one after the other."""
-        return [self.record(fact.kind, fact.subject, fact.actor, fact.body) for fact in facts]
+        """Write all in one, or die before any of them."""
+        if self.lives is not None:
+            if self.lives == 0:
+                raise KilledError(facts[0].kind)
+            self.lives -= 1
+        return self.inner.record_all(facts)
 
 
 class FakeEvidence(EvidenceService):
@@ -158,6 +163,9 @@ class World:
         inner = JournalRecorder(self.journal, Projection(engine), Bus())
         inner.catch_up()
         self.recorder = MortalRecorder(inner)
+        self.holds = Holds(self.records, self.recorder, self.clock, lambda: self.journal.last_at)
+        self.inadmissible = ""
+        """Why no earlier pin may come back."""
         self.evidence = FakeEvidence(self, OciStoreFolder(root / "registry"))
         self.reader = DeliveryReader(self.git, self.records, self.recorder, self)
         self.render_error = ""
@@ -284,7 +292,18 @@ class World:
         builds = Builds(self.git, self.records)
         gatherer = FactGatherer(facts)
         return PromotionService(
-            PromotionParts(self.reader, self.records, self.recorder, gatherer, builds, pinning, self.evidence, self.clock)
+            PromotionParts(
+                delivery=self.reader,
+                records=self.records,
+                recorder=self.recorder,
+                gatherer=gatherer,
+                builds=builds,
+                pinning=pinning,
+                evidence=self.evidence,
+                clock=self.clock,
+                holds=self.holds,
+                admissible=lambda _repository, _pin: self.inadmissible,
+            )
         )
 
     # What a test looks at

@@ -43,6 +43,7 @@ from setpoint.core.errors import UserError
 from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
+from setpoint.ground.hold.service import Holds
 from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.service import Journal
 from setpoint.observe.evidence import EvidenceView
@@ -82,6 +83,7 @@ class Store:
     journal: Journal
     records: Records
     recorder: JournalRecorder
+    holds: Holds
     bus: Bus
     log_bus: Bus
 
@@ -165,7 +167,9 @@ def open_store(home: Home) -> Store:
     oci.sweep(time.now())
     logs = TaskLogFolder(home.logs, log_bus.notify)
     tokens = TokenFile(home.tokens, time)
-    return Store(home, time, git, oci, content, logs, tokens, journal, Records(engine), recorder, bus, log_bus)
+    records = Records(engine)
+    holds = Holds(records, recorder, time, lambda: journal.last_at)
+    return Store(home, time, git, oci, content, logs, tokens, journal, records, recorder, holds, bus, log_bus)
 
 
 def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
@@ -196,13 +200,15 @@ def build(store: Store, processes: Processes) -> Application:
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain)
     rendering = Rendering(store.git, KustomizeBinary(), lambda environment: _images(delivery, environment))
-    promotions = _promotions(store, processes, delivery, evidence, (trust, policy, rendering))
-    runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
-    proxy = HaProxy(store.home.proxies, dedicated_uid())
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
+    promotions = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
+    runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
+    proxy = HaProxy(store.home.proxies, dedicated_uid())
     rollout = HostRollout(runtime, proxy, store.recorder, store.clock, store.records.restarts_told)
-    reconcile = ReconcileService(ReconcileParts(delivery, admission, rendering, rollout, store.records, store.recorder, store.clock))
+    reconcile = ReconcileService(
+        ReconcileParts(delivery, admission, rendering, rollout, store.records, store.holds, store.recorder, store.clock)
+    )
     parts = LoopParts(
         store.bus,
         SourceService(store.git),
@@ -277,9 +283,12 @@ def _scratch(home: Home) -> Path:
 
 
 def _promotions(
-    store: Store, processes: Processes, delivery: DeliveryReader, evidence: EvidenceService, judges: tuple[TrustRoot, CelPolicy, Rendering]
+    store: Store,
+    processes: Processes,
+    served: tuple[DeliveryReader, EvidenceService],
+    judges: tuple[TrustRoot, CelPolicy, Rendering, Admission],
 ) -> PromotionService:
-    trust, policy, rendering = judges
+    (delivery, evidence), (trust, policy, rendering, admission) = served, judges
     facts = FactParts(
         delivery=delivery,
         records=store.records,
@@ -293,7 +302,18 @@ def _promotions(
     )
     pinning = Pinning(PinningParts(store.git, processes.signer, evidence, store.recorder))
     builds = Builds(store.git, store.records)
-    parts = PromotionParts(delivery, store.records, store.recorder, FactGatherer(facts), builds, pinning, evidence, store.clock)
+    parts = PromotionParts(
+        delivery=delivery,
+        records=store.records,
+        recorder=store.recorder,
+        gatherer=FactGatherer(facts),
+        builds=builds,
+        pinning=pinning,
+        evidence=evidence,
+        clock=store.clock,
+        holds=store.holds,
+        admissible=lambda repository, pin: "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()),
+    )
     return PromotionService(parts)
 
 

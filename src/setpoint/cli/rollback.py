@@ -1,6 +1,6 @@
 """The verb `rollback`: brings back what ran before and waits until it serves; POST /api/v1/rollbacks.
 
-The decision is made, journalled and committed when the call returns; waiting only watches the traffic move.
+The hold that moves the traffic is journalled when the call returns, and committed if Git lets it; waiting only watches.
 """
 
 import time
@@ -23,7 +23,7 @@ _WAIT_S = 120
 @click.argument("environment", shell_complete=environments)
 @click.option("--to", default="", metavar="PROMOTION|VERSION", help="Where to; left out: what was pinned before.")
 @click.option("--message", "-m", default="", help="Why; it is kept with the quarantine.")
-@click.option("--no-wait", is_flag=True, help="Return when it is committed, before it serves.")
+@click.option("--no-wait", is_flag=True, help="Return when it is begun, before it serves.")
 @wait_option
 @json_option
 @server_options
@@ -36,7 +36,8 @@ def command(  # noqa: PLR0913 - an option each
     """
     promotion = api.post("rollbacks", {"app": app, "environment": environment, "to": to, "message": message})
     if not as_json:
-        note(f"{promotion['promotion']} is pinned: {promotion['version']} comes back to {environment}; what ran is quarantined there")
+        git = "is pinned" if promotion["state"] == "pinned" else "is not in Git yet, which is tried again by itself"
+        note(f"{promotion['version']} comes back to {environment}; {promotion['promotion']} {git}; what ran is quarantined there")
     cell = None if no_wait else _serving(api, promotion, wait_s or _WAIT_S)
     if as_json:
         print_json(promotion)
@@ -60,7 +61,7 @@ def _serving(api: "Api", promotion: dict[str, Any], wait_s: float) -> dict[str, 
     while True:
         cells = api.get("status", {"application": app})["cells"]
         cell: dict[str, Any] = next((one for one in cells if one["environment"] == environment), {"health": "missing", "promotion": ""})
-        here = cell["promotion"] == promotion["promotion"]
+        here = cell["promotion"] in (promotion["promotion"], promotion.get("of"))
         if here and cell["health"] == "healthy":
             return cell
         if here and cell["health"] == "degraded":

@@ -6,6 +6,7 @@ from typing import Literal
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.core.reasons import Reason
 from setpoint.evidence.model import CheckLine, EvidenceRecord
+from setpoint.ground.hold.model import Hold
 from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
 from setpoint.reconcile.model import DeployReason, Difference
@@ -43,6 +44,8 @@ class Cell:
     replicas_wanted: int = 0
     reasons: tuple[DeployReason, ...] = ()
     waiting: Waiting | None = None
+    holds: tuple[Hold, ...] = ()
+    """What overrides the pin at HEAD (a rollback that is not committed yet), and what stops new pins."""
 
 
 @dataclass(frozen=True, slots=True)

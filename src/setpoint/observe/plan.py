@@ -11,9 +11,10 @@ from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.observe.model import CommitTitle, Diff, ImageChange, Plan
+from setpoint.promotion.explaining import Explanation
 from setpoint.promotion.model import Candidate, Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
-from setpoint.promotion.service import Explanation, PromotionService
+from setpoint.promotion.service import PromotionService
 from setpoint.reconcile import plan as comparing
 from setpoint.reconcile.model import DesiredState, Difference, Identity, ReplicaStatus
 from setpoint.reconcile.ports import ProxyConfig, ProxyServer

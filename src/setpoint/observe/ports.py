@@ -5,6 +5,7 @@ from typing import Protocol
 
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.evidence.model import EvidenceRecord
+from setpoint.ground.hold.model import Hold
 from setpoint.pipeline.model import Run, TaskResult
 from setpoint.promotion.model import Approval, Promotion, Quarantine
 from setpoint.reconcile.model import Deployment
@@ -59,6 +60,10 @@ class Facts(Protocol):
 
     def quarantines(self, app: str, environment: str) -> Sequence[Quarantine]:
         """Return the quarantines in force."""
+        ...
+
+    def holds(self, app: str | None = None, environment: str | None = None, *, ended: bool = False) -> Sequence[Hold]:
+        """Return open holds (with `ended`: all), oldest first."""
         ...
 
     def deployment(self, app: str, environment: str) -> Deployment | None:

@@ -6,12 +6,14 @@ Called by the API; computes nothing that a stage has not decided.
 from setpoint.core import digest
 from setpoint.core.errors import ConfigError, UserError
 from setpoint.core.reasons import Outcome, Reason
+from setpoint.ground.hold.model import Hold
 from setpoint.observe.model import Cell, Need, Status, Waiting, Why
 from setpoint.observe.ports import Facts
 from setpoint.pipeline.model import Run
+from setpoint.promotion.explaining import Explanation
 from setpoint.promotion.model import Promotion
 from setpoint.promotion.repository import DeliveryReader
-from setpoint.promotion.service import Explanation, PromotionService
+from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.model import Deployment, DeployReason, Health
 
 
@@ -42,7 +44,7 @@ class StatusView:
         apps = tuple(name for name in delivery.setpoint.apps if app in (None, name))
         environments = tuple(delivery.ordered())
         cells = tuple(self._cell(self._promotions.explain(name, place), name, place) for name in apps for place in environments)
-        needs = tuple(need for cell in cells for need in _needs(cell))
+        needs = tuple(dict.fromkeys(need for cell in cells for need in _needs(cell)))
         return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending)
 
     def _runs(self) -> tuple[Run, ...]:
@@ -60,7 +62,8 @@ class StatusView:
             waiting = Waiting(promotion.promotion, promotion.version, promotion.source_revision, verdict.outcome, verdict.blocking())
         if seen is None or (not seen.pin_commit and explanation.pin is None):
             pinned = explanation.pin is not None
-            return Cell(app, environment, Health.PROGRESSING if pinned else "empty", waiting=waiting, reasons=seen.reasons if seen else ())
+            health = Health.PROGRESSING if pinned else "empty"
+            return Cell(app, environment, health, waiting=waiting, reasons=seen.reasons if seen else (), holds=explanation.holds)
         return _running(seen, waiting, explanation)
 
     def why(self, app: str, environment: str) -> Why:
@@ -81,7 +84,9 @@ class StatusView:
 
 
 def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation) -> Cell:
-    stale = explanation.pin is not None and explanation.pin.commit != seen.pin_commit and seen.health is Health.HEALTHY
+    held = any(hold.kind == "rollback" and hold.target == seen.pin_commit for hold in explanation.holds)
+    other = explanation.pin is not None and explanation.pin.commit != seen.pin_commit
+    stale = other and not held and seen.health is Health.HEALTHY
     return Cell(
         app=seen.app,
         environment=seen.environment,
@@ -96,6 +101,7 @@ def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation
         replicas_wanted=seen.replicas_wanted,
         reasons=seen.reasons,
         waiting=waiting,
+        holds=explanation.holds,
     )
 
 
@@ -114,7 +120,7 @@ def _outcome_of(cell: Cell, explanation: Explanation) -> Outcome:
 
 def _needs(cell: Cell) -> list[Need]:
     """Return what a person can do about a cell: the fixes of its waiting and problem reasons that are commands."""
-    needs = []
+    needs = [_release(hold) for hold in cell.holds if hold.kind == "stop"]
     place = f"{cell.app} in {cell.environment}"
     if cell.waiting is not None:
         for reason in cell.waiting.reasons:
@@ -127,12 +133,19 @@ def _needs(cell: Cell) -> list[Need]:
     return needs
 
 
+def _release(hold: Hold) -> Need:
+    until = f" until {hold.until}" if hold.until else ""
+    return Need(f"{hold.place} is on hold{until} by {hold.by}: {hold.why}", hold.release, hold.app, hold.environment)
+
+
 def _sentence(cell: Cell, promotion: Promotion | None) -> str:
     place = f"{cell.app} in {cell.environment}"
     what = f"{cell.version} ({digest.short(cell.revision)})" if cell.revision else cell.version
     runs = f"{place} runs {what}, {cell.health}" if cell.version else f"{place} runs nothing"
     if promotion is None:
         return f"{runs}."
+    if promotion.kind == "rollback":
+        return f"{runs}. It was rolled back to {promotion.version}, and Git does not say so yet."
     return f"{promotion.version} ({digest.short(promotion.source_revision) or 'configuration'}) is NOT in {cell.environment} yet. {runs}."
 
 

@@ -97,6 +97,8 @@ class Promotion:
     state: PromotionState = PromotionState.OPEN
     of: str = ""
     """For a rollback: the promotion whose candidate comes back."""
+    hold: str = ""
+    """For a rollback: the hold under which it already serves before it is committed."""
     note: str = ""
     decided_at: str | None = None
     verdict: Verdict | None = None
@@ -105,6 +107,8 @@ class Promotion:
     """Digest of the gate statement's bundle."""
     pin_commit: str = ""
     pinned_at: str | None = None
+    served_at: str | None = None
+    """When it was healthy in its environment for the first time."""
     superseded_by: str = ""
 
 

@@ -1,12 +1,16 @@
 """What the promotion services work with: one frozen bundle, built in app wiring."""
 
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from setpoint.core import clock
 from setpoint.evidence.service import EvidenceService
+from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.builds import Builds
 from setpoint.promotion.facts import FactGatherer
+from setpoint.promotion.model import Pin
 from setpoint.promotion.pinning import Pinning
 from setpoint.promotion.ports import PromotionRecords
 from setpoint.promotion.repository import DeliveryReader
@@ -24,3 +28,8 @@ class PromotionParts:
     pinning: Pinning
     evidence: EvidenceService
     clock: clock.Clock
+    holds: Holds
+    admissible: Callable[[str, Pin], str]
+    """(delivery repository, pin) -> why an earlier pin may not come back (law 2), or empty; filled from reconcile's admission"""
+    deciding: threading.RLock = field(default_factory=threading.RLock)
+    """Held while promotions are decided and pinned: one at a time."""

@@ -1,16 +1,34 @@
-"""Whose approval cannot count: pushers, commit signers, requesters and authors of everything between what runs and the candidate.
+"""Who may operate an environment, and whose approval cannot count: pushers, signers, requesters, authors of all between live and candidate.
 
-Called when gate facts are gathered; reads Git and push records, decides nothing.
+Called before a person's deed, and when gate facts are gathered; reads Git and push records, decides about no candidate.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from setpoint.core import digest
+from setpoint.core.errors import NotAllowedError
+from setpoint.ground.identity.model import Principal
 from setpoint.promotion.model import Pin, Promotion
 from setpoint.promotion.repository import Delivery
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
+
+
+def require_operator(delivery: Delivery, environment: str, principal: Principal) -> None:
+    """Refuse who may not roll back, hold, release, quarantine or lift in an environment: only owners, approvers and the operator may.
+
+    Raises:
+        NotAllowedError: the principal is none of them (SP514).
+    """
+    if principal.kind == "operator":
+        return
+    config = delivery.environment(environment)
+    selectors = [*config.owners, *(config.gates.approvals.approvers if config.gates.approvals else ())]
+    person = delivery.directory.person(principal.email)
+    if person is None or person.name not in delivery.directory.members(tuple(selectors)):
+        what = f"{principal.email} is neither owner nor approver of {environment}"
+        raise NotAllowedError("SP514", what, where=environment, fix=f"ask one of {', '.join(selectors)}")
 
 
 class PushRecords(Protocol):

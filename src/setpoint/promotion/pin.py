@@ -199,6 +199,7 @@ def commit_message(promotion: Promotion) -> str:
         "Setpoint-Environment": candidate.environment,
         "Setpoint-Candidate": candidate.digest,
         "Setpoint-Revision": promotion.source_revision,
+        "Setpoint-Hold": promotion.hold,
     }
     return f"{title}\n\n" + "".join(f"{name}: {value}\n" for name, value in trailers.items() if value)
 

@@ -189,6 +189,10 @@ class DeliveryReader:
             return None
         return parse_pin(data, path, self._git.last_change(repository, commit, path) or "")
 
+    def pin_commit(self, delivery: Delivery, environment: str, app: str) -> str:
+        """Return the commit that last touched the pin's file, whoever wrote it; empty when there is no such file at HEAD."""
+        return self._git.last_change(delivery.repository, delivery.head, pin_path(environment, app)) or ""
+
     def policy_id(self, delivery: Delivery, environment: str) -> str:
         """Return the blob id of the environment.yaml in force."""
         return self._git.tree_id(delivery.repository, delivery.accepted, f"environments/{environment}/environment.yaml") or ""

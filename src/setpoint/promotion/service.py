@@ -1,35 +1,25 @@
 """The promotion service: proposes candidates, keeps promotions, takes decisions and people's words, and has pins written.
 
-Called by the control loop (`advance`) and by the API (`request`, `approve`, `rollback`, `lift`, `explain`); the only writer of promotions.
-It never renders, probes or signs anything itself.
+Called by the control loop (`advance`), by the API (`request`, `approve`, `rollback`, `lift`, `explain`) and by the rollout's bad verdicts
+(`send_back`); the only writer of promotions. It never renders, probes or signs anything itself.
 """
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from setpoint.core import clock, ids, records
 from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError
-from setpoint.core.reasons import Outcome, Verdict, conclude
+from setpoint.core.reasons import Outcome, Reason, Verdict
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion import decide, propose
-from setpoint.promotion.model import Approval, Pin, Promotion, PromotionState
+from setpoint.promotion.candidates import Candidates
+from setpoint.promotion.explaining import Explanation, Explanations
+from setpoint.promotion.model import Approval, Promotion, PromotionState
 from setpoint.promotion.parts import PromotionParts
+from setpoint.promotion.people import require_operator
 from setpoint.promotion.repository import Delivery
-from setpoint.promotion.rollback import Rollbacks
-from setpoint.promotion.standing import Pins
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why an environment has what it has, and what comes next."""
-
-    pin: Pin | None
-    promotion: Promotion | None
-    """The promotion that is open, if one is."""
-    verdict: Verdict
-    proposal: propose.Proposal
+from setpoint.promotion.rollback import AUTOMATIC, Rollbacks, SentBack, Wish, told
 
 
 class PromotionService:
@@ -37,9 +27,10 @@ class PromotionService:
 
     def __init__(self, parts: PromotionParts) -> None:
         self._parts = parts
-        self._lock = threading.RLock()
+        self._lock = parts.deciding
         self._rollbacks = Rollbacks(parts)
-        self._pins = Pins(parts.delivery, parts.records)
+        self._candidates = Candidates(parts)
+        self._explanations = Explanations(parts, self._candidates, self._decide)
 
     # The loop
 
@@ -49,6 +40,7 @@ class PromotionService:
             delivery = self._parts.delivery.load()
             if delivery is None:
                 return
+            self._rollbacks.close_ended(delivery)
             faults: list[SetpointError] = []
             # Rollbacks first: what a person sends back must not be pinned once more before.
             for promotion in sorted(self._parts.records.unfinished(), key=lambda p: p.kind != "rollback"):
@@ -71,10 +63,11 @@ class PromotionService:
         elif promotion.kind == "rollback":
             self._roll_back(promotion, delivery)
         elif promotion.state is PromotionState.DECIDED:
-            self._act(promotion, delivery)
+            with self._explanations.noting_lag(promotion):
+                self._act(promotion, delivery)
 
     def _advance_one(self, delivery: Delivery, app: str, environment: str) -> None:
-        proposal = self.next_candidate(delivery, app, environment)
+        proposal = self._candidates.next(delivery, app, environment)
         promotion = self._ensure(delivery, proposal, "setpoint", "") if proposal.candidate is not None else self._open(app, environment)
         if promotion is None or promotion.kind != "advance" or promotion.state is not PromotionState.OPEN:
             return
@@ -91,7 +84,8 @@ class PromotionService:
         state = PromotionState.DECIDED if verdict.outcome is Outcome.ALLOW else PromotionState.DENIED
         self._settle(promotion, verdict, state)
         if state is PromotionState.DECIDED:
-            self._act(promotion, self._parts.delivery.load() or delivery)
+            with self._explanations.noting_lag(promotion):
+                self._act(promotion, self._parts.delivery.load() or delivery)
 
     def _settle(self, promotion: Promotion, verdict: Verdict, state: PromotionState) -> None:
         body = {"state": state.value, "verdict": records.encode(verdict)}
@@ -100,43 +94,12 @@ class PromotionService:
 
     def _act(self, promotion: Promotion, delivery: Delivery) -> None:
         """Write the pin of a decided promotion, unless HEAD or the policy moved on since: then it is decided anew (law 3)."""
-        if self._parts.pinning.commit_of(promotion, delivery) is None and not self._still_current(promotion, delivery):
-            self._supersede(promotion, "")
-        else:
+        if self._parts.pinning.commit_of(promotion, delivery) is not None:
             self._parts.pinning.pin(promotion, delivery)
-
-    def _still_current(self, promotion: Promotion, delivery: Delivery) -> bool:
-        candidate, reader = promotion.candidate, self._parts.delivery
-        folder = f"environments/{candidate.environment}/{candidate.app}"
-        if reader.tree(delivery, folder) != candidate.environment_tree:
-            return False
-        root = not delivery.environment(candidate.environment).after
-        if root and reader.tree(delivery, f"apps/{candidate.app}") != candidate.app_tree:
-            return False
-        return reader.policy_id(delivery, candidate.environment) == promotion.policy
-
-    def next_candidate(self, delivery: Delivery, app: str, environment: str) -> propose.Proposal:
-        """Return what this environment should get next."""
-        parts = self._parts
-        config = delivery.environment(environment)
-        pin = self._pins.own(delivery, environment, app)
-        facts = propose.ProposalFacts(
-            app=app,
-            environment=environment,
-            wants_artifacts=delivery.setpoint.apps[app].source is not None,
-            build=parts.builds.newest(delivery.setpoint.apps[app]),
-            upstreams=[self._upstream(delivery, app, name) for name in config.after],
-            pinned=pin.candidate if pin else None,
-            pinned_build=_build_of(pin),
-            app_tree=parts.delivery.tree(delivery, f"apps/{app}"),
-            environment_tree=parts.delivery.tree(delivery, f"environments/{environment}/{app}"),
-            quarantines=parts.records.quarantines(app, environment),
-        )
-        return propose.propose(facts)
-
-    def _upstream(self, delivery: Delivery, app: str, environment: str) -> propose.Upstream:
-        pin = self._pins.last(delivery, environment, app)
-        return propose.Upstream(environment, pin.candidate if pin else None, _build_of(pin))
+        elif not self._candidates.is_current(promotion, delivery):
+            self._supersede(promotion, "")
+        elif not self._parts.holds.stops(promotion.candidate.app, promotion.candidate.environment):
+            self._parts.pinning.pin(promotion, delivery)
 
     def _decide(self, promotion: Promotion, delivery: Delivery) -> Verdict:
         facts = self._parts.gatherer.gather(promotion, delivery)
@@ -210,19 +173,7 @@ class PromotionService:
             NotFoundError: the application or environment is unknown, or no delivery repository is registered (SP504-506).
         """
         with self._lock:
-            delivery = self._parts.delivery.require(app, environment)
-            pin = self._pins.written(delivery, environment, app)
-            proposal = self.next_candidate(delivery, app, environment)
-            promotion = self._open(app, environment)
-            if promotion is not None:
-                return Explanation(pin, promotion, self._decide(promotion, delivery), proposal)
-            history = self._parts.records.promotions(app, environment)
-            newest = next((p for p in history if p.candidate == proposal.candidate), None)
-            if newest is not None and newest.state is PromotionState.DENIED:
-                return Explanation(pin, newest, self._decide(newest, delivery), proposal)
-            running = next((p for p in history if pin and p.promotion == pin.promotion), None)
-            admitted = running.verdict.reasons if running is not None and running.verdict is not None else ()
-            return Explanation(pin, None, conclude((*proposal.reasons, *admitted)), proposal)
+            return self._explanations.of(self._parts.delivery.require(app, environment), app, environment)
 
     def request(self, app: str, environment: str, principal: Principal, note: str = "") -> Promotion:
         """Ask for the next candidate: joins the open promotion (you become its requester) or asks a denied one again.
@@ -232,7 +183,7 @@ class PromotionService:
         """
         with self._lock:
             delivery = self._parts.delivery.require(app, environment)
-            proposal = self.next_candidate(delivery, app, environment)
+            proposal = self._candidates.next(delivery, app, environment)
             promotion = self._ensure(delivery, proposal, principal.actor, note, again=True)
             if promotion is None:
                 first = proposal.reasons[0]
@@ -302,24 +253,51 @@ class PromotionService:
         return person.name
 
     def rollback(self, app: str, environment: str, principal: Principal, to: str, message: str) -> Promotion:
-        """Bring back an earlier candidate as a new commit, and bar the one it overrides (see `Rollbacks.begin`).
+        """Bring back an earlier candidate, traffic first, and bar the one it overrides (see `Rollbacks.begin`).
 
-        Asked again while one is under way (a crash, a signer that is away), it goes on with that one.
+        When this returns, what is desired has moved; a promotion that is not `pinned` yet is committed by the loop as soon as Git and the
+        signer let it. Asked again while one is under way, it goes on with that one. A person's rollback passes a stop.
+
+        Raises:
+            NotAllowedError: only owners, approvers and the operator (SP514).
+            ConflictError: nothing to go back from or to (SP513); another candidate was pinned in the meantime (SP517).
         """
+        delivery = self._parts.delivery.require(app, environment)
+        require_operator(delivery, environment, principal)
+        begun = self._rollbacks.begin(delivery, Wish(app, environment, principal.actor, to, message))
         with self._lock:
-            delivery = self._parts.delivery.require(app, environment)
-            self._may_operate(delivery, environment, principal)
-            begun = [p for p in self._unfinished(app, environment) if p.kind == "rollback" and to in ("", p.of, p.version)]
-            created = begun[-1] if begun else self._rollbacks.begin(delivery, (app, environment), principal, to, message)
-            self._roll_back(created, delivery)
-            return self._parts.records.promotion(created.promotion) or created
+            promotion = self._parts.records.promotion(begun.promotion) or begun
+            if promotion.state in (PromotionState.OPEN, PromotionState.DECIDED):
+                with suppress(SetpointError):  # it is noted, shown by `explain`, and tried again by the loop
+                    self._roll_back(promotion, self._parts.delivery.load() or delivery)
+            done = self._parts.records.promotion(begun.promotion) or begun
+        if done.state is PromotionState.SUPERSEDED:
+            fix = f"setpoint why {app} {environment}"
+            raise ConflictError("SP517", "something else was pinned in the meantime", where=f"{app} in {environment}", fix=fix)
+        return done
+
+    def send_back(self, app: str, environment: str, bad_pin_commit: str, reasons: Sequence[Reason]) -> SentBack:
+        """Take an environment off a pin commit that a verdict found bad: the same way as a person's rollback, by actor `setpoint`.
+
+        It opens the hold and returns within milliseconds; the loop commits. Idempotent; guarded by `promotion.returning`.
+
+        Raises:
+            NotFoundError: application or environment is not (any more) in the accepted files (SP504-506).
+        """
+        delivery = self._parts.delivery.require(app, environment)
+        return self._rollbacks.send_back(delivery, Wish(app, environment, AUTOMATIC, why=told(reasons)), bad_pin_commit)
 
     def _roll_back(self, rollback: Promotion, delivery: Delivery) -> None:
         """Take a rollback to its end; whatever else was under way there is not wanted any more."""
+        if self._rollbacks.is_moot(rollback, delivery):
+            self._supersede(rollback, "")
+            return
         for other in self._unfinished(rollback.candidate.app, rollback.candidate.environment):
             if other.promotion != rollback.promotion:
                 self._supersede(other, rollback.promotion)
-        self._rollbacks.complete(rollback, delivery)
+        with self._explanations.noting_lag(rollback):
+            self._rollbacks.complete(rollback, delivery)
+        self._rollbacks.close_ended(self._parts.delivery.load() or delivery)
 
     def lift(self, app: str, environment: str, principal: Principal) -> int:
         """End the quarantines of an application in an environment; returns how many.
@@ -330,18 +308,8 @@ class PromotionService:
         """
         with self._lock:
             delivery = self._parts.delivery.require(app, environment)
-            self._may_operate(delivery, environment, principal)
-            return self._rollbacks.lift(app, environment, principal)
-
-    def _may_operate(self, delivery: Delivery, environment: str, principal: Principal) -> None:
-        if principal.kind == "operator":
-            return
-        config = delivery.environment(environment)
-        selectors = [*config.owners, *(config.gates.approvals.approvers if config.gates.approvals else ())]
-        person = delivery.directory.person(principal.email)
-        if person is None or person.name not in delivery.directory.members(tuple(selectors)):
-            what = f"{principal.email} is neither owner nor approver of {environment}"
-            raise NotAllowedError("SP514", what, where=environment, fix=f"ask one of {', '.join(selectors)}")
+            require_operator(delivery, environment, principal)
+            return self._rollbacks.lift(app, environment, principal.actor)
 
     def find(self, promotion_id: str) -> Promotion:
         """Return a promotion by id or unique beginning.
@@ -366,7 +334,3 @@ def _collected(faults: list[SetpointError]) -> Iterator[None]:
         yield
     except SetpointError as error:
         faults.append(error)
-
-
-def _build_of(pin: Pin | None) -> propose.Build | None:
-    return propose.Build(dict(pin.candidate.artifacts), pin.source_revision, pin.version) if pin else None

@@ -60,6 +60,10 @@ class Admission:
             self._kept[key] = verdict
         return self._kept[key]
 
+    def returns(self, repository: str, pin: Pin) -> Verdict:
+        """Return whether an earlier pin may come back by a rollback: signatures and quarantine, no other gate (law 2)."""
+        return conclude([*self.still_holds(repository, pin).reasons, *self._quarantine(pin)])
+
     def _commit(self, repository: str, pin: Pin) -> Iterator[Reason]:
         subject = f"pin commit {digest.short(pin.commit)}"
         if not self._parts.commits.signed(repository, pin.commit):

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, records
-from setpoint.core.errors import SetpointError
+from setpoint.core.errors import SetpointError, UserError
 from setpoint.core.reasons import Outcome
+from setpoint.ground.hold.model import Hold
+from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
@@ -29,6 +31,7 @@ class ReconcileParts:
     rendering: Rendering
     rollout: WorkloadRollout
     records: DeploymentRecords
+    holds: Holds
     recorder: Recorder
     clock: clock.Clock
 
@@ -40,6 +43,8 @@ class _Effective:
     pin: Pin
     desired: DesiredState
     faults: tuple[DeployReason, ...]
+    notes: tuple[DeployReason, ...] = ()
+    """What is to be said of it and is no fault: that a rollback's hold overrides HEAD."""
 
 
 class ReconcileService:
@@ -71,9 +76,12 @@ class ReconcileService:
         return all(settled)
 
     def _effective(self, delivery: Delivery, app: str, environment: str) -> _Effective | None:
-        """Return what should run: the pin at HEAD when it is admitted and renders, else what was admitted before."""
+        """Return what should run: a rollback's target, the pin at HEAD when it is admitted and renders, or what was admitted before."""
         faults: tuple[DeployReason, ...]
         try:
+            held = self._held(delivery, app, environment)
+            if held is not None:
+                return held
             pin = self._parts.delivery.pin(delivery, environment, app)
             if pin is None:
                 return self._before(delivery, app, environment, self._gone(app, environment))
@@ -84,6 +92,29 @@ class ReconcileService:
         except SetpointError as error:
             faults = (DeployReason(error.code, error.where or "pin", error.what, error.fix, "problem"),)
         return self._before(delivery, app, environment, faults)
+
+    def _held(self, delivery: Delivery, app: str, environment: str) -> _Effective | None:
+        """Return the target of an open rollback hold, while HEAD still has the pin commit that it overrides.
+
+        Raises:
+            UserError: the target may not return (SP650), or does not render.
+        """
+        parts = self._parts
+        if not any(hold.kind == "rollback" for hold in parts.holds.open_ones(app, environment)):
+            return None
+        hold = parts.holds.rollback(app, environment, parts.delivery.pin_commit(delivery, environment, app))
+        if hold is None:
+            return None
+        pin = parts.delivery.pin_at(delivery.repository, hold.target, environment, app)
+        refused = parts.admission.returns(delivery.repository, pin).blocking() if pin is not None else ()
+        if pin is None or refused:
+            why = "; ".join(reason.found for reason in refused) or "its pin is gone"
+            fix = f"setpoint rollback {app} {environment} --to VERSION chooses another"
+            raise UserError("SP650", f"what the rollback brings back may not run: {why}", where=hold.hold, fix=fix)
+        desired = parts.rendering.desired(pin.candidate, delivery.repository)
+        # Sent back in haste: all of the target's replicas may start at once, however carefully the bad release came in.
+        hasty = tuple(replace(workload, max_surge=max(workload.max_surge, workload.replicas)) for workload in desired.workloads)
+        return _Effective(pin, replace(desired, workloads=hasty), (), (_overridden(hold, pin),))
 
     def _gone(self, app: str, environment: str) -> tuple[DeployReason, ...]:
         """Return what to say when there is no pin: nothing, unless something was deployed (a deleted pin prunes nothing, law 7)."""
@@ -128,7 +159,7 @@ class ReconcileService:
             pin_commit=pin.commit,
             health=Health.DEGRADED if faults else health,
             since=clock.to_text(now),
-            reasons=(*faults, *reasons),
+            reasons=(*faults, *effective.notes, *reasons),
             render=desired.digest,
             artifacts={name: artifact.digest for name, artifact in pin.candidate.artifacts.items()},
             revision=pin.source_revision,
@@ -146,6 +177,11 @@ class ReconcileService:
             seen = replace(seen, since=before.since)
         if before is None or not decide.same_observation(before, seen):
             self._parts.recorder.record("deployment.observed", f"{seen.app}/{seen.environment}", "setpoint", records.encode(seen))
+
+
+def _overridden(hold: Hold, pin: Pin) -> DeployReason:
+    found = f"{pin.version or pin.promotion} serves by {hold.promotion}; pin commit {hold.overridden[:12]} is overridden"
+    return DeployReason("HELD", hold.hold, found)
 
 
 def _identity(pin: Pin) -> Identity:

@@ -23,7 +23,9 @@ class Upstreams:
             return UpstreamFacts(environment, None, healthy=False, healthy_since=None, detail=f"{error.what} ({error.where})")
         seen = self._records.deployment(app, environment)
         if pin is None or seen is None or seen.pin_commit != pin.commit:
-            detail = "nothing is pinned" if pin is None else "the reconciler has not brought this pin up yet"
+            held = any(reason.code == "HELD" for reason in seen.reasons) if seen is not None else False
+            detail = "a rollback overrides what is pinned there" if held else "the reconciler has not brought this pin up yet"
+            detail = "nothing is pinned" if pin is None else detail
             return UpstreamFacts(environment, pin.candidate if pin else None, healthy=False, healthy_since=None, detail=detail)
         healthy = seen.health is Health.HEALTHY
         detail = "; ".join(reason.found for reason in seen.reasons) or str(seen.health)

@@ -281,8 +281,7 @@ def test_a_rollback_ends_what_was_decided_but_not_pinned(world: World) -> None:
         world.build(version)
         service.advance()
     world.signer_gone = True
-    with pytest.raises(WorldError):
-        service.rollback("web", "staging", OPERATOR, "2", "")
+    assert service.rollback("web", "staging", OPERATOR, "2", "").state is PromotionState.DECIDED
     world.signer_gone = False
     service.rollback("web", "staging", OPERATOR, "1", "")
     service.advance()

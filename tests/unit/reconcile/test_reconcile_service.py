@@ -8,7 +8,8 @@ import pytest
 
 from setpoint.core.errors import UserError, WorldError
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
-from setpoint.promotion.model import Candidate, Pin
+from setpoint.core.records import encode
+from setpoint.promotion.model import Candidate, Pin, Quarantine
 from setpoint.promotion.pin import pin_path
 from setpoint.reconcile.model import Container, Deployment, DesiredState, Health, Identity, Workload
 from setpoint.reconcile.ports import WorkloadStatus
@@ -42,6 +43,10 @@ class Engine:
         code, outcome = ("PIN_SIGNED", Outcome.ALLOW) if machine else ("PIN_NOT_SIGNED", Outcome.DENY)
         return conclude([Reason(code, outcome, "pin commit", "looked at")])
 
+    def returns(self, repository: str, pin: Pin) -> Verdict:
+        """Judge an earlier pin that is to come back."""
+        return self.admit(repository, pin)
+
     def desired(self, candidate: Candidate, repository: str) -> DesiredState:
         """Render."""
         if self.unrendered is not None:
@@ -67,7 +72,7 @@ def engine(world: World) -> Engine:
 
 def _service(world: World, engine: Engine) -> ReconcileService:
     part = cast("Any", engine)
-    return ReconcileService(ReconcileParts(world.reader, part, part, engine, world.records, world.recorder, world.clock))
+    return ReconcileService(ReconcileParts(world.reader, part, part, engine, world.records, world.holds, world.recorder, world.clock))
 
 
 def _pinned(world: World, *versions: str) -> None:
@@ -168,20 +173,51 @@ def test_what_is_not_rendered_changes_nothing(world: World, engine: Engine) -> N
     assert engine.ran[-1] == ["1"]
 
 
-def test_a_barred_pin_keeps_running_until_the_rollback_is_pinned(world: World, engine: Engine) -> None:
-    """Between quarantine and rollback commit nothing is torn down; then the earlier version comes up."""
+def test_a_rollback_serves_before_git_says_so(world: World, engine: Engine) -> None:
+    """Law 3: while the commit cannot be written, the hold's target serves, healthy; with the commit nothing is started again."""
     _pinned(world, "1", "2")
     service = _service(world, engine)
     service.advance("staging")
     world.signer_gone = True
-    with pytest.raises(WorldError):
-        world.service().rollback("web", "staging", OPERATOR, "", "bad")
+    world.service().rollback("web", "staging", OPERATOR, "", "bad")
     service.advance("staging")
-    assert (engine.ran[-1], _codes(world)[0]) == (["2"], "QUARANTINED")
+    assert (engine.ran[-1], _seen(world).health, _codes(world)) == (["1"], Health.HEALTHY, ["HELD", "READY"])
     world.signer_gone = False
     world.service().advance()
+    world.service().advance()
     service.advance("staging")
-    assert (engine.ran[-1], _seen(world).health) == (["1"], Health.HEALTHY)
+    assert (engine.ran[-1], _seen(world).health, _codes(world)) == (["1"], Health.HEALTHY, ["READY"])
+    assert world.holds.open_ones() == []
+
+
+def test_a_hold_ends_with_the_next_commit_that_changes_the_pin(world: World, engine: Engine) -> None:
+    """A rollback hold names one pin commit: another candidate that is pinned after it is what is desired."""
+    _pinned(world, "1", "2")
+    service = _service(world, engine)
+    world.signer_gone = True
+    promotions = world.service()
+    promotions.rollback("web", "staging", OPERATOR, "", "bad")
+    hold = world.holds.open_ones()[0]
+    world.signer_gone = False
+    promotions.advance()
+    world.build("3")
+    promotions.advance()
+    service.advance("staging")
+    assert (engine.ran[-1], hold.app, world.holds.rollback("web", "staging", hold.overridden)) == (["3"], "web", None)
+
+
+def test_a_hold_whose_target_may_not_return_changes_nothing(world: World, engine: Engine) -> None:
+    """Law 2 holds for a rollback too: a target that was barred since does not run, what runs stays, and the reason says which hold."""
+    _pinned(world, "1", "2")
+    service = _service(world, engine)
+    service.advance("staging")
+    world.signer_gone = True
+    world.service().rollback("web", "staging", OPERATOR, "", "bad")
+    (target,) = [p for p in world.promotions("staging") if p.version == "1" and p.kind == "advance"]
+    barred = Quarantine("staging", "web", target.candidate.digest, {}, (None, None), "2026-11-23T06:00:00.000Z", "operator", "worse")
+    world.recorder.record("quarantine.set", barred.candidate, "operator", encode(barred))
+    service.advance("staging")
+    assert (engine.ran[-1], _seen(world).health, _codes(world)[0]) == (["2"], Health.DEGRADED, "SP650")
 
 
 def test_progress_is_hurried_and_late_progress_is_degraded(world: World, engine: Engine) -> None:

@@ -181,6 +181,17 @@ def _quarantine_lifted(connection: Connection, entry: Entry) -> None:
     connection.execute(update(table).where(*where).values(open=False))
 
 
+def _hold_opened(connection: Connection, entry: Entry) -> None:
+    body = entry.body
+    values = {"seq": entry.index, "app": body["app"], "environment": body["environment"], "open": True, "body": body}
+    _upsert(connection, t.holds, {"hold": entry.subject}, values)
+
+
+def _hold_closed(connection: Connection, entry: Entry) -> None:
+    changes = {"ended_at": entry.at, "ended_by": entry.actor, "ended_why": entry.body["why"]}
+    _patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"open": False})
+
+
 def _repository_created(connection: Connection, entry: Entry) -> None:
     statement = upsert_insert(t.repositories).values(repository=entry.subject)
     connection.execute(statement.on_conflict_do_nothing())
@@ -200,6 +211,15 @@ def _deployment_observed(connection: Connection, entry: Entry) -> None:
         connection.execute(delete(t.deployments).where(*(t.deployments.c[name] == value for name, value in key.items())))
         return
     _upsert(connection, t.deployments, key, {"seq": entry.index, "body": entry.body})
+    if entry.body["health"] == "healthy":
+        _served(connection, entry.body["promotion"], entry.at)
+
+
+def _served(connection: Connection, promotion: str, at: str) -> None:
+    """Note when a promotion was healthy for the first time."""
+    body = connection.execute(select(t.promotions.c.body).where(t.promotions.c.promotion == promotion)).scalar()
+    if body is not None and body.get("served_at") is None:
+        _patch_body(connection, t.promotions, {"promotion": promotion}, {"served_at": at}, {})
 
 
 def _replica_exited(connection: Connection, entry: Entry) -> None:
@@ -226,6 +246,8 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "approval.given": _approval_given,
     "quarantine.set": _quarantine_set,
     "quarantine.lifted": _quarantine_lifted,
+    "hold.opened": _hold_opened,
+    "hold.closed": _hold_closed,
     "repository.created": _repository_created,
     "delivery.registered": _delivery_registered,
     "baseline.accepted": _baseline_accepted,

@@ -1,4 +1,5 @@
-"""Reads of the projection as the stages' own records; fills RunRecords, EvidenceRecords, PromotionRecords and DeploymentRecords.
+"""Reads of the projection as the stages' own records; fills RunRecords, EvidenceRecords, PromotionRecords,
+HoldRecords and DeploymentRecords.
 
 Built by wiring; every answer is a frozen record decoded from the journalled JSON; it never writes.
 """
@@ -12,6 +13,7 @@ from setpoint.adapters.database import tables as t
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import records
 from setpoint.evidence.model import EvidenceRecord
+from setpoint.ground.hold.model import Hold
 from setpoint.pipeline.model import Run, RunState, TaskResult
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.model import Deployment
@@ -114,6 +116,18 @@ class Records:
         table = t.quarantines
         where = (table.c.app == app, table.c.environment == environment, table.c.open.is_(True))
         return self._all(Quarantine, select(table.c.body).where(*where).order_by(table.c.seq))
+
+    def holds(self, app: str | None = None, environment: str | None = None, *, ended: bool = False) -> list[Hold]:
+        """Return open holds (with `ended`: all), oldest first; those of a whole environment belong to each of its applications."""
+        table = t.holds
+        statement = select(table.c.body).order_by(table.c.seq)
+        if not ended:
+            statement = statement.where(table.c.open.is_(True))
+        if app is not None:
+            statement = statement.where(table.c.app.in_((app, "")))
+        if environment is not None:
+            statement = statement.where(table.c.environment == environment)
+        return self._all(Hold, statement)
 
     # Repositories and pushes
 

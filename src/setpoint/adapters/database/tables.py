@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Integer, MetaData, String, Table
 
-SCHEMA: Final = 2
+SCHEMA: Final = 3
 
 metadata = MetaData()
 
@@ -84,6 +84,17 @@ quarantines = Table(
     Column("environment", String, nullable=False),
     Column("candidate", String, nullable=False),
     Column("open", Boolean, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("hold", String, primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False, index=True),
+    Column("open", Boolean, nullable=False, index=True),
     Column("body", JSON, nullable=False),
 )
 

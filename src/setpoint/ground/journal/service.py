@@ -47,6 +47,11 @@ class Journal:
         """The hex leaf hash of the last entry."""
         return self._head
 
+    @property
+    def last_at(self) -> str:
+        """When the last entry was written; empty when there is none."""
+        return self._last_at
+
     def append(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
         """Append one entry and return it once it is durable."""
         return self.append_all([Fact(kind, subject, actor, body)])[0]

@@ -1,0 +1,36 @@
+"""Which holds are in force and how they read as reasons: pure functions of the holds and the journal's time (law 6).
+
+Called by the hold service and by the gate decision; a rollback hold never stops a candidate, so only stops become gate reasons.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from setpoint.core import clock
+from setpoint.core.reasons import Outcome, Reason
+from setpoint.ground.hold.model import Hold
+
+
+def is_over(hold: Hold, now: datetime) -> bool:
+    """Say whether a stop's time has passed; now is the journal's time: the wall clock, but never before the last entry."""
+    return hold.until is not None and now >= clock.from_text(hold.until)
+
+
+def stops(holds: Sequence[Hold], now: datetime) -> tuple[Hold, ...]:
+    """Return the stops among open holds whose time has not passed."""
+    return tuple(hold for hold in holds if hold.kind == "stop" and not is_over(hold, now))
+
+
+def reasons(held: Sequence[Hold]) -> Iterator[Reason]:
+    """Return one WAIT for each stop in force: who, why, until when, and how it ends."""
+    for hold in held:
+        until = f", until {hold.until}" if hold.until else ""
+        found = f"{hold.place} is on hold since {hold.since} by {hold.by}{until}: {hold.why}"
+        yield Reason("HOLD", Outcome.WAIT, "hold", found, "a release, or the end of its time", hold.release, hold.until)
+
+
+def passed(held: Sequence[Hold]) -> Iterator[Reason]:
+    """Return what a person's rollback says of each stop that it passes."""
+    for hold in held:
+        found = f"{hold.place} is on hold by {hold.by}: {hold.why}; a person's rollback passes it, and it stays"
+        yield Reason("HOLD_PASSED", Outcome.ALLOW, "hold", found)

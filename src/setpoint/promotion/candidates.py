@@ -1,0 +1,56 @@
+"""What an environment should get next: loads what `propose` looks at from Git, the build records and the quarantines.
+
+Called by the promotion service on every pass and before every explanation; it proposes and writes nothing.
+"""
+
+from setpoint.promotion import propose
+from setpoint.promotion.model import Pin, Promotion
+from setpoint.promotion.parts import PromotionParts
+from setpoint.promotion.repository import Delivery
+from setpoint.promotion.standing import Pins
+
+
+class Candidates:
+    """Finds the next candidate of an application in an environment."""
+
+    def __init__(self, parts: PromotionParts) -> None:
+        self._parts = parts
+        self._pins = Pins(parts.delivery, parts.records)
+
+    def next(self, delivery: Delivery, app: str, environment: str) -> propose.Proposal:
+        """Return what this environment should get next, or why there is nothing."""
+        parts = self._parts
+        config = delivery.environment(environment)
+        pin = self._pins.own(delivery, environment, app)
+        facts = propose.ProposalFacts(
+            app=app,
+            environment=environment,
+            wants_artifacts=delivery.setpoint.apps[app].source is not None,
+            build=parts.builds.newest(delivery.setpoint.apps[app]),
+            upstreams=[self._upstream(delivery, app, name) for name in config.after],
+            pinned=pin.candidate if pin else None,
+            pinned_build=_build_of(pin),
+            app_tree=parts.delivery.tree(delivery, f"apps/{app}"),
+            environment_tree=parts.delivery.tree(delivery, f"environments/{environment}/{app}"),
+            quarantines=parts.records.quarantines(app, environment),
+        )
+        return propose.propose(facts)
+
+    def _upstream(self, delivery: Delivery, app: str, environment: str) -> propose.Upstream:
+        pin = self._pins.last(delivery, environment, app)
+        return propose.Upstream(environment, pin.candidate if pin else None, _build_of(pin))
+
+    def is_current(self, promotion: Promotion, delivery: Delivery) -> bool:
+        """Say whether HEAD and the policy in force still are what a promotion was decided on (law 3)."""
+        candidate, reader = promotion.candidate, self._parts.delivery
+        folder = f"environments/{candidate.environment}/{candidate.app}"
+        if reader.tree(delivery, folder) != candidate.environment_tree:
+            return False
+        root = not delivery.environment(candidate.environment).after
+        if root and reader.tree(delivery, f"apps/{candidate.app}") != candidate.app_tree:
+            return False
+        return reader.policy_id(delivery, candidate.environment) == promotion.policy
+
+
+def _build_of(pin: Pin | None) -> propose.Build | None:
+    return propose.Build(dict(pin.candidate.artifacts), pin.source_revision, pin.version) if pin else None
