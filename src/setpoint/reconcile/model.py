@@ -129,6 +129,21 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """What an application is to become, and in whose name: what the rollout is handed on every pass."""
+
+    desired: DesiredState
+    identity: Identity
+    pin_commit: str = ""
+    """The commit of the pin that wants it."""
+
+    @property
+    def app(self) -> str:
+        """The application."""
+        return self.desired.app
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaSpec:
     """What the host runtime is asked to start."""
 

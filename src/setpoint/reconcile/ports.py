@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Identity, Probe, ReplicaSpec, ReplicaStatus, Route
+from setpoint.reconcile.model import Deployment, DeployReason, Identity, Probe, Release, ReplicaSpec, ReplicaStatus, Route
 
 
 class ReplicaRuntime(Protocol):
@@ -105,10 +105,10 @@ class WorkloadStatus:
 class WorkloadRollout(Protocol):
     """Moves workloads towards what is wanted, one step a call (filled from the rollout stage in app wiring)."""
 
-    def advance(self, environment: str, listen: str, desired: Sequence[tuple[DesiredState, Identity]]) -> dict[str, list[WorkloadStatus]]:
+    def advance(self, environment: str, listen: str, releases: Sequence[Release]) -> dict[str, list[WorkloadStatus]]:
         """Take one step for every application of an environment and keep its proxy equal to it; returns {app: statuses}.
 
-        Applications that are not in `desired` are left alone. UserError and WorldError of runtime and proxy pass through.
+        Applications that are not in `releases` are left alone. UserError and WorldError of runtime and proxy pass through.
         """
         ...
 

@@ -17,7 +17,7 @@ from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.reconcile import decide
 from setpoint.reconcile.admission import Admission
-from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health, Identity
+from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health, Identity, Release
 from setpoint.reconcile.ports import DeploymentRecords, WorkloadRollout, WorkloadStatus
 from setpoint.reconcile.rendering import Rendering
 
@@ -64,9 +64,9 @@ class ReconcileService:
             effective = self._effective(delivery, app, environment)
             if effective is not None:
                 found[app] = effective
-        desired = [(e.desired, _identity(e.pin)) for e in found.values()]
+        releases = [Release(e.desired, _identity(e.pin), e.pin.commit) for e in found.values()]
         try:
-            statuses = self._parts.rollout.advance(environment, listen, desired)
+            statuses = self._parts.rollout.advance(environment, listen, releases)
         except SetpointError as error:
             for app, effective in found.items():
                 fault = DeployReason(error.code, error.where or f"{app} in {environment}", error.what, error.fix, "problem")

@@ -11,7 +11,7 @@ from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.core.records import encode
 from setpoint.promotion.model import Candidate, Pin, Quarantine
 from setpoint.promotion.pin import pin_path
-from setpoint.reconcile.model import Container, Deployment, DesiredState, Health, Identity, Workload
+from setpoint.reconcile.model import Container, Deployment, DesiredState, Health, Release, Workload
 from setpoint.reconcile.ports import WorkloadStatus
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.upstream import Upstreams
@@ -56,12 +56,12 @@ class Engine:
         workload = Workload("web", candidate.environment, "web", 2, {}, container, version, progress_deadline_s=600)
         return DesiredState("web", candidate.environment, (workload,), (), candidate.digest)
 
-    def advance(self, environment: str, listen: str, desired: Sequence[tuple[DesiredState, Identity]]) -> dict[str, list[WorkloadStatus]]:
+    def advance(self, environment: str, listen: str, releases: Sequence[Release]) -> dict[str, list[WorkloadStatus]]:
         """Roll out."""
         if self.fails is not None:
             raise self.fails
-        self.ran.append([identity.version for _, identity in desired])
-        return {state.app: [WorkloadStatus("web", 2, self.ready, 0, ())] for state, _ in desired}
+        self.ran.append([release.identity.version for release in releases])
+        return {release.app: [WorkloadStatus("web", 2, self.ready, 0, ())] for release in releases}
 
 
 @pytest.fixture

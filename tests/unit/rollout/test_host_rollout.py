@@ -9,7 +9,7 @@ import pytest
 
 from setpoint.core.errors import UserError, WorldError
 from setpoint.ground.journal.model import Entry, Fact
-from setpoint.reconcile.model import Container, DesiredState, Identity, Probe, ReplicaSpec, ReplicaStatus, Route, Workload
+from setpoint.reconcile.model import Container, DesiredState, Identity, Probe, Release, ReplicaSpec, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import ProxyConfig, WorkloadStatus
 from setpoint.rollout.service import HostRollout
 from unit.builders_home import ManualClock
@@ -125,21 +125,20 @@ def _desired(
     replicas: int = 2,
     liveness: Probe | None = None,
     names: Sequence[str] = ("web",),
-) -> tuple[DesiredState, Identity]:
+) -> Release:
     container = Container("c", IMAGE, None, None, {}, {}, 80, PROBE, liveness)
     workloads = tuple(Workload(app, environment, name, replicas, {}, container, revision * 12) for name in names)
     routes = (Route(app, (), f"/{app}", False, ((names[0], 1),)),) if names else ()
-    return DesiredState(app, environment, workloads, routes, "d"), Identity(app, environment, "c" * 40, "", f"p-{revision}", revision)
+    identity = Identity(app, environment, "c" * 40, "", f"p-{revision}", revision)
+    return Release(DesiredState(app, environment, workloads, routes, "d"), identity, f"pin-{revision}")
 
 
-def _pass(
-    rollout: HostRollout, host: FakeHost, *desired: tuple[DesiredState, Identity], environment: str = "prod"
-) -> dict[str, list[WorkloadStatus]]:
+def _pass(rollout: HostRollout, host: FakeHost, *desired: Release, environment: str = "prod") -> dict[str, list[WorkloadStatus]]:
     host.pass_away()
     return rollout.advance(environment, "127.0.0.1:7502", desired)
 
 
-def _settle(rollout: HostRollout, host: FakeHost, *desired: tuple[DesiredState, Identity]) -> list[WorkloadStatus]:
+def _settle(rollout: HostRollout, host: FakeHost, *desired: Release) -> list[WorkloadStatus]:
     for _ in range(30):
         statuses = [status for rows in _pass(rollout, host, *desired).values() for status in rows]
         if all(status.ready >= status.wanted and status.old == 0 for status in statuses):
