@@ -13,8 +13,8 @@ from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.model import DeployReason, Identity, ReplicaSpec, ReplicaStatus, Workload
 from setpoint.reconcile.ports import Proxy, ReplicaRuntime, WorkloadStatus
 from setpoint.rollout import decide
-from setpoint.rollout.model import Action, Limits, ReplicaView
 from setpoint.rollout.memory import Memory
+from setpoint.rollout.model import Action, Limits, ReplicaView
 
 _DRAIN_LIMIT_S = 60.0
 _CRASH_LOOP = 3
