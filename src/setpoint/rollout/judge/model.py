@@ -26,7 +26,7 @@ class Stratum:
 
     def __post_init__(self) -> None:
         for requests, errors in ((self.canary_requests, self.canary_errors), (self.stable_requests, self.stable_errors)):
-            whole = all(isinstance(count, int) and not isinstance(count, bool) for count in (requests, errors))
+            whole = all(type(count) is int for count in (requests, errors))  # bool and float (NaN) are refused
             if not whole or not 0 <= errors <= requests:
                 raise ValueError(f"{errors!r} of {requests!r} requests failed: these are no counts")
 
