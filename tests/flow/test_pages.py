@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,6 +23,7 @@ from setpoint.core import clock
 from setpoint.core.errors import NotAllowedError, NotFoundError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.evidence.model import PROVENANCE, TEST_RESULT, EvidenceRecord
+from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.service import Journal
 from setpoint.observe.model import Cell, Journey, Need, RunReport, Status, Step, TaskRow, Waiting, Why
@@ -105,20 +106,38 @@ CELLS = (
 class FakeStatus:
     """Answers with fixed records."""
 
+    holds: tuple[Hold, ...] = ()
+
     def status(self, _app: str | None = None) -> Status:
         """Return the matrix."""
         need = Need("shop in production: v1.4.0 waits for approvals: 0 of 1 (nobody)", MISSING.fix, "shop", "production", OPEN.promotion)
         notice = Reason(
             "NOT_IN_FORCE", Outcome.WAIT, "environments/production/environment.yaml", "changed by bob, who is no owner", "", "ask team:sre"
         )
-        return Status("delivery", ("shop", "docs"), ("staging", "production"), CELLS, (RUN, GREEN), (need,), (notice,))
+        cells = tuple(replace(cell, holds=self.holds, waiting=None) for cell in CELLS) if self.holds else CELLS
+        return Status("delivery", ("shop", "docs"), ("staging", "production"), cells, (RUN, GREEN), (need,), (notice,))
 
     def why(self, app: str, environment: str) -> Why:
         """Return the reasons of one cell."""
         if app != "shop":
             raise NotFoundError("SP506", f"there is no application `{app}`", fix="applications: shop, docs")
         sentence = "v1.4.0 (41d2e0b7c8a9) is NOT in production yet. shop in production runs 12-9a1c77e, degraded."
-        return Why(app, environment, sentence, "wait", (PASSED, MISSING), CELLS[1], OPEN, (), MISSING.fix)
+        return Why(app, environment, sentence, "wait", (PASSED, MISSING), replace(CELLS[1], holds=self.holds), OPEN, (), MISSING.fix)
+
+
+@dataclass
+class FakeStops:
+    """Keeps what was asked of it."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def hold(self, app: str, environment: str, who: Principal, for_s: int | None, message: str) -> None:
+        """Note a hold."""
+        self.asked.append(("hold", app, environment, who.actor, for_s, message))
+
+    def release(self, app: str, environment: str, who: Principal) -> None:
+        """Note a release."""
+        self.asked.append(("release", app, environment, who.actor))
 
 
 @dataclass
@@ -210,7 +229,7 @@ def world(folder: Path) -> Any:
     )
     store = SimpleNamespace(clock=time, tokens=tokens, journal=journal, logs=logs, records=records)
     return SimpleNamespace(
-        store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(),
+        store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(), stops=FakeStops(),
         delivery=SimpleNamespace(load=lambda: delivery),
         runs=SimpleNamespace(report=report), trace=SimpleNamespace(journey=journey),
     )  # fmt: skip
@@ -409,6 +428,33 @@ def test_buttons_are_for_those_who_may(browser: Browser) -> None:
     operator = browser.enter(OPERATOR).get("/why/shop/production").text
     assert ">Approve</button>" not in operator
     assert "Roll back" in operator
+
+
+def test_holding_and_releasing_are_buttons_for_those_who_may(browser: Browser) -> None:
+    """Ada holds an application for two hours or the whole environment, and releases; no words or no time is a page with a fix."""
+    assert ">Hold</button>" in browser.enter(ADA).get("/why/shop/production").text
+    browser.post("/why/shop/production/hold", message="audit", until="2h")
+    browser.post("/why/shop/production/hold", message="incident", all="1")
+    browser.post("/why/shop/production/release")
+    browser.post("/why/shop/production/release", all="1")
+    assert browser.application.stops.asked == [
+        ("hold", "shop", "production", ADA.actor, 7200, "audit"),
+        ("hold", "", "production", ADA.actor, None, "incident"),
+        ("release", "shop", "production", ADA.actor),
+        ("release", "", "production", ADA.actor),
+    ]
+    assert "SP518" in browser.post("/why/shop/production/hold", message="audit", until="soon").text
+
+
+def test_a_hold_is_shown_with_who_why_and_its_way_out(browser: Browser) -> None:
+    """The cell says it is on hold; the why page says since when, by whom, why, and has the release button."""
+    held = Hold("hold-1", "stop", "production", "", "person:bob@example.com", "incident <7>", at(60), at(-60))
+    browser.application.status.holds = (held,)
+    text = browser.enter(ADA).get("/why/shop/production").text
+    assert "incident &lt;7&gt;" in text
+    assert "Everything in production is on hold" in text
+    assert ">Release</button>" in text
+    assert "on hold" in browser.get("/").text
 
 
 def test_rolling_back_asks_first(browser: Browser) -> None:

@@ -155,6 +155,7 @@ class World:
 
     def __init__(self, root: Path) -> None:
         root.mkdir(parents=True, exist_ok=True)
+        self.root = root
         self.clock = ManualClock()
         self.git = GitRepositories(root / "repositories")
         self.journal = Journal(JournalFolder(root / "journal", writable=True), self.clock)
@@ -286,6 +287,7 @@ class World:
             checks=self,
             policy=self,
             exclusions=Exclusions(self.git, self.records),
+            holds=self.holds,
             clock=self.clock,
         )
         pinning = Pinning(PinningParts(self.git, self, self.evidence, self.recorder))
@@ -305,6 +307,12 @@ class World:
                 admissible=lambda _repository, _pin: self.inadmissible,
             )
         )
+
+    def forget_the_database(self) -> None:
+        """Fold the whole journal into a new database, as a start without one does."""
+        engine = open_database(self.root / "anew.db")
+        Projection(engine).apply(self.journal.entries())
+        self.records = Records(engine)
 
     # What a test looks at
 

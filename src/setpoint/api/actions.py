@@ -1,4 +1,4 @@
-"""The acting half of the API: promote, approve, rollback, lift, cancel, and the operator's repositories, tokens and delivery registration.
+"""The acting half of the API: promote, approve, rollback, hold, release, cancel, and what the operator registers and creates.
 
 Every call is journalled by the service it reaches; nothing is decided here.
 """
@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.api.auth import App, Caller, Operator
 from setpoint.core.errors import ConflictError, NotAllowedError, UserError
+from setpoint.ground.hold.model import Hold
 from setpoint.promotion.model import Promotion
+from setpoint.promotion.stops import LONGEST_S
 
 router = APIRouter(prefix="/api/v1", tags=["act"])
 
@@ -47,6 +49,26 @@ class RollbackBody(_Body):
     environment: Name
     to: Name = ""
     """Promotion id or version; empty for what was pinned before."""
+    message: Message = ""
+
+
+class HoldBody(_Body):
+    """What to stop, for how long, and why."""
+
+    environment: Name
+    app: Name = ""
+    """Empty: every application in the environment."""
+    for_s: Annotated[int, Field(ge=1, le=LONGEST_S)] | None = None
+    """Seconds; left out: until a release."""
+    message: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
+class ReleaseBody(_Body):
+    """What to let go on."""
+
+    environment: Name
+    app: Name = ""
+    """Empty: the hold of the whole environment, not those of single applications."""
     message: Message = ""
 
 
@@ -94,6 +116,24 @@ def approve(app: App, caller: Caller, promotion: str, body: ApproveBody) -> Prom
 def rollback(app: App, caller: Caller, body: RollbackBody) -> Promotion:
     """Bring back an earlier candidate; quarantines the one it overrides."""
     return app.promotions.rollback(body.app, body.environment, caller, body.to, body.message)
+
+
+@router.get("/holds")
+def holds(app: App, _caller: Caller, application: str | None = None, environment: str | None = None, ended: bool = False) -> list[Hold]:  # noqa: FBT001, FBT002 - a query
+    """Return what is on hold, people's stops and rollbacks that are not committed yet; with `ended` also those of the past."""
+    return app.stops.listed(application, environment, ended=ended)
+
+
+@router.post("/holds")
+def hold(app: App, caller: Caller, body: HoldBody) -> Hold:
+    """Stop new pins of an application in an environment, or of all; what runs stays."""
+    return app.stops.hold(body.app, body.environment, caller, body.for_s, body.message)
+
+
+@router.post("/holds/release")
+def release(app: App, caller: Caller, body: ReleaseBody) -> list[Hold]:
+    """End people's holds of exactly this place; returns them."""
+    return app.stops.release(body.app, body.environment, caller, body.message)
 
 
 @router.post("/runs/{run}/cancel")

@@ -61,6 +61,7 @@ from setpoint.promotion.people import Exclusions
 from setpoint.promotion.pinning import Pinning, PinningParts
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
+from setpoint.promotion.stops import Stops
 from setpoint.reconcile.admission import Admission, AdmissionParts
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
@@ -111,6 +112,7 @@ class Application:
     links: LoginLinks
     pipeline: PipelineService
     promotions: PromotionService
+    stops: Stops
     delivery: DeliveryReader
     runtime: HostRuntime
     proxy: HaProxy
@@ -202,7 +204,7 @@ def build(store: Store, processes: Processes) -> Application:
     rendering = Rendering(store.git, KustomizeBinary(), lambda environment: _images(delivery, environment))
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
-    promotions = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
+    promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
     proxy = HaProxy(store.home.proxies, dedicated_uid())
     rollout = HostRollout(runtime, proxy, store.recorder, store.clock, store.records.restarts_told)
@@ -226,6 +228,7 @@ def build(store: Store, processes: Processes) -> Application:
         links=LoginLinks(store.clock, store.tokens),
         pipeline=pipeline,
         promotions=promotions,
+        stops=stops,
         delivery=delivery,
         runtime=runtime,
         proxy=proxy,
@@ -287,7 +290,7 @@ def _promotions(
     processes: Processes,
     served: tuple[DeliveryReader, EvidenceService],
     judges: tuple[TrustRoot, CelPolicy, Rendering, Admission],
-) -> PromotionService:
+) -> tuple[PromotionService, Stops]:
     (delivery, evidence), (trust, policy, rendering, admission) = served, judges
     facts = FactParts(
         delivery=delivery,
@@ -298,6 +301,7 @@ def _promotions(
         checks=HttpProbe(),
         policy=policy,
         exclusions=Exclusions(store.git, store.records),
+        holds=store.holds,
         clock=store.clock,
     )
     pinning = Pinning(PinningParts(store.git, processes.signer, evidence, store.recorder))
@@ -314,7 +318,7 @@ def _promotions(
         holds=store.holds,
         admissible=lambda repository, pin: "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()),
     )
-    return PromotionService(parts)
+    return PromotionService(parts), Stops(parts)
 
 
 def _images(delivery: DeliveryReader, environment: str) -> tuple[str, ...]:

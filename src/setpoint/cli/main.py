@@ -33,6 +33,8 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "promote": ("setpoint.cli.promote", "command", "Ask for a candidate in an environment."),
     "approve": ("setpoint.cli.approve", "command", "Approve a promotion."),
     "rollback": ("setpoint.cli.rollback", "command", "Take an environment back to what ran before."),
+    "hold": ("setpoint.cli.hold", "command", "Stop new versions from getting into an environment."),
+    "release": ("setpoint.cli.release", "command", "End a hold."),
     "diff": ("setpoint.cli.diff", "command", "Compare what is pinned with what runs."),
     "verify": ("setpoint.cli.verify", "command", "Check signatures and evidence, rule by rule."),
     "evidence": ("setpoint.cli.evidence", "command", "List the signed evidence of a thing, or export it for offline use."),

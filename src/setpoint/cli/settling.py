@@ -22,6 +22,7 @@ _DEGRADED_S: Final = 10.0
 _NEW_BRANCH_S: Final = 3.0
 """A branch that never had a run may have no pipeline file: so long it gets the benefit of the doubt."""
 _KNOWN_BRANCH_S: Final = 30.0
+_FOR_A_PERSON: Final = ("APPROVAL_MISSING", "APPROVAL_EXPIRED", "HOLD")
 _AT_REST: Final = ("healthy", "empty", "degraded")
 
 
@@ -87,7 +88,7 @@ def moving(cell: dict[str, Any]) -> str:
     if cell["health"] not in _AT_REST:
         return f"{place} is {cell['health']}"
     waiting = cell.get("waiting")
-    if waiting and not any(reason["code"] == "APPROVAL_MISSING" or reason["outcome"] == "deny" for reason in waiting["reasons"]):
+    if waiting and not any(reason["code"] in _FOR_A_PERSON or reason["outcome"] == "deny" for reason in waiting["reasons"]):
         subjects = ", ".join(reason["subject"] for reason in waiting["reasons"]) or "its pin"
         return f"{place}: {waiting['version']} waits for {subjects}"
     return ""

@@ -103,10 +103,10 @@ def _row(cell: dict[str, Any]) -> list[str]:
 
 
 def _waiting(cell: dict[str, Any]) -> str:
-    """Return what waits and for what: `3-41d2e0b: approvals, soak in staging`."""
+    """Return what waits and for what: `3-41d2e0b: approvals, soak in staging`; `on hold` when a person stopped the line."""
     waiting = cell.get("waiting")
     if not waiting:
-        return ""
+        return "on hold" if any(hold["kind"] == "stop" for hold in cell.get("holds", ())) else ""
     subjects = ", ".join(reason["subject"] for reason in waiting["reasons"]) or "the pin commit"
     return f"{waiting['version']}: {subjects}"
 

@@ -1,7 +1,7 @@
 """Whether a candidate may enter an environment, with every reason: pure functions of facts and the time (law 6).
 
-Called by the promotion service, and only there; `why`, API, pages and journal repeat what is returned here. Numbered as `verify` numbers
-them: 1 render, 2 quarantine, 3 provenance, 4 upstreams, 5 policy, 6 checks, 7 soak, 8 approvals.
+Called by the promotion service, and only there; `why`, API, pages and journal repeat what is returned here. In this order: clock, holds,
+render, quarantine, provenance, upstreams, policy, checks, soak, approvals.
 """
 
 from collections.abc import Iterator
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from setpoint.core import clock, digest
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.evidence.model import SANDBOXED_BUILDER
+from setpoint.ground.hold import decide as hold_decide
 from setpoint.promotion.config import Gates
 from setpoint.promotion.model import GateFacts, Promotion, UpstreamFacts
 
@@ -18,10 +19,25 @@ CHECK_INTERVAL_S = 5
 
 def decide(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) -> Verdict:
     """Return the verdict over a promotion: ALLOW only when every gate allows."""
-    reasons = [*_render(facts), *_quarantine(facts, promotion), *_provenance(facts)]
+    reasons = [
+        *_clock(facts, gates, now),
+        *hold_decide.reasons(facts.stops),
+        *_render(facts),
+        *_quarantine(facts, promotion),
+        *_provenance(facts),
+    ]
     reasons += [reason for upstream in facts.upstreams for reason in _upstream(facts, upstream)]
     reasons += [*_policy(facts, gates), *_checks(facts, now), *_soak(facts, gates, now), *_approvals(facts, gates, promotion)]
     return conclude(reasons)
+
+
+def _clock(facts: GateFacts, gates: Gates, now: datetime) -> Iterator[Reason]:
+    """Judge no time by a wall clock that is behind the journal: a soak or an approval would seem younger than it is, a hold longer."""
+    timed = gates.soak is not None or gates.approvals is not None or any(hold.until for hold in facts.stops)
+    if timed and facts.last_entry_at and now < clock.from_text(facts.last_entry_at):
+        found = f"this machine's clock says {clock.to_text(now)}, the journal's last entry is of {facts.last_entry_at}"
+        fix = "set the machine's clock; until then nothing that depends on time is decided"
+        yield Reason("CLOCK", Outcome.WAIT, "clock", found, "a clock that is not behind the journal", fix, facts.last_entry_at)
 
 
 def _render(facts: GateFacts) -> Iterator[Reason]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from setpoint.core import canonical, clock, digest
 from setpoint.evidence.model import ArtifactEvidence
+from setpoint.ground.hold.service import Holds
 from setpoint.promotion.config import Gates
 from setpoint.promotion.decide import CHECK_INTERVAL_S
 from setpoint.promotion.model import Candidate, CheckResult, GateFacts, PolicyResult, Promotion, RenderFacts, UpstreamFacts
@@ -31,6 +32,7 @@ class FactParts:
     checks: HttpChecks
     policy: PolicyEngine
     exclusions: Exclusions
+    holds: Holds
     clock: clock.Clock
 
 
@@ -75,6 +77,8 @@ class FactGatherer:
             quarantined=quarantine_of(candidate, parts.records.quarantines(candidate.app, candidate.environment)),
             render=render,
             policy_result=self._policy(gates, candidate, evidence, render),
+            stops=parts.holds.stops(candidate.app, candidate.environment),
+            last_entry_at=parts.holds.last_entry_at(),
         )
 
     def _policy(

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from setpoint.core import canonical, digest
 from setpoint.core.reasons import Verdict
 from setpoint.evidence.model import ArtifactEvidence
+from setpoint.ground.hold.model import Hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,10 @@ class GateFacts:
     quarantined: Quarantine | None
     render: RenderFacts
     policy_result: PolicyResult | None
+    stops: tuple[Hold, ...] = ()
+    """People's holds that are in force here."""
+    last_entry_at: str = ""
+    """When the journal's last entry was written; a wall clock behind it judges no time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from typing import Any, Protocol
 
 from setpoint.evidence.model import ArtifactEvidence
+from setpoint.ground.hold.ports import HoldRecords
 from setpoint.promotion.model import (
     Approval,
     Candidate,
@@ -58,8 +59,8 @@ class EvidenceView(Protocol):
         ...
 
 
-class PromotionRecords(Protocol):
-    """Promotions, approvals and quarantines as the journal tells them."""
+class PromotionRecords(HoldRecords, Protocol):
+    """Promotions, approvals, quarantines and holds as the journal tells them."""
 
     def promotion(self, promotion: str) -> Promotion | None:
         """Return one promotion."""

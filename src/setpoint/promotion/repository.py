@@ -162,10 +162,15 @@ class DeliveryReader:
             NotFoundError: none is registered (SP504), or it knows no such application or environment (SP505, SP506).
             ConfigError: see `load`.
         """
+        delivery = self.require_environment(environment)
+        delivery.check_app(app)
+        return delivery
+
+    def require_environment(self, environment: str) -> Delivery:
+        """Return the delivery repository for a question about a whole environment (see `require`)."""
         delivery = self.load()
         if delivery is None:
             raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
-        delivery.check_app(app)
         delivery.environment(environment)
         return delivery
 

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from setpoint.api.auth import App, Caller
 from setpoint.core.errors import UserError
 from setpoint.promotion.model import PromotionState
+from setpoint.promotion.stops import seconds_of
 from setpoint.web.entrance import Form
 from setpoint.web.render import PageRoute, render
 from setpoint.web.rights import rights
@@ -54,6 +55,21 @@ def promote(app: App, caller: Caller, application: str, environment: str, fields
 def lift(app: App, caller: Caller, application: str, environment: str, _fields: Form) -> Response:
     """End the quarantines."""
     app.promotions.lift(application, environment, caller)
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/hold")
+def hold(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Stop new pins here, or in the whole environment."""
+    for_s = seconds_of(fields.get("until", ""))
+    app.stops.hold("" if fields.get("all") else application, environment, caller, for_s, _message(fields))
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/release")
+def release(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """End people's holds of this application here, or those of the whole environment."""
+    app.stops.release("" if fields.get("all") else application, environment, caller)
     return _back(application, environment)
 
 

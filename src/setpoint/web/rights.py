@@ -17,7 +17,7 @@ class Rights:
 
     approve: bool
     operate: bool
-    """Roll back and lift."""
+    """Roll back, hold, release and lift."""
     approved: bool
     """The caller has approved this promotion already."""
     approvers: str

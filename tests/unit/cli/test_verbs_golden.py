@@ -282,6 +282,29 @@ def test_promote_lift_and_dry_run(fake_api: Any, capsys: pytest.CaptureFixture[s
     assert run(["promote", "shop", "--to", "production", "--dry-run"]) == 1
 
 
+HELD = {"hold": "hold-1", "app": "shop", "environment": "production", "by": "operator", "why": "audit", "until": None}
+
+
+def test_hold_and_release_name_a_place_or_a_whole_environment(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """APP ENV or --all ENV, with words and perhaps an end; the answer says what holds and how it ends."""
+    fake_api.answers["POST", "holds"] = {**HELD, "until": "2026-11-23T08:00:00.000Z"}
+    assert run(["hold", "shop", "production", "--until", "2h", "-m", "audit"]) == 0
+    body = {"app": "shop", "environment": "production", "for_s": 7200, "message": "audit"}
+    assert fake_api.asked == [("POST", "/api/v1/holds", body)]
+    shown = capsys.readouterr()
+    assert shown.out == "hold-1: nothing new gets into production for shop until 2026-11-23T08:00:00.000Z\n"
+    assert "setpoint release shop production" in shown.err
+    fake_api.answers["POST", "holds"] = {**HELD, "app": ""}
+    assert run(["hold", "--all", "production", "-m", "incident"]) == 0
+    assert "nothing new gets into production until it is released" in capsys.readouterr().out
+    fake_api.answers["POST", "holds/release"] = [HELD]
+    assert run(["release", "--all", "production"]) == 0
+    assert fake_api.asked[-1] == ("POST", "/api/v1/holds/release", {"app": "", "environment": "production", "message": ""})
+    assert capsys.readouterr().out == "released hold-1 of operator: audit\n"
+    for wrong in (["hold", "shop", "production"], ["hold", "shop", "-m", "x"], ["hold", "shop", "a", "--all", "b", "-m", "x"], ["release"]):
+        assert run(wrong) == 2
+
+
 def test_rollback_waits_until_it_serves(fake_api: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It returns when the old version is healthy; degraded is exit code 1, not in time is 3, --no-wait does not look."""
     fake_api.answers["POST", "rollbacks"] = PROMOTION

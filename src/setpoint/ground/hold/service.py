@@ -26,6 +26,10 @@ class Holds:
         self._clock = time
         self._last_entry = last_entry
 
+    def last_entry_at(self) -> str:
+        """Return when the journal's last entry was written; empty for an empty journal."""
+        return self._last_entry()
+
     def journal_now(self) -> datetime:
         """Return the journal's time: the wall clock, but never before the last entry."""
         last = self._last_entry()
