@@ -1,4 +1,4 @@
-"""Holds on a live home: a rollback serves before Git says so, a stopped line stays stopped, and both outlive the database and the server."""
+"""Holds on a live home: a rollback serves before Git says so, a stopped line stays stopped, and both outlive database and server."""
 
 import json
 import os
