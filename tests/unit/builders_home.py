@@ -116,7 +116,7 @@ class MortalRecorder:
 
     def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
         """Write all in one, or die before any of them."""
-        if self.lives is not None:
+        if facts and self.lives is not None:
             if self.lives == 0:
                 raise KilledError(facts[0].kind)
             self.lives -= 1
