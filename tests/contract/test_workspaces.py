@@ -11,6 +11,8 @@ import pytest
 from setpoint.adapters.runner.client import dedicated_uid
 from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.core.errors import BugError, UserError
+from setpoint.pipeline.model import Archive
+from setpoint.pipeline.placing import Take
 from setpoint.pipeline.ports import Workspaces
 
 FILE, EXECUTABLE, LINK, SUBMODULE = 0o100644, 0o100755, 0o120000, 0o160000
@@ -109,7 +111,7 @@ def test_outputs_travel_from_task_to_task(folders: Workspaces, tmp_path: Path) -
     (folder / "out/empty").mkdir()
     (folder / "out/link").symlink_to("bin/tool")
     assert folders.collect("one", ["out/"], tmp_path / "o.tar") == []
-    other = folders.create("two", [("out/data", FILE, b"stale"), ("src", FILE, b"s")], [tmp_path / "o.tar"])
+    other = folders.create("two", [("out/data", FILE, b"stale"), ("src", FILE, b"s")], [Archive(tmp_path / "o.tar")])
     assert sorted(str(path.relative_to(other)) for path in other.rglob("*")) == [
         "out",
         "out/bin",
@@ -122,6 +124,23 @@ def test_outputs_travel_from_task_to_task(folders: Workspaces, tmp_path: Path) -
     assert (other / "out/data").read_bytes() == b"1"
     assert (other / "out/bin/tool").stat().st_mode & 0o777 == 0o755
     assert (other / "out/link").readlink() == Path("bin/tool")
+
+
+def test_what_is_taken_lies_at_its_place_and_nothing_else_does(folders: Workspaces, tmp_path: Path) -> None:
+    """A line of `from:` puts what it takes where it says; what lies there already is refused, never covered."""
+    folder = folders.create("one", [("vendor/a/x", EXECUTABLE, b"#!"), ("vendor/y", FILE, b"1"), ("tool", FILE, b"t")], [])
+    (folder / "vendor/link").symlink_to("a/x")
+    assert folders.collect("one", ["vendor/", "tool"], tmp_path / "o.tar") == []
+    takes = [Archive(tmp_path / "o.tar", Take("one", "vendor/", "lib/")), Archive(tmp_path / "o.tar", Take("one", "tool", "bin/t"))]
+    other = folders.create("two", [("lib/own", FILE, b"o")], takes)
+    found = sorted(str(path.relative_to(other)) for path in other.rglob("*") if not path.is_dir())
+    assert found == ["bin/t", "lib/a/x", "lib/link", "lib/own", "lib/y"]
+    assert (other / "lib/a/x").stat().st_mode & 0o777 == 0o755
+    with pytest.raises(UserError, match="SP235") as caught:
+        folders.create("three", [("lib/y", FILE, b"mine")], takes)
+    assert caught.value.what == "`one:vendor/` would put lib/y where something else lies"
+    with pytest.raises(UserError, match="SP235"):
+        folders.create("four", [], [*takes, Archive(tmp_path / "o.tar", Take("one", "tool", "lib/y"))])
 
 
 HOSTILE: dict[str, Callable[[Path], Path]] = {
@@ -141,7 +160,7 @@ def test_create_refuses_hostile_archives(folders: Workspaces, root: Path, tmp_pa
     """Nothing of an archive is written outside, over a link, or as anything but file, folder and inner link: SP217."""
     made = HOSTILE[name](tmp_path / "h.tar")
     with pytest.raises(UserError, match="SP217"):
-        folders.create("t", [], [made])
+        folders.create("t", [], [Archive(made)])
     assert list(root.iterdir()) == []
     assert not (tmp_path / "x").exists()
 

@@ -95,6 +95,12 @@ def test_pipeline_and_lock() -> None:
     assert pipeline.starts_for("release/1")
 
 
+@pytest.mark.parametrize("name", [name for name in examples() if name.startswith("pipeline_")])
+def test_every_part_of_a_pipeline_that_is_shown_is_sound(name: str) -> None:
+    """What a reader copies from the page parses and expands."""
+    assert parse_pipeline(examples()[name].encode(), ".setpoint/pipeline.yaml").order
+
+
 def test_delivery_files() -> None:
     """The two delivery examples fit each other, and the policy compiles; only the environment they come after is not shown."""
     found = examples()

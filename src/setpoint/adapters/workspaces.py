@@ -16,6 +16,9 @@ from typing import BinaryIO, Final
 
 from setpoint.adapters import folder_walk
 from setpoint.core.errors import BugError, UserError, WorldError
+from setpoint.pipeline import placing
+from setpoint.pipeline.model import Archive
+from setpoint.pipeline.placing import Take
 
 _log = logging.getLogger(__name__)
 _LINK: Final = 0o120000
@@ -38,11 +41,12 @@ class WorkspaceFolder:
         self._root = root
         self._uid = uid
 
-    def create(self, task_id: str, files: Iterable[tuple[str, int, bytes]], archives: Iterable[Path]) -> Path:
+    def create(self, task_id: str, files: Iterable[tuple[str, int, bytes]], archives: Iterable[Archive]) -> Path:
         """Make a fresh workspace of (path, git mode, bytes) files and of unpacked output archives; hand it to the runner's uid.
 
         Raises:
-            UserError: an input link leaves the workspace (SP212), an input cannot be placed (SP211), an archive is not safe (SP217).
+            UserError: an input link leaves the workspace (SP212), an input cannot be placed (SP211), an archive is not safe (SP217),
+                two sources want one place (SP235).
             WorldError: the disk refused (SP218).
         """
         folder = self._root / _plain_name(task_id)
@@ -193,15 +197,32 @@ def _new_file(parent: int, name: str, executable: bool) -> Iterator[BinaryIO]:  
         os.utime(descriptor, (_MADE_AT_S, _MADE_AT_S))
 
 
-def _unpack(root: int, archive: Path) -> None:
+def _unpack(root: int, archive: Archive) -> None:
     """Unpack an output archive; never through a link, which is stricter than tarfile's `data` filter and needs no path look-ups."""
     try:
-        with tarfile.open(archive, "r:") as tar:
+        with tarfile.open(archive.path, "r:") as tar:
             for member in tar:
-                _extract(root, tar, member)
+                if archive.take is None:
+                    _extract(root, tar, member)
+                else:
+                    _extract_taken(root, tar, member, archive.take)
     except (ValueError, tarfile.TarError, OverflowError, *_BLOCKED) as error:
         fix = "let the tasks write to different places"
-        raise UserError("SP217", f"outputs of a needed task cannot be unpacked here: {error}", where=archive.name, fix=fix) from error
+        raise UserError("SP217", f"outputs of a needed task cannot be unpacked here: {error}", where=archive.path.name, fix=fix) from error
+
+
+def _extract_taken(root: int, tar: tarfile.TarFile, member: tarfile.TarInfo, take: Take) -> None:
+    """Put what a line of `from:` takes in its place, where nothing may be yet: two sources for one file are a mistake, never a choice."""
+    target = placing.placed(take, member.name.rstrip("/"))
+    if not target:
+        return
+    if not member.isdir():
+        with suppress(FileNotFoundError, NotADirectoryError), folder_walk.parent_of(root, folder_walk.split(target), make=False) as parent:
+            os.stat(target.rpartition("/")[2], dir_fd=parent, follow_symlinks=False)
+            fix = "give each source a place of its own"
+            raise UserError("SP235", f"`{take.label}` would put {target} where something else lies", where=target, fix=fix)
+    member.name = target
+    _extract(root, tar, member)
 
 
 def _extract(root: int, tar: tarfile.TarFile, member: tarfile.TarInfo) -> None:

@@ -18,8 +18,10 @@ from setpoint.artifact.recipe import Entry, ImageRecipe
 from setpoint.core.documents import Document
 from setpoint.core.errors import ConfigError, Finding, UserError
 from setpoint.evidence.coverage import Made, judge
+from setpoint.pipeline import placing
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline, select_inputs
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH
+from setpoint.pipeline.tasks import Task
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
 from setpoint.promotion.delivery import validate_delivery
 from setpoint.promotion.model import PinnedArtifact
@@ -96,6 +98,11 @@ def _source(report: CheckReport, prefix: str, tree: WorkingTree) -> None:
         report.take(error, prefix)
         return
     report.tasks += len(document.tasks)
+    report.notes += [
+        f"`{family}` runs in {len(cells)} cells"
+        for family, task in document.document.model.tasks.items()
+        if task.matrix is not None and (cells := [name for name, one in document.tasks.items() if one.family == family])
+    ]
     report.artifacts += len(document.artifacts)
     for name in (tree.root.name, PurePosixPath(tree.origin()).name.removesuffix(".git")):
         report.sources[name] = document
@@ -118,21 +125,28 @@ def _uncovered(document: PipelineDocument, name: str, tree: WorkingTree) -> Iter
             seen = select_inputs(config.inputs, tree.listing)
         except UserError:
             continue  # a finding of its own
-        verdict = judge(made, Made({file.path: file.blob for file in seen}, dict.fromkeys((*config.needs, task), "")))
+        taken = [name for name in wanted.tasks if _takes_all(config, name, wanted)]
+        verdict = judge(made, Made({file.path: file.blob for file in seen}, dict.fromkeys((*config.whole, *taken, task), "")))
         if not verdict.covers:
             kind = "output" if verdict.missing[0].endswith(":") else "file"
             fix = "its `needs`" if kind == "output" else "its `inputs`"
             yield f"`{task}` does not count as evidence for `{name}`: {verdict.missing[0]} is in it; add it to {fix}"
 
 
+def _takes_all(config: Task, name: str, wanted: ImageRecipe) -> bool:
+    """Say whether a task takes, by `from:`, all that an artifact copies of another's outputs."""
+    parts = (take.path for take in config.takes if take.task == name)
+    return placing.covers(parts, (rule.source for rule in wanted.copy if rule.origin == name))
+
+
 def _inputs(document: PipelineDocument, tree: WorkingTree) -> Iterator[Finding]:
     """Yield a finding for each task whose `inputs:` match nothing here."""
-    for name, task in document.tasks.items():
+    for task in document.tasks.values():
         try:
             select_inputs(task.inputs, tree.listing)
         except UserError as error:
             what = error.what.replace("of this revision ", "here ")
-            yield document.document.finding(("tasks", name, "inputs"), error.code, what, error.fix)
+            yield document.document.finding(("tasks", task.family, "inputs"), error.code, what, error.fix)
 
 
 def _copies(document: PipelineDocument, name: str, tree: WorkingTree) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.git.working_tree import WorkingTree
 from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
@@ -122,18 +123,16 @@ def chosen(document: PipelineDocument, wanted: Sequence[str]) -> PipelineDocumen
     """
     if not wanted:
         return document
-    model = document.document.model
-    known = [*model.tasks, *model.artifacts]
+    known = [*dict.fromkeys(name for task, config in document.tasks.items() for name in (config.family, task)), *document.artifacts]
     for name in wanted:
         if name not in known:
             fix = suggest.help_text(name, known, "tasks and artifacts")
             raise NotFoundError("SP824", f"there is no task or artifact `{name}`", fix=fix)
-    artifacts = {name: artifact for name, artifact in model.artifacts.items() if name in wanted}
-    needs = document.closure([name for name in wanted if name in model.tasks])
+    artifacts = {name: artifact for name, artifact in document.artifacts.items() if name in wanted}
+    needs = document.closure([name for name, task in document.tasks.items() if name in wanted or task.family in wanted])
     needs |= document.closure(need for artifact in artifacts.values() for need in artifact.needs)
-    tasks = {name: task for name, task in model.tasks.items() if name in needs}
-    less = model.model_copy(update={"tasks": tasks, "artifacts": artifacts})
-    return replace(document, document=replace(document.document, model=less))
+    tasks = {name: task for name, task in document.tasks.items() if name in needs}
+    return replace(document, tasks=tasks, artifacts=artifacts)
 
 
 @contextmanager
@@ -316,7 +315,8 @@ class _Local:
         git: Any = _TreeGit(self._tree)
         workspaces = WorkspaceFolder(self._home.workspaces, dedicated_uid())
         cache = TaskCacheFolder(self._home.task_cache)
-        parts = TaskParts(git, runner, workspaces, self._content, cache, self._logs, self._toolchain, self._memory, SystemClock())
+        index = OutputIndex(self._content)
+        parts = TaskParts(git, runner, workspaces, self._content, index, cache, self._logs, self._toolchain, self._memory, SystemClock())
         products = _Products(self)
         service = RunParts(git, TaskRunner(parts), self._memory, self._memory, products, SystemClock())
         return _Pipeline(service, max(2, os.cpu_count() or 2), self._document)

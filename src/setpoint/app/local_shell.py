@@ -18,8 +18,9 @@ from setpoint.app.home import Home
 from setpoint.app.local_run import LocalReport, chosen, document_of, find_root, local_home, run_locally, shared
 from setpoint.core import ids
 from setpoint.core.errors import UserError
-from setpoint.pipeline.config import PipelineDocument, TaskConfig, select_inputs
-from setpoint.pipeline.model import Run, RunState, TaskCommand, TaskResult
+from setpoint.pipeline.config import PipelineDocument, select_inputs
+from setpoint.pipeline.model import Archive, Run, RunState, TaskCommand, TaskResult
+from setpoint.pipeline.tasks import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,17 @@ def open_shell(
     report = run_locally(path, config.needs, on_change) if config.needs else None
     if report is not None and report.run.state is not RunState.PASSED:
         return report
-    done = report.tasks if report is not None else ()
-    outputs = [task.outputs.digest for task in done if task.task in config.needs and task.outputs is not None]
+    outputs = {task.task: task.outputs.digest for task in (report.tasks if report is not None else ()) if task.outputs is not None}
     home = local_home()
     with shared(home):
-        archives = [found for found in map(ContentFolder(home.content).path, outputs) if found is not None]
+        content = ContentFolder(home.content)
+        found = [(content.path(outputs[need]), take) for need, take in config.laid if need in outputs]
+        archives = [Archive(path, take) for path, take in found if path is not None]
         return _interact(home, tree, (name, config), archives, on_open)
 
 
 def _interact(
-    home: Home, tree: WorkingTree, task: tuple[str, TaskConfig], archives: Sequence[Path], on_open: Callable[[Opening], None]
+    home: Home, tree: WorkingTree, task: tuple[str, Task], archives: Sequence[Archive], on_open: Callable[[Opening], None]
 ) -> int:
     """Make the workspace, run the shell in it, and remove it again."""
     name, config = task

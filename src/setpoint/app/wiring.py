@@ -22,6 +22,7 @@ from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.kustomize import KustomizeBinary
 from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.policy import CelPolicy
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
 from setpoint.adapters.signer.client import SignerClient, SignerPaths
@@ -254,6 +255,7 @@ def _pipeline(store: Store, processes: Processes, evidence: EvidenceService, too
             executor=processes.runner,
             workspaces=workspaces,
             content=store.content,
+            index=OutputIndex(store.content),
             cache=cache,
             logs=store.logs,
             toolchain=toolchain,

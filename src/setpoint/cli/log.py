@@ -79,7 +79,7 @@ def _place(rest: str) -> tuple[str, int]:
 
 
 def _tasks(report: dict[str, Any], task: str, *, failed: bool) -> list[dict[str, Any]]:
-    rows = [row for row in report["tasks"] if task in ("", row["task"])]
+    rows = [row for row in report["tasks"] if task in ("", row["task"], row.get("family"))]
     if task and not rows:
         from setpoint.core.suggest import help_text
 

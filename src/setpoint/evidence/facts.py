@@ -4,7 +4,7 @@ The newest statement per task wins, by the time inside the signed statement (a m
 cover the artifact counts as no evidence and is named as a fault.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,15 @@ def count_tests(verified: Iterable[Verified]) -> SuiteCount:
     total = SuiteCount()
     for task, item in sorted(tasks.items()):
         total = _add(total, task, item)
+    return _with_all_cells(total, tasks)
+
+
+def _with_all_cells(total: SuiteCount, tasks: Mapping[str, Verified]) -> SuiteCount:
+    """Count a failure for every cell of a matrix that left no result: the others must not speak for it."""
+    named = {str(cell) for item in tasks.values() if isinstance(cells := _own(item).get("cells"), list) for cell in cells}
+    for cell in sorted(named - set(tasks)):
+        fault = f"EVIDENCE_INCOMPLETE: {cell} left no test result, and other cells of its matrix did"
+        total = SuiteCount(total.passed, total.failed + 1, total.skipped, "FAILED", (*total.faults, fault))
     return total
 
 

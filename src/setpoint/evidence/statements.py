@@ -34,6 +34,8 @@ class SuiteFacts:
     """None when there is no artifact to cover."""
     fault: str = ""
     """Why the report could not be read."""
+    cells: tuple[str, ...] = ()
+    """All cells of the task's matrix, itself among them; the result of one says nothing without the others."""
 
     @property
     def verdict(self) -> str:
@@ -64,6 +66,8 @@ def suite_statement(facts: SuiteFacts, subject: Subject) -> Statement:
     }
     if facts.coverage is not None:
         own |= facts.coverage.content()
+    if facts.cells:
+        own["cells"] = list(facts.cells)
     if facts.fault:
         own["fault"] = facts.fault
     predicate = {

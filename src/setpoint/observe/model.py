@@ -113,6 +113,10 @@ class TaskRow:
     reason: str
     networked: bool = False
     key: str = ""
+    family: str = ""
+    """The name that the task is written under; all cells of a matrix have the same."""
+    cell: dict[str, str] = field(default_factory=dict)
+    """Values of its matrix; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from setpoint.observe.model import RunReport, TaskRow
 from setpoint.observe.ports import Facts
 from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
 from setpoint.pipeline.service import PipelineService, as_pending
+from setpoint.pipeline.tasks import Task
 
 
 class RunsView:
@@ -48,12 +49,12 @@ class RunsView:
         try:
             document = self._pipeline.document(run.repository, run.revision)
         except ConfigError:
-            return [_row(run, result, ()) for result in results]
+            return [_row(run, result, None) for result in results]
         every = as_pending(run, document, results, self._facts.started(run.run))
-        return [_row(run, result, document.tasks[result.task].needs) for result in every]
+        return [_row(run, result, document.tasks[result.task]) for result in every]
 
 
-def _row(run: Run, result: TaskResult, needs: tuple[str, ...]) -> TaskRow:
+def _row(run: Run, result: TaskResult, task: Task | None) -> TaskRow:
     seconds = clock.seconds_between(result.started_at, result.finished_at) if result.started_at and result.finished_at else None
     state = result.state
     if not state.ended and run.state is not RunState.RUNNING:
@@ -61,7 +62,7 @@ def _row(run: Run, result: TaskResult, needs: tuple[str, ...]) -> TaskRow:
     return TaskRow(
         task=result.task,
         state=state,
-        needs=tuple(needs),
+        needs=tuple(task.needs) if task is not None else (),
         started_at=result.started_at,
         finished_at=result.finished_at,
         seconds=seconds,
@@ -70,4 +71,6 @@ def _row(run: Run, result: TaskResult, needs: tuple[str, ...]) -> TaskRow:
         reason=result.reason,
         networked=result.networked,
         key=result.key,
+        family=task.family if task is not None else result.task,
+        cell=dict(task.cell) if task is not None else {},
     )

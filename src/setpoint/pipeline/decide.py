@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from setpoint.core import canonical, clock, digest, records
-from setpoint.pipeline.config import TaskConfig
-from setpoint.pipeline.model import KeyManifest, RunState, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.model import KeyManifest, RunState, Taken, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.written import TaskConfig
 from setpoint.source.model import TreeFile
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 
 
 def input_root(files: Iterable[TreeFile]) -> str:
@@ -26,9 +26,12 @@ def key_manifest(
     needs: Mapping[str, TaskResult],
     toolchain: ToolchainFacts,
     trust: str,
+    takes: Sequence[Taken] = (),
 ) -> KeyManifest:
-    """Return everything the task's result may depend on; needed tasks enter by their *outputs*, so an equal output cuts off early.
+    """Return everything the task's result may depend on.
 
+    Needed tasks enter by their *outputs*, so an equal output cuts off early.
+    Of a task that is only taken from (`takes`) nothing but what is taken counts.
     `inputs` is the `input_root` of the declared inputs.
     """
     return KeyManifest(
@@ -42,6 +45,7 @@ def key_manifest(
         platform=toolchain.platform,
         network=task.network,
         trust=trust,
+        takes=tuple(takes),
     )
 
 

@@ -5,7 +5,10 @@ The pipeline file itself (`.setpoint/pipeline.yaml`) is `pipeline/config.py`.
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
+
+from setpoint.pipeline.placing import Take
 
 
 class RunState(StrEnum):
@@ -66,6 +69,17 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """What `from:` takes of one task's outputs, and its digest."""
+
+    task: str
+    path: str
+    place: str
+    digest: str
+    """Over (path below what is taken, mode, content) of everything that is taken; the rest of the outputs does not count."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyManifest:
     """Everything a task's result may depend on; the task key is the digest of its canonical JSON."""
 
@@ -81,6 +95,12 @@ class KeyManifest:
     platform: str
     network: bool
     trust: str
+    takes: tuple[Taken, ...] = ()
+
+    @property
+    def upstream(self) -> tuple[str, ...]:
+        """The tasks that the result rests on."""
+        return tuple(dict.fromkeys((*self.needs, *(taken.task for taken in self.takes))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +132,15 @@ class TaskResult:
     networked: bool = False
     reason: str = ""
     """One sentence for a person: `exit status 1`, `no green record for this key`, `needs test, which failed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Outputs of a needed task, to be laid into a workspace: all of them, or what one line of `from:` takes."""
+
+    path: Path
+    """Where the tar lies."""
+    take: Take | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from setpoint.pipeline.config import PipelineDocument
-from setpoint.pipeline.model import LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, ToolchainFacts
+from setpoint.pipeline.model import Archive, LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, ToolchainFacts
 
 
 class Executor(Protocol):
@@ -23,7 +23,7 @@ class Executor(Protocol):
 class Workspaces(Protocol):
     """The folders tasks work in; as root they belong to the runner's uid."""
 
-    def create(self, task_id: str, files: Iterable[tuple[str, int, bytes]], archives: Iterable[Path]) -> Path:
+    def create(self, task_id: str, files: Iterable[tuple[str, int, bytes]], archives: Iterable[Archive]) -> Path:
         """Make a fresh workspace of (path, git mode, bytes) files and of unpacked output archives; hand it to the runner's uid."""
         ...
 
@@ -68,6 +68,18 @@ class ContentStore(Protocol):
 
     def scratch(self) -> Path:
         """Return a fresh file name in the store's own file system, for `put_file`."""
+        ...
+
+
+class OutputIndex(Protocol):
+    """Looks into kept outputs without unpacking them."""
+
+    def digest(self, outputs: str, path: str) -> str:
+        """Return the digest over what `path` takes of an archive: equal when the same would be taken.
+
+        Raises:
+            UserError: it takes nothing (SP234). NotFoundError: the archive is not here (SP214).
+        """
         ...
 
 

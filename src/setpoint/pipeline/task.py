@@ -6,16 +6,16 @@ Called by the pipeline service; a task's facts are journalled here, and nowhere 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from setpoint.core import clock, records
 from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.ground.journal.model import Fact
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
-from setpoint.pipeline.config import PipelineDocument, TaskConfig, select_inputs
-from setpoint.pipeline.model import KeyManifest, LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, TaskState
-from setpoint.pipeline.ports import ContentStore, Executor, TaskCache, TaskLogs, Toolchain, Workspaces
+from setpoint.pipeline.config import PipelineDocument, select_inputs
+from setpoint.pipeline.model import Archive, KeyManifest, LogRecord, Run, StoredFile, Taken, TaskCommand, TaskExit, TaskResult, TaskState
+from setpoint.pipeline.ports import ContentStore, Executor, OutputIndex, TaskCache, TaskLogs, Toolchain, Workspaces
+from setpoint.pipeline.tasks import Task
 from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
@@ -32,6 +32,7 @@ class TaskParts:
     executor: Executor
     workspaces: Workspaces
     content: ContentStore
+    index: OutputIndex
     cache: TaskCache
     logs: TaskLogs
     toolchain: Toolchain
@@ -45,7 +46,7 @@ class PreparedTask:
 
     run: Run
     name: str
-    config: TaskConfig
+    config: Task
     files: Sequence[TreeFile]
     upstream: Mapping[str, TaskResult]
     manifest: KeyManifest
@@ -91,17 +92,28 @@ class TaskRunner:
             upstream = {need: results[need] for need in config.needs}
             try:
                 inputs, root = chosen.of(config.inputs)
+                takes = self._taken(config, upstream)
             except UserError as error:
                 failed = TaskResult(run.run, name, TaskState.FAILED, "", decide.empty_manifest(), reason=f"{error.code}: {error.what}")
                 settled.append(failed)
                 continue
-            manifest = decide.key_manifest(config, root, upstream, toolchain, run.trust)
+            whole = {need: upstream[need] for need in config.whole}
+            manifest = decide.key_manifest(config, root, whole, toolchain, run.trust, takes)
             task = PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
             reused = self._reuse(task)
             settled += [reused] if reused is not None else []
             left += [task] if reused is None else []
         self._parts.recorder.record_all([_finished(result) for result in settled])
         return settled, left
+
+    def _taken(self, config: Task, upstream: Mapping[str, TaskResult]) -> list[Taken]:
+        """Return what `from:` takes, each with its digest."""
+        found = []
+        for take in config.takes:
+            outputs = upstream[take.task].outputs
+            digest = self._parts.index.digest(outputs.digest, take.path) if outputs is not None else ""
+            found.append(Taken(take.task, take.path, take.place, digest))
+        return found
 
     def _reuse(self, task: PreparedTask) -> TaskResult | None:
         """Return the result that an earlier green one under the same key proves, if its content is still here."""
@@ -165,9 +177,14 @@ class TaskRunner:
         for file in task.files:
             yield file.path, file.mode, self._parts.git.blob(task.run.repository, file.blob)
 
-    def _archives(self, task: PreparedTask) -> list[Path]:
-        digests = [result.outputs.digest for result in task.upstream.values() if result.outputs is not None]
-        return [path for path in map(self._parts.content.path, digests) if path is not None]
+    def _archives(self, task: PreparedTask) -> list[Archive]:
+        """Return the outputs to be laid into the workspace: all that `needs` names, then what `from` takes."""
+        found = []
+        for name, take in task.config.laid:
+            outputs = task.upstream[name].outputs
+            path = self._parts.content.path(outputs.digest) if outputs is not None else None
+            found += [Archive(path, take)] if path is not None else []
+        return found
 
     def _result(self, task: PreparedTask, started_at: str) -> TaskResult:
         finished_at = clock.to_text(self._parts.clock.now())

@@ -11,7 +11,7 @@ from typing import Final
 from setpoint.core import suggest
 from setpoint.core.documents import Document, Loc
 from setpoint.core.errors import Finding
-from setpoint.pipeline.config import find_cycle
+from setpoint.pipeline.graph import find_cycle
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
 
 _CEL_PLACE: Final = re.compile(r"^(\d+):(\d+): (.*)$", re.DOTALL)

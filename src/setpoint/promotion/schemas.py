@@ -6,7 +6,7 @@ Called by tools/schemas and a test, never at run time.
 from typing import Any, Final
 
 from setpoint.core.documents import FileModel
-from setpoint.pipeline.config import Lock, Pipeline
+from setpoint.pipeline.written import Lock, Pipeline
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
 
 _FILES: Final[dict[str, tuple[type[FileModel], str]]] = {

@@ -112,6 +112,24 @@ class Bar:
     run_width: float
     waited_s: float
     ran_s: float | None
+    group: "Group | None" = None
+    """Of the first cell of a matrix: what stands above its cells."""
+
+    @property
+    def label(self) -> str:
+        """What the task is called in its row: a cell by its values, below the name of its matrix."""
+        return ", ".join(self.row.cell.values()) or self.row.task
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """All cells of one matrix together."""
+
+    name: str
+    state: str
+    """The worst of them."""
+    text: str
+    """`3 cells: 2 passed, 1 failed`"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,15 +157,38 @@ def waterfall(report: RunReport, now: datetime) -> Waterfall:
         return max([0.0, *(offset(need.finished_at) for need in needed if need.finished_at and need.state != "reused")])
 
     bars = []
-    for row in report.tasks:
+    groups = groups_of(report.tasks)
+    for row in by_family(report.tasks):
+        group = groups.pop(row.family, None)
         if row.started_at is None or row.state == "reused":
-            bars.append(Bar(row, 0, 0, ready(row) / total * 100, 0, 0, None))
+            bars.append(Bar(row, 0, 0, ready(row) / total * 100, 0, 0, None, group))
             continue
         start, end = offset(row.started_at), offset(row.finished_at or until)
         begin = min(ready(row), start)
         percents = [round(value / total * 100, 2) for value in (begin, start - begin, start, end - start)]
-        bars.append(Bar(row, percents[0], percents[1], percents[2], max(0.4, percents[3]), start - begin, end - start))
+        bars.append(Bar(row, percents[0], percents[1], percents[2], max(0.4, percents[3]), start - begin, end - start, group))
     return Waterfall(tuple(bars), total)
+
+
+_WORST: Final = ("failed", "timed-out", "lost", "cancelled", "running", "skipped", "pending", "passed", "reused")
+
+
+def by_family(rows: Sequence[TaskRow]) -> list[TaskRow]:
+    """Return the rows with the cells of a matrix side by side, otherwise in their order."""
+    first = {row.family: position for position, row in reversed(list(enumerate(rows)))}
+    return sorted(rows, key=lambda row: first[row.family])
+
+
+def groups_of(rows: Sequence[TaskRow]) -> dict[str, Group]:
+    """Return {family: its cells together} of every matrix."""
+    found = {}
+    for family in dict.fromkeys(row.family for row in rows if row.cell):
+        states = [str(row.state) for row in rows if row.family == family]
+        counts = [f"{states.count(state)} {state}" for state in _WORST if state in states]
+        word = "cell" if len(states) == 1 else "cells"
+        worst = next((state for state in _WORST if state in states), states[0])
+        found[family] = Group(family, worst, f"{len(states)} {word}: {', '.join(counts)}")
+    return found
 
 
 def opened_task(tasks: Sequence[TaskRow]) -> str:

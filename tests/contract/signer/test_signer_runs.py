@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.signer.inputs import RunInputs
 from setpoint.core.errors import BugError, SetpointError, UserError
 from setpoint.core.records import encode
@@ -105,7 +106,7 @@ def test_an_artifact_of_other_files_is_not_covered(story: Story) -> None:
     ledger.refresh()
     facts = ledger.runs["r-1"]
     results = {task: result for task, (result, _) in facts.results.items()}
-    assert not RunInputs(story.git, facts.run).coverage(record, results["test"], results).covers
+    assert not RunInputs(story.git, facts.run, OutputIndex(story.content)).coverage(record, results["test"], results).covers
 
 
 def test_attaching_again_attaches_nothing(story: Story) -> None:

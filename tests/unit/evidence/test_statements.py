@@ -184,3 +184,14 @@ def test_approvals_count_for_their_binding_only() -> None:
     assert gate.approvals_of([item], "p-1", "sha256:bind") == {"ada@x": item}
     assert gate.approvals_of([item], "p-1", "sha256:other") == {}
     assert gate.approvals_of([item], "p-2", "sha256:bind") == {}
+
+
+def test_the_results_of_some_cells_do_not_speak_for_the_others() -> None:
+    """A matrix of which one cell left no result counts as a failure, however well the other did; with all cells it counts."""
+    cells = ("test@1", "test@2")
+    one, two = (_tests(SuiteFacts(replace(TEST, task=name), SUITE, AT, "web", Coverage((), 0), cells=cells)) for name in cells)
+    alone = count_tests([one])
+    assert (alone.result, alone.failed) == ("FAILED", 1)
+    assert alone.faults == ("EVIDENCE_INCOMPLETE: test@2 left no test result, and other cells of its matrix did",)
+    both = count_tests([one, two])
+    assert (both.result, both.failed, both.passed, both.faults) == ("PASSED", 0, 4, ())

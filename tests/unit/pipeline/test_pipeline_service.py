@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from setpoint.adapters.content import ContentFolder
+from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.core.errors import WorldError
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline.config import PipelineDocument
-from setpoint.pipeline.model import LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.model import Archive, LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState, ToolchainFacts
 from setpoint.pipeline.service import PipelineService, RunParts, as_pending
 from setpoint.pipeline.task import ATTEMPTS, TaskParts, TaskRunner
 from unit.builders_home import KilledError, World
@@ -63,11 +64,11 @@ class Machine:
             self.at_once -= 1
         return self.exits.get(name, TaskExit("exited", 0))
 
-    def create(self, task_id: str, files: Iterable[tuple[str, int, bytes]], archives: Iterable[Path]) -> Path:
+    def create(self, task_id: str, files: Iterable[tuple[str, int, bytes]], archives: Iterable[Archive]) -> Path:
         """Make a workspace."""
         self.left.add(task_id)
         assert [path for path, _, _ in files]
-        assert all(path.exists() for path in archives)
+        assert all(archive.path.exists() for archive in archives)
         return Path(task_id)
 
     def collect(self, task_id: str, patterns: Iterable[str], into: Path) -> list[str]:
@@ -109,7 +110,8 @@ def _service(world: World, machine: Machine, root: Path, slots: int = 2, recorde
         git=world.git,
         executor=machine,
         workspaces=machine,
-        content=ContentFolder(root / "content"),
+        content=(content := ContentFolder(root / "content")),
+        index=OutputIndex(content),
         cache=TaskCacheFolder(root / "cache"),
         logs=TaskLogFolder(root / "logs"),
         toolchain=machine,

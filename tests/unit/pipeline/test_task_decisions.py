@@ -8,8 +8,8 @@ import pytest
 
 from setpoint.core import clock
 from setpoint.pipeline import decide
-from setpoint.pipeline.config import TaskConfig
-from setpoint.pipeline.model import RunState, StoredFile, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.model import RunState, StoredFile, Taken, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.written import TaskConfig
 from setpoint.source.model import TreeFile
 from unit.builders_home import START
 
@@ -62,9 +62,19 @@ def test_the_key_changes_with_nothing_else(changed: dict[str, Any]) -> None:
     assert _key(**changed) == _key()
 
 
+def test_the_key_covers_what_is_taken_and_where_it_goes() -> None:
+    """`from:` counts by what it takes and where it puts it."""
+    taken = Taken("deps", "vendor/", "lib/", "sha256:1")
+    keys = {
+        decide.key_of(decide.key_manifest(TASK, "sha256:1", {}, TOOLS, "trusted", [one]))
+        for one in (taken, replace(taken, place="other/"), replace(taken, digest="sha256:2"), replace(taken, path="vendor/x"))
+    }
+    assert len(keys) == 4
+
+
 def test_the_key_is_the_same_on_every_machine() -> None:
     """A frozen key: a change of its making throws every cache away and must be meant."""
-    assert _key() == "sha256:523fe1a119037d05adaad37d9ced89c3aac299cf5507c4b30ef897963546af9f"
+    assert _key() == "sha256:307f3e531c7e5a622c85d1520098de6ea1e06ff63a305ea1265d32ab0a8f7adc"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The computed parts of pages: times, waterfall, and windows of logs."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -123,3 +124,16 @@ def test_an_unknown_state_is_marked_as_such() -> None:
 def test_only_the_command_of_a_fix_is_copied(text: str, wanted: tuple[str, str]) -> None:
     """What is copied can be pasted into a shell; the rest of the sentence is kept beside it."""
     assert views.split_command(text) == wanted
+
+
+def test_the_cells_of_a_matrix_stand_together_under_their_sum() -> None:
+    """Cells that are interleaved with others are drawn side by side, the first one with what they come to together."""
+    rows = (
+        replace(task("t@1", "passed", 0, 1), family="t", cell={"python": "1"}),
+        replace(task("lint", "passed", 0, 1), family="lint"),
+        replace(task("t@2", "failed", 0, 1), family="t", cell={"python": "2"}),
+    )
+    bars = views.waterfall(RunReport(run(), rows, (), ()), NOW).bars
+    assert [(bar.row.task, bar.label) for bar in bars] == [("t@1", "1"), ("t@2", "2"), ("lint", "lint")]
+    assert bars[0].group == views.Group("t", "failed", "2 cells: 1 failed, 1 passed")
+    assert (bars[1].group, bars[2].group) == (None, None)

@@ -10,9 +10,11 @@ from setpoint.artifact.recipe import ImageRecipe
 from setpoint.core.errors import SetpointError
 from setpoint.evidence.coverage import Coverage, Made, judge
 from setpoint.evidence.provenance import PIPELINE_PATH
+from setpoint.pipeline import placing
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline, select_inputs
 from setpoint.pipeline.decide import input_root
 from setpoint.pipeline.model import Run, TaskResult
+from setpoint.pipeline.ports import OutputIndex
 from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
@@ -23,7 +25,8 @@ _UNKNOWN = Coverage(("the task's inputs",), 1)
 class RunInputs:
     """The files of one run's revision, seen through its pipeline file; both are read once."""
 
-    def __init__(self, git: GitStore, run: Run) -> None:
+    def __init__(self, git: GitStore, run: Run, index: OutputIndex) -> None:
+        self._index = index
         lock = git.read(run.repository, run.revision, _LOCK_PATH)
         data = git.read(run.repository, run.revision, PIPELINE_PATH) or b""
         self._document: PipelineDocument = parse_pipeline(data, PIPELINE_PATH, parse_lock(lock, _LOCK_PATH) if lock is not None else {})
@@ -44,7 +47,26 @@ class RunInputs:
             # What is journalled was made from other files than this pipeline names: nothing can be said about it.
             return _UNKNOWN
         outputs = {task: _output(results.get(task)) for task in sorted({*recipe.tasks, *record.needs})}
-        return judge(Made(_blobs(inside), outputs), Made(_blobs(seen), {**result.manifest.needs, result.task: _output(result)}))
+        taken = {task: outputs[task] for task in outputs if self._took(result, task, results.get(task), recipe)}
+        return judge(Made(_blobs(inside), outputs), Made(_blobs(seen), {**taken, **result.manifest.needs, result.task: _output(result)}))
+
+    def cells(self, task: str) -> tuple[str, ...]:
+        """Return all cells of a task's matrix; none when it has no matrix, or the pipeline no such task."""
+        known = self._document.tasks.get(task)
+        return self._document.cells(task) if known is not None and known.cell else ()
+
+    def _took(self, result: TaskResult, name: str, made: TaskResult | None, recipe: ImageRecipe) -> bool:
+        """Say whether a task took, by `from:`, all that the artifact copies from another; what it took is looked up in the bytes."""
+        if made is None or made.outputs is None:
+            return False
+        same = []
+        for taken in result.manifest.takes:
+            try:
+                if taken.task == name and self._index.digest(made.outputs.digest, taken.path) == taken.digest:
+                    same.append(taken.path)
+            except SetpointError:
+                continue
+        return placing.covers(same, (rule.source for rule in recipe.copy if rule.origin == name))
 
 
 def _blobs(files: Iterable[TreeFile]) -> dict[str, str]:

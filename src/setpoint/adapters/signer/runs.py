@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.signer import compose
 from setpoint.adapters.signer.compose import Draft
 from setpoint.adapters.signer.inputs import RunInputs
@@ -39,6 +40,7 @@ class RunDrafts:
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
+        self._index = OutputIndex(sources.content)
 
     def drafts(self, run_id: str) -> list[Draft]:
         """Return every statement of a run: provenance per artifact, a test result per (task with a report, artifact).
@@ -56,7 +58,7 @@ class RunDrafts:
             return []
         pipeline = self._pipeline(facts.run)
         found = [compose.provenance(self._build(facts, record, at, pipeline)) for record, at in facts.artifacts.values()]
-        inputs = RunInputs(self._sources.git, facts.run) if facts.artifacts else None
+        inputs = RunInputs(self._sources.git, facts.run, self._index) if facts.artifacts else None
         results = {task: result for task, (result, _) in facts.results.items()}
         for result, at in reported:
             suite, fault = self._suite(result.reports["tests"])
@@ -64,7 +66,8 @@ class RunDrafts:
                 found.append(compose.tests_of_revision(SuiteFacts(result, suite, at, fault=fault), facts.run))
             for record, _ in facts.artifacts.values():
                 coverage = inputs.coverage(record, result, results) if inputs is not None else None
-                found.append(compose.tests_of_artifact(SuiteFacts(result, suite, at, record.name, coverage, fault), record))
+                cells = inputs.cells(result.task) if inputs is not None else ()
+                found.append(compose.tests_of_artifact(SuiteFacts(result, suite, at, record.name, coverage, fault, cells), record))
         return found
 
     def _pipeline(self, run: Run) -> str:
@@ -119,5 +122,5 @@ def _needed(facts: RunFacts, record: ArtifactRecord) -> tuple[TaskResult, ...]:
         name = todo.pop()
         if name not in found and name in facts.results:
             found[name] = facts.results[name][0]
-            todo.extend(found[name].manifest.needs)
+            todo.extend(found[name].manifest.upstream)
     return tuple(found[name] for name in sorted(found))

@@ -1,0 +1,89 @@
+"""The kinds of words that a pipeline file holds, each checked where it stands: names, variables, patterns, paths, times, bases.
+
+Called by the models in `written`; a word that passed can be used without looking at it again. Never looks at two words together.
+"""
+
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator
+
+from setpoint.core.documents import InvalidError
+from setpoint.core.durations import Duration, to_text
+from setpoint.pipeline import patterns
+
+MAX_TIMEOUT_S: Final = 24 * 3600
+_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_REFERENCE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
+
+
+def _name(text: str) -> str:
+    if not _NAME.fullmatch(text):
+        raise InvalidError(f"`{text}` is no name", "lower-case letters, digits and dashes, a letter first, at most 40", "SP220")
+    return text
+
+
+def _variable(text: str) -> str:
+    if not _VARIABLE.fullmatch(text):
+        raise InvalidError(f"`{text}` is no name of an environment variable", "letters, digits and underscores, no digit first", "SP220")
+    return text
+
+
+def _plain_text(text: str) -> str:
+    if "\0" in text:
+        raise InvalidError("a zero byte cannot be passed to a program", "remove it")
+    return text
+
+
+def _pattern(text: str) -> str:
+    why = patterns.fault(text)
+    if why:
+        raise InvalidError(f"the pattern `{text}` is not accepted: {why}", "write a path, `folder/`, `src/**` or `*.py`", "SP221")
+    return text
+
+
+def _plain_path(text: str) -> str:
+    why = patterns.fault(text) or ("it is a folder or a pattern" if text.endswith("/") or set("*?[") & set(text) else "")
+    if why:
+        raise InvalidError(f"the path `{text}` is not accepted: {why}", "write the path of one file inside the task's folder", "SP225")
+    return text
+
+
+def _target_path(text: str) -> str:
+    parts = text.split("/")
+    if not text.startswith("/") or ".." in parts or "." in parts or "" in parts[1:-1] or re.search(r"[\x00-\x1f\x7f]", text):
+        raise InvalidError(f"`{text}` is no absolute path", "write where it goes in the image, such as /app/", "SP223")
+    return text
+
+
+def _timeout(seconds: int) -> int:
+    if seconds > MAX_TIMEOUT_S:
+        raise InvalidError(f"a timeout of {to_text(seconds)} is too long", f"at most {to_text(MAX_TIMEOUT_S)}", "SP226")
+    return seconds
+
+
+def _place(text: str) -> str:
+    why = patterns.fault(text) if text != "./" else ""
+    if why or set("*?[") & set(text):
+        fix = "write a folder with a slash (`lib/`), a file, or `./` for the workspace itself"
+        raise InvalidError(f"`{text}` is no place in the workspace: {why or 'it is a pattern'}", fix, "SP234")
+    return text
+
+
+def _base(text: str) -> str:
+    if not _REFERENCE.fullmatch(text):
+        fix = "write `host`, or a reference such as registry.example/python@sha256:…"
+        raise InvalidError(f"`{text}` is no base", fix, "SP227")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Variables = dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_plain_text)]]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+PlainText = Annotated[str, AfterValidator(_plain_text)]
+Place = Annotated[str, AfterValidator(_place)]
+PlainPath = Annotated[str, AfterValidator(_plain_path)]
+TargetPath = Annotated[str, AfterValidator(_target_path)]
+Base = Annotated[str, AfterValidator(_base)]
+Timeout = Annotated[Duration, AfterValidator(_timeout)]

@@ -1,0 +1,85 @@
+"""The pipeline file and its lock as they are written: models only, every key of which works; the JSON Schema is made from them.
+
+Called by `config` (which reads them), `tasks` and `checks` (which look at words together).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from setpoint.core.documents import FileModel
+from setpoint.core.durations import Duration
+from setpoint.pipeline.fields import Base, Name, Pattern, Place, PlainPath, PlainText, TargetPath, Timeout, Variables
+from setpoint.pipeline.matrix import Matrix
+
+
+class Push(FileModel):
+    """Which pushes start a run."""
+
+    branches: tuple[Pattern, ...] = ("main",)
+
+
+class On(FileModel):
+    """What starts a run."""
+
+    push: Push = Push()
+
+
+class TaskConfig(FileModel):
+    """One task: what it runs, what it reads, what it leaves."""
+
+    run: Annotated[PlainText, StringConstraints(min_length=1, max_length=100_000)]
+    matrix: Matrix | None = None
+    """The task is run once in every cell."""
+    needs: tuple[str, ...] = ()
+    """Tasks whose outputs are all laid into the workspace; of a matrix every cell, or one as `test@3.11`."""
+    from_: dict[str, Place] = Field(default_factory=dict, alias="from")
+    """`task:path` of an output -> its place in the workspace; implies the need, and only what is taken counts for the key."""
+    inputs: tuple[Pattern, ...] | None = None
+    """Patterns; None is the whole tree except delivery files."""
+    outputs: tuple[Pattern, ...] = ()
+    env: Variables = Field(default_factory=dict)
+    network: bool = False
+    valid: Duration | None = None
+    """Seconds for which a networked result may be reused; None is: in this run only."""
+    timeout: Timeout = 1800
+    """Seconds."""
+    evidence: dict[Literal["tests"], PlainPath] = Field(default_factory=dict)
+    """evidence type -> path of the report"""
+
+
+class ImageConfig(FileModel):
+    """How an image is assembled."""
+
+    base: Base
+    """`host`, or a reference that carries a digest or is locked."""
+    copy_: dict[str, TargetPath] = Field(alias="copy")
+    """`path` of the source tree or `task:path` of an output -> absolute path in the image"""
+    command: Annotated[tuple[PlainText, ...], Field(min_length=1)]
+    env: Variables = Field(default_factory=dict)
+    workdir: TargetPath | None = None
+
+
+class ArtifactConfig(FileModel):
+    """One artifact: what must be green first, and what is in it."""
+
+    needs: tuple[str, ...] = ()
+    image: ImageConfig
+
+
+class Pipeline(FileModel):
+    """The whole file."""
+
+    apiVersion: Literal["setpoint.dev/v1alpha1"]  # noqa: N815 - the key as it is written
+    kind: Literal["Pipeline"]
+    on: On = On()
+    tasks: Annotated[dict[Name, TaskConfig], Field(min_length=1, max_length=5000)]
+    artifacts: Annotated[dict[Name, ArtifactConfig], Field(max_length=100)] = Field(default_factory=dict)
+
+
+class Lock(FileModel):
+    """`.setpoint/lock.yaml`: the digest of every base."""
+
+    apiVersion: Literal["setpoint.dev/v1alpha1"]  # noqa: N815 - the key as it is written
+    kind: Literal["Lock"]
+    bases: dict[str, str] = Field(default_factory=dict)
