@@ -103,7 +103,8 @@ class TaskRunner:
             reused = self._reuse(task)
             settled += [reused] if reused is not None else []
             left += [task] if reused is None else []
-        self._parts.recorder.record_all([_finished(result) for result in settled])
+        if settled:
+            self._parts.recorder.record_all([_finished(result) for result in settled])
         return settled, left
 
     def _taken(self, config: Task, upstream: Mapping[str, TaskResult]) -> list[Taken]:
