@@ -10,7 +10,7 @@ import functools
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
@@ -22,7 +22,6 @@ from chaos.fate import CrashError, Fate, mortal
 from chaos.world import PORTS, World
 from live_home import ENVIRONMENT, MANIFESTS, PRODUCTION, SETPOINT_FILE
 from setpoint.adapters.content import ContentFolder
-from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.keys import KeyFolder
@@ -32,10 +31,6 @@ from setpoint.adapters.signer import protocol
 from setpoint.adapters.signer.ledger import Ledger
 from setpoint.adapters.signer.process import SigningDesk
 from setpoint.adapters.signer.runs import Sources
-from setpoint.adapters.task_cache import TaskCacheFolder
-from setpoint.adapters.task_logs import TaskLogFolder
-from setpoint.adapters.tokens import TokenFile
-from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.api import actions
 from setpoint.app import wiring
 from setpoint.app.home import Home
@@ -45,7 +40,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
 
 PASSES = 40
-STEPS = 10
+STEPS = 14
 OPERATOR = Principal("operator")
 DANA = Principal("person", "dana@example.com")
 SAM = Principal("person", "sam@example.com")
@@ -107,10 +102,10 @@ class Desk:
     """The signer's code, asked in process through its own wire format; it dies with the server and reads everything anew."""
 
     def __init__(self, home: Home, fate: Fate) -> None:
-        git = mortal(GitRepositories(home.repositories), fate, "write_tree")
+        git = mortal(GitRepositories(home.repositories), fate)
         ledger = Ledger(JournalFolder(home.journal, writable=False))
         sources = Sources(ledger, git, OciStoreFolder(home.registry), ContentFolder(home.content))
-        self._desk = SigningDesk(mortal(KeyFolder(home.keys), fate, "create", "_write"), sources)
+        self._desk = SigningDesk(mortal(KeyFolder(home.keys), fate), sources)
 
     def public_keys(self) -> dict[str, str]:
         """Return the role keys, made when the home is new."""
@@ -140,6 +135,16 @@ class TornJournal(JournalFolder):
         segments = self._segments() or [self._folder / f"{first_index:012d}.log"]
         with segments[-1].open("ab") as file:
             file.write(b"\n".join(lines)[:-2])
+
+
+MODELLED = frozenset({"HostRuntime", "HaProxy", "HostToolchain", "HttpProbe", "SystemClock"})
+"""The adapters that the world stands for: they start processes, listen or tell the time."""
+
+
+def adapters() -> list[tuple[str, type]]:
+    """Return every adapter that app.wiring builds, by its name there; one that is added is found here and may die like all others."""
+    found = [(name, value) for name, value in vars(wiring).items() if isinstance(value, type)]
+    return [(name, value) for name, value in found if value.__module__.startswith("setpoint.adapters.") and not is_dataclass(value)]
 
 
 def _always() -> bool:
@@ -188,22 +193,13 @@ class Road:
         fate, world = self.fate, self.world
         TornJournal.fate = fate
 
-        def wrap(name: str, made: Callable[..., Any], *writes: str) -> None:
-            patch.setattr(wiring, name, lambda *args, **named: mortal(made(*args, **named), fate, *writes))
-
-        patch.setattr(wiring, "JournalFolder", TornJournal)
-        wrap("Projection", Projection, "apply")
-        wrap("GitRepositories", GitRepositories, "create", "write_signed_commit", "advance")
-        wrap("OciStoreFolder", OciStoreFolder, "put_blob", "put_blob_file", "put_manifest")
-        wrap("ContentFolder", ContentFolder, "put", "put_file")
-        wrap("TaskLogFolder", TaskLogFolder, "truncate", "append")
-        wrap("TaskCacheFolder", TaskCacheFolder, "put")
-        wrap("TokenFile", TokenFile, "create")
-        wrap("WorkspaceFolder", WorkspaceFolder, "create", "collect", "remove")
-        wrap("HostRuntime", lambda *_: world, "start", "stop", "remove")
-        wrap("HaProxy", lambda *_: world, "apply")
-        for name in ("HostToolchain", "HttpProbe", "SystemClock"):
-            patch.setattr(wiring, name, lambda: world)
+        for name, made in adapters():
+            if name in MODELLED:
+                patch.setattr(wiring, name, lambda *_args, name=name: mortal(world, fate, name))
+            elif name == "JournalFolder":
+                patch.setattr(wiring, name, TornJournal)
+            else:
+                patch.setattr(wiring, name, lambda *args, made=made, **named: mortal(made(*args, **named), fate))
         patch.setattr(wiring, "dedicated_uid", lambda: None)
         patch.setattr(Home, "_make_reachable", lambda _home: None)
         patch.setattr(os, "fsync", lambda _descriptor: None)
@@ -225,7 +221,7 @@ class Road:
     async def _live(self, until: int) -> None:
         self.home.prepare()
         self.store = wiring.open_store(self.home)
-        desk = mortal(Desk(self.home, self.fate), self.fate, "sign", "public_keys")
+        desk = mortal(Desk(self.home, self.fate), self.fate)
         processes = wiring.Processes(cast(Any, Tasks(self.home.workspaces, self.fate)), cast(Any, desk))
         app = wiring.build(self.store, processes)
         script = list(self._script(app))
@@ -279,6 +275,10 @@ class Road:
             yield functools.partial(self._push, app, "hello", files, text), functools.partial(self._approvable, app, number)
             yield functools.partial(self._approve, app, number), functools.partial(self._runs, app, "production", number)
         yield functools.partial(self._rollback, app), functools.partial(self._runs, app, "production", 1)
+        yield functools.partial(self.world.strike, "production"), functools.partial(self._runs, app, "production", 1)
+        yield functools.partial(self._lift, app), functools.partial(self._approvable, app, 2)
+        yield functools.partial(self._approve, app, 2), functools.partial(self._runs, app, "production", 2)
+        yield functools.partial(self._revoke, app), _always
 
     def _token(self, app: wiring.Application) -> None:
         """Ask for a token; one that a crash left without an entry was never shown to anybody, and is asked for again."""
@@ -313,9 +313,21 @@ class Road:
 
     def _approve(self, app: wiring.Application, number: int) -> None:
         """Approve what waits, unless it is approved already."""
-        found = [p for p in app.store.records.promotions("hello", "production") if p.version.startswith(f"{number}-")]
-        if not any(app.store.records.approvals(p.promotion) for p in found):
+        found = [p for p in app.store.records.promotions("hello", "production") if p.version.startswith(f"{number}-") and p.state == "open"]
+        if found and not app.store.records.approvals(found[0].promotion):
             actions.approve(cast(Any, app), SAM, found[0].promotion, actions.ApproveBody(message="good"))
+
+    def _lift(self, app: wiring.Application) -> None:
+        """End the quarantine that the rollback set, unless it has ended."""
+        if app.store.records.quarantines("hello", "production"):
+            actions.promote(cast(Any, app), SAM, actions.PromoteBody(app="hello", environment="production", lift=True))
+
+    def _revoke(self, app: wiring.Application) -> None:
+        """Take back every token that is still good."""
+        revoked = {entry.subject for entry in app.store.journal.entries() if entry.kind == "token.revoked"}
+        for token in app.store.tokens.list():
+            if token.token_id not in revoked:
+                actions.revoke_token(cast(Any, app), OPERATOR, token.token_id)
 
     def _rollback(self, app: wiring.Application) -> None:
         """Ask for a rollback, unless one is there already."""

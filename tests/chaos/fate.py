@@ -1,8 +1,14 @@
-"""Where a process may die: every call that writes, before it and after it; used by the crash road of tests/chaos."""
+"""Where a process may die: before and after every port call that writes; used by the crash road of tests/chaos.
 
-from collections.abc import Callable, Iterable, Sequence
+Nobody lists those calls: on a first road every call of every adapter is watched, and what was seen to write is a point of death.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast
+
+from chaos.writes import Writes
 
 T = TypeVar("T")
 When = Literal["before", "after", "torn"]
@@ -18,6 +24,10 @@ class Fate:
 
     deaths: Sequence[tuple[int, When]] = ()
     """(number of the call, counted in the life that this death ends; before it, after it, or in its middle), one per life"""
+    writers: frozenset[str] = frozenset()
+    """The port calls that may write; all others pass."""
+    watch: Writes | None = None
+    """On the first road: finds the writers."""
     lives: int = 0
     dead: bool = False
     names: list[list[str]] = field(default_factory=lambda: [[]])
@@ -27,6 +37,10 @@ class Fate:
         """Do the call, unless the process dies at it; whoever died does nothing any more, whatever `finally` asks for."""
         if self.dead:
             raise CrashError(name)
+        if self.watch is not None:
+            return self.watch.during(name, call)
+        if name not in self.writers:
+            return call()
         calls = self.names[-1]
         calls.append(name)
         when = self._death(len(calls) - 1)
@@ -55,19 +69,21 @@ class Fate:
 
 
 class _Mortal:
-    """An adapter whose writing methods are points where the process may die; everything else passes through."""
+    """An adapter whose calls are points where the process may die; what is no plain method passes through."""
 
-    def __init__(self, inner: Any, fate: Fate, writes: Iterable[str]) -> None:
-        self._inner, self._fate, self._writes = inner, fate, frozenset(writes)
+    def __init__(self, inner: Any, fate: Fate, name: str) -> None:
+        self._inner, self._fate, self._name = inner, fate, name
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._inner, name)
-        if name not in self._writes:
+        label = f"{self._name}.{name}"
+        if not inspect.ismethod(found) or inspect.iscoroutinefunction(found):
             return found
-        label = f"{type(self._inner).__name__}.{name}"
+        if self._fate.watch is None and label not in self._fate.writers and not self._fate.dead:
+            return found
         return lambda *args, **named: self._fate.pass_through(label, lambda: found(*args, **named))
 
 
-def mortal(inner: T, fate: Fate, *writes: str) -> T:
-    """Return inner with its named methods as points of death."""
-    return cast(T, _Mortal(inner, fate, writes))
+def mortal(inner: T, fate: Fate, name: str = "") -> T:
+    """Return inner with its methods as points of death."""
+    return cast(T, _Mortal(inner, fate, name or type(inner).__name__))

@@ -19,6 +19,11 @@ class World:
     proxies: dict[str, ProxyConfig] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     started: int = 0
+    struck: bool = False
+
+    def kept(self) -> str:
+        """Return everything but the time, for comparing."""
+        return repr({name: value for name, value in vars(self).items() if name != "instant"})
 
     def now(self) -> datetime:
         """Time goes on with every look at it."""
@@ -35,6 +40,14 @@ class World:
         for name, status in list(self.replicas_.items()):
             if status.stopping:
                 self.replicas_[name] = replace(status, shim_alive=False, pid=None)
+
+    def strike(self, environment: str) -> None:
+        """Once, every replica of an environment dies without anybody's wish."""
+        if not self.struck:
+            self.struck = True
+            for name, status in self.replicas_.items():
+                if status.spec.identity.environment == environment:
+                    self.replicas_[name] = replace(status, shim_alive=False, pid=None, last_exit="killed by signal 9")
 
     # The runtime.
 
