@@ -114,7 +114,7 @@ def test_the_road_without_a_death(baseline: Baseline) -> None:
 
 
 def test_every_way_of_writing_is_found(baseline: Baseline) -> None:
-    """Watching sees files, folders, SQLite, Git objects, the host's model, and what only a start with leftovers does; reads are no points."""
+    """Watching sees files, folders, SQLite, Git, the model of the host, and what only a start with leftovers does; reads are no points."""
     for call in ("JournalFolder.append", "WorkspaceFolder.remove", "Projection.apply", "GitRepositories.advance", "HaProxy.apply"):
         assert call in baseline.writers
     assert {"ContentFolder.sweep", "WorkspaceFolder.sweep"} <= baseline.writers

@@ -1,76 +1,27 @@
 """An image on a base of its own: pushed to the embedded registry, named by digest, unpacked and run without anything of the host's /usr."""
 
-import base64
-import gzip
-import hashlib
-import io
 import json
 import shutil
 import tarfile
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from live_home import PIPELINE, TESTS, LiveHome
-
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-
-
-def sha256(data: bytes) -> str:
-    """Return an OCI digest."""
-    return "sha256:" + hashlib.sha256(data).hexdigest()
-
-
-class Pusher:
-    """A minimal registry client, as any other program would be one."""
-
-    def __init__(self, live: LiveHome, repository: str) -> None:
-        self._url = f"http://{live.ready['registry']}/v2/{repository}"
-        self._auth = "Basic " + base64.b64encode(f"x:{live.ready['token']}".encode()).decode()
-
-    def _send(self, method: str, url: str, data: bytes, kind: str) -> Any:
-        headers = {"Authorization": self._auth, "Content-Type": kind}
-        return urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=30)
-
-    def blob(self, data: bytes, kind: str) -> dict[str, Any]:
-        """Push a blob in one request and return its descriptor."""
-        digest = sha256(data)
-        with self._send("POST", f"{self._url}/blobs/uploads/?digest={digest}", data, "application/octet-stream") as answer:
-            assert answer.status == 201
-        return {"mediaType": kind, "digest": digest, "size": len(data)}
-
-    def manifest(self, value: dict[str, Any]) -> str:
-        """Push a manifest by its digest and return it."""
-        data = json.dumps(value).encode()
-        with self._send("PUT", f"{self._url}/manifests/{sha256(data)}", data, MANIFEST) as answer:
-            assert answer.status == 201
-        return sha256(data)
+from pusher import Pusher
 
 
 def busybox_image(live: LiveHome, busybox: Path) -> str:
     """Push a root file system with nothing but busybox and return its reference by digest."""
-    raw = io.BytesIO()
-    with tarfile.open(fileobj=raw, mode="w") as tar:
-        for name in ("bin", "www", "etc", "tmp"):
-            folder = tarfile.TarInfo(name)
-            folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-            tar.addfile(folder)
-        entry = tarfile.TarInfo("bin/busybox")
-        entry.mode, entry.size = 0o755, busybox.stat().st_size
-        tar.addfile(entry, io.BytesIO(busybox.read_bytes()))
-    pusher = Pusher(live, "base/busybox")
-    layer = pusher.blob(gzip.compress(raw.getvalue(), mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")
-    config = {
-        "architecture": "amd64",
-        "os": "linux",
-        "config": {"Env": ["PATH=/bin", "FROM_BASE=yes"]},
-        "rootfs": {"type": "layers", "diff_ids": [sha256(raw.getvalue())]},
-    }
-    described = pusher.blob(json.dumps(config).encode(), "application/vnd.oci.image.config.v1+json")
-    digest = pusher.manifest({"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": [layer]})
-    return f"{live.ready['registry']}/base/busybox@{digest}"
+    entries = []
+    for name in ("bin", "www", "etc", "tmp"):
+        folder = tarfile.TarInfo(name)
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
+        entries.append((folder, b""))
+    program = tarfile.TarInfo("bin/busybox")
+    program.mode = 0o755
+    return Pusher(live, "base/busybox").image([*entries, (program, busybox.read_bytes())], ("PATH=/bin", "FROM_BASE=yes"))
 
 
 def test_an_image_on_another_base_serves(live: LiveHome) -> None:

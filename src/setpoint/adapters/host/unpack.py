@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from setpoint.adapters.host import processes, shim_state
 from setpoint.adapters.host.layers import LayerReader, Limits
+from setpoint.adapters.oci.pull import ImageReference
 from setpoint.artifact.model import CONFIG, INDEX, LAYER, MANIFEST
 from setpoint.artifact.ports import OciStore
 from setpoint.core.digest import is_digest, sha256
@@ -72,6 +73,8 @@ class ImageFolder:
         repository, _, digest = image.rpartition("@")
         if not repository or not is_digest(digest):
             raise UserError("SP633", f"{image!r} is not <repository>@<digest>", fix="pin the image by its digest")
+        if ":" in repository or self._store.manifest(repository, digest) is None:
+            repository = ImageReference.parse(image).name  # an outside image lies in the embedded registry under its name without the host
         final = self._folder / digest.partition(":")[2]
         with self._lock:
             if shim_state.read_json(final / "image.json").get("boot_id") != processes.boot_id():
@@ -113,7 +116,7 @@ class ImageFolder:
     def _manifest(self, repository: str, digest: str) -> dict[str, Any]:
         stored = self._store.manifest(repository, digest)
         if stored is None:
-            fix = "push the image again, or build the artifact again"
+            fix = "push the image to the embedded registry, or build the artifact again"
             raise NotFoundError("SP634", f"the registry has no {digest} in {repository}", where=f"{repository}@{digest}", fix=fix)
         if digest.startswith("sha256:") and sha256(stored.data) != digest:
             raise UserError("SP633", "the manifest's bytes do not match its digest", where=f"{repository}@{digest}", fix="push it again")

@@ -62,7 +62,7 @@ class RegistryClient:
                     return
                 if response.status == 401 and not challenged and self._own(url):
                     challenged = True
-                    self._token = self._anonymous(response.headers.get("WWW-Authenticate", ""))
+                    self._token = self._anonymous(url, response.headers.get("WWW-Authenticate", ""))
                 elif response.status in (301, 302, 303, 307, 308):
                     url = self._redirected(url, response.headers.get("Location", ""))
                 else:
@@ -105,12 +105,12 @@ class RegistryClient:
             raise self._trouble(url, f"it redirects to {target.partition('?')[0]}")
         return target
 
-    def _anonymous(self, challenge: str) -> str:
-        """Return a token from the service that a Bearer challenge names (distribution token authentication)."""
+    def _anonymous(self, url: str, challenge: str) -> str:
+        """Return a token for url from the service that a Bearer challenge names (distribution token authentication)."""
         scheme, _, rest = challenge.partition(" ")
         fields = dict(_CHALLENGE.findall(rest))
         if scheme.lower() != "bearer" or "realm" not in fields:
-            raise self._refused(self.base, 401)
+            raise self._refused(url, 401)
         query = urlencode({name: fields[name] for name in ("service", "scope") if name in fields})
         realm = self._redirected(self.base, fields["realm"])
         joined = f"{realm}{'&' if '?' in realm else '?'}{query}"
