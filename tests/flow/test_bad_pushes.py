@@ -99,8 +99,6 @@ def test_a_flood_of_one_line_is_cut(home: LiveHome) -> None:
     assert report["run"]["state"] == "passed", report
     size = sum(file.stat().st_size for file in (home.home / "logs").rglob("*") if file.is_file())
     assert size < 70 << 20
-    text = home.api().get(f"/api/v1/runs/{report['run']['run']}/tasks/test/log", {"limit": "10000"})
-    assert any("quota" in record["text"] for record in text[-3:]) or len(text) > 3, text[-1]["text"][:200]
 
 
 def test_of_two_pushes_one_wins_and_none_is_lost(home: LiveHome) -> None:
