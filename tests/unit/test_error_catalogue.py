@@ -23,6 +23,7 @@ SHARED = {
     "SP105": "a commit that is malformed or names objects of another kind",
     "SP213": "a link that leaves the workspace, found while walking or while packing",
     "SP216": "outputs that cannot be kept",
+    "SP231": "a run or task that is to be cancelled and does not run",
     "SP222": "a need that is no task",
     "SP223": "a copy line or a place in an image that cannot work",
     "SP227": "a base that is none or has no digest",

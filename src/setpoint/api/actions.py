@@ -3,14 +3,18 @@
 Every call is journalled by the service it reaches; nothing is decided here.
 """
 
+import asyncio
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.api.auth import App, Caller, Operator
+from setpoint.app.wiring import Application
 from setpoint.core.errors import ConflictError, NotAllowedError, UserError
 from setpoint.ground.hold.model import Hold
+from setpoint.ground.identity.model import Principal
+from setpoint.pipeline.model import Outcome, Run
 from setpoint.promotion.model import Promotion
 from setpoint.promotion.stops import LONGEST_S
 
@@ -136,15 +140,57 @@ def release(app: App, caller: Caller, body: ReleaseBody) -> list[Hold]:
     return app.stops.release(body.app, body.environment, caller, body.message)
 
 
-@router.post("/runs/{run}/cancel")
-async def cancel(app: App, caller: Caller, run: str) -> dict[str, Any]:
-    """Cancel a run that goes on; its pusher or the operator may."""
-    record = app.runs.find(run)
+class CancelBody(_Body):
+    """Why a run or task is cancelled."""
+
+    message: Message = ""
+
+
+class ResolveBody(_Body):
+    """What became of a lost task."""
+
+    outcome: Outcome
+    message: Annotated[str, Field(min_length=1, max_length=2000)]
+    """How the caller knows."""
+
+
+def run_of(app: Application, caller: Principal, text: str) -> Run:
+    """Return a run that the caller may act on.
+
+    Raises:
+        NotAllowedError: the caller is neither its pusher nor the operator (SP804).
+    """
+    record = app.runs.find(text)
     if caller.kind == "person" and caller.email != record.pusher:
-        raise NotAllowedError("SP804", "only the pusher or the operator may cancel a run", where=record.run)
-    if not await app.pipeline.cancel(record.run):
-        raise ConflictError("SP231", f"the run is {record.state}, not running", where=record.run)
+        raise NotAllowedError("SP804", "only the pusher or the operator may act on a run", where=record.run)
+    return record
+
+
+@router.post("/runs/{run}/cancel")
+async def cancel(app: App, caller: Caller, run: str, body: CancelBody | None = None) -> dict[str, Any]:
+    """Cancel a run that goes on; its pusher or the operator may."""
+    record = await asyncio.to_thread(run_of, app, caller, run)
+    if not await app.pipeline.cancel(record.run, caller.actor, body.message if body is not None else ""):
+        raise ConflictError("SP231", f"the run is {app.runs.find(record.run).state}, not running", where=record.run)
     return {"run": record.run, "state": "cancelled"}
+
+
+@router.post("/runs/{run}/tasks/{task}/cancel")
+async def cancel_task(app: App, caller: Caller, run: str, task: str, body: CancelBody | None = None) -> dict[str, Any]:
+    """Stop one task that runs or waits for a slot; what needs it is skipped, and the rest of the run goes on."""
+    record = await asyncio.to_thread(run_of, app, caller, run)
+    if not await app.pipeline.cancel_task(record.run, task, caller.actor, body.message if body is not None else ""):
+        fix = f"setpoint cancel {record.run} ends the whole run"
+        raise ConflictError("SP231", f"`{task}` neither runs nor waits for a slot", where=record.run, fix=fix)
+    return {"run": record.run, "task": task, "state": "cancelled"}
+
+
+@router.post("/runs/{run}/tasks/{task}/resolve")
+async def resolve(app: App, caller: Caller, run: str, task: str, body: ResolveBody) -> dict[str, Any]:
+    """Say what became of a lost task: it happened, it failed, or it did not happen and is run again."""
+    record = await asyncio.to_thread(run_of, app, caller, run)
+    found = await app.pipeline.resolve(record.run, task, body.outcome, (caller.actor, body.message))
+    return {"run": record.run, "task": task, "state": found.state}
 
 
 @router.get("/repositories")

@@ -25,6 +25,7 @@ from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.adapters.toolchain import HostToolchain
 from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.app.home import Home
+from setpoint.app.settings import Settings
 from setpoint.artifact.recipe import ImageRecipe
 from setpoint.artifact.service import ArtifactService, AssembleRequest
 from setpoint.core import clock, ids, records, suggest
@@ -32,9 +33,9 @@ from setpoint.core.errors import BugError, NotFoundError, SetpointError, UserErr
 from setpoint.evidence.model import LOCAL_BUILDER
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline
-from setpoint.pipeline.model import LogRecord, Run, RunState, TaskResult
+from setpoint.pipeline.model import LogRecord, Run, RunState, TaskResult, TaskState
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH, PipelineService, RunParts, as_pending
-from setpoint.pipeline.task import TaskParts, TaskRunner
+from setpoint.pipeline.task import UNKNOWN, TaskParts, TaskRunner
 from setpoint.source.model import TreeFile
 
 _LOOK_S: Final = 1.0
@@ -116,13 +117,18 @@ def document_of(tree: WorkingTree) -> PipelineDocument:
 
 
 def chosen(document: PipelineDocument, wanted: Sequence[str]) -> PipelineDocument:
-    """Return the pipeline with only what is wanted and what that needs.
+    """Return the pipeline with only what is wanted and what that needs; without a wish everything but what must not run twice.
+
+    Publishing from a working tree is nothing to do in passing: a task of `once`, and what needs it, runs here only when it is named.
 
     Raises:
         NotFoundError: no task or artifact has such a name (SP824).
     """
     if not wanted:
-        return document
+        once = {name for name, task in document.tasks.items() if task.once}
+        tasks = {name: task for name, task in document.tasks.items() if not once & document.closure([name])}
+        kept = {name: artifact for name, artifact in document.artifacts.items() if not once & document.closure(artifact.needs)}
+        return replace(document, tasks=tasks, artifacts=kept) if once else document
     known = [*dict.fromkeys(name for task, config in document.tasks.items() for name in (config.family, task)), *document.artifacts]
     for name in wanted:
         if name not in known:
@@ -161,6 +167,11 @@ class _Pipeline(PipelineService):
     def document(self, repository: str, commit: str) -> PipelineDocument:  # noqa: ARG002 - there is only one
         return self._document
 
+    def _park(self, run: Run) -> None:
+        """End a run that would wait for a person: it has no memory that outlives this process."""
+        lost = [result.task for result in self._parts.records.results(run.run) if result.state is TaskState.LOST]
+        self._finish(run, RunState.FAILED, f"{', '.join(lost)}: {UNKNOWN}; look, and run it again if it did not")
+
     def goes_on(self, run: str) -> bool:
         """Say whether somebody works on the run."""
         return run in self._active
@@ -183,7 +194,7 @@ class _Memory:
             self.runs_by_id[subject] = records.decode(Run, body)
         elif kind == "task.started":
             self._started[body["task"]] = at
-        elif kind == "task.finished":
+        elif kind in ("task.finished", "task.lost"):
             self._results[body["task"]] = records.decode(TaskResult, body)
             self._started.pop(body["task"], None)
         elif kind == "run.finished":
@@ -252,6 +263,7 @@ class _Local:
         self._logs = TaskLogFolder(home.logs)
         self._toolchain = HostToolchain()
         self._made: list[LocalArtifact] = []
+        self._queued: Callable[[str], Mapping[str, int]] = lambda _run: {}
 
     def _wake(self) -> None:
         if self._loop is not None:
@@ -270,6 +282,7 @@ class _Local:
     async def _advance(self, runner: RunnerClient) -> LocalReport:
         run = self._new_run()
         service = self._service(runner)
+        self._queued = service.queued
         self._memory.record("run.created", run.run, "local", records.encode(run))
         service.resume()
         try:
@@ -290,7 +303,7 @@ class _Local:
 
     def _show(self, run: str) -> list[TaskResult]:
         record = self._memory.runs_by_id[run]
-        rows = as_pending(record, self._document, self._memory.results(run), self._memory.started(run))
+        rows = as_pending(record, self._document, self._memory.results(run), self._memory.started(run), self._queued(run))
         self._on_change(record, rows)
         return rows
 
@@ -319,7 +332,7 @@ class _Local:
         parts = TaskParts(git, runner, workspaces, self._content, index, cache, self._logs, self._toolchain, self._memory, SystemClock())
         products = _Products(self)
         service = RunParts(git, TaskRunner(parts), self._memory, self._memory, products, SystemClock())
-        return _Pipeline(service, max(2, os.cpu_count() or 2), self._document)
+        return _Pipeline(service, Settings().task_slots, self._document)
 
     def assemble(self, results: Mapping[str, TaskResult]) -> list[str]:
         """Assemble what is green into the cache's own registry; returns a sentence for each failure."""

@@ -4,7 +4,6 @@ Called by `setpoint up` (through app.server) and by flow tests. The order matter
 reads the keys in its own process, and the server itself never holds one (design: processes).
 """
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
 from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
+from setpoint.app.settings import Settings
 from setpoint.artifact.service import ArtifactService
 from setpoint.core import clock, ids
 from setpoint.core.errors import UserError
@@ -194,14 +194,14 @@ def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
     return TrustRoot.from_entry(first)
 
 
-def build(store: Store, processes: Processes) -> Application:
+def build(store: Store, processes: Processes, settings: Settings | None = None) -> Application:
     """Fill every port and return the application."""
     trust = ensure_trust(store, processes.signer)
     policy = CelPolicy()
     delivery = DeliveryReader(store.git, store.records, store.recorder, policy)
     evidence = EvidenceService(processes.signer, store.oci, store.recorder, store.records)
     toolchain = HostToolchain()
-    pipeline = _pipeline(store, processes, evidence, toolchain)
+    pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
     rendering = Rendering(store.git, KustomizeBinary(), lambda environment: _images(delivery, environment))
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
@@ -245,7 +245,9 @@ def build(store: Store, processes: Processes) -> Application:
     )
 
 
-def _pipeline(store: Store, processes: Processes, evidence: EvidenceService, toolchain: HostToolchain) -> PipelineService:
+def _pipeline(
+    store: Store, processes: Processes, evidence: EvidenceService, toolchain: HostToolchain, settings: Settings
+) -> PipelineService:
     workspaces = WorkspaceFolder(store.home.workspaces, dedicated_uid())
     workspaces.sweep()
     cache = TaskCacheFolder(store.home.task_cache)
@@ -276,8 +278,7 @@ def _pipeline(store: Store, processes: Processes, evidence: EvidenceService, too
             scratch=_scratch(store.home),
         ),
     )
-    slots = max(2, os.cpu_count() or 2)
-    return PipelineService(RunParts(store.git, tasks, store.records, store.recorder, products, store.clock), slots)
+    return PipelineService(RunParts(store.git, tasks, store.records, store.recorder, products, store.clock), settings.task_slots)
 
 
 def _scratch(home: Home) -> Path:

@@ -27,6 +27,8 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "status": ("setpoint.cli.status", "command", "Show what runs where, how it is, and what waits."),
     "runs": ("setpoint.cli.runs", "command", "List the runs of pipelines."),
     "watch": ("setpoint.cli.watch", "command", "Follow a run; the exit code is its result."),
+    "cancel": ("setpoint.cli.cancel", "command", "Stop a run, or one task of it."),
+    "resolve": ("setpoint.cli.resolve", "command", "Say what became of a task that was lost."),
     "log": ("setpoint.cli.log", "command", "Print or follow the log of a task."),
     "why": ("setpoint.cli.why", "command", "Explain why something is, or is not, in an environment."),
     "plan": ("setpoint.cli.plan", "command", "Show what the next promotion would change, field by field."),

@@ -16,6 +16,7 @@ import uvicorn
 from setpoint.api.asgi import Server
 from setpoint.app.home import Home
 from setpoint.app.lock import HomeLock
+from setpoint.app.settings import Settings
 from setpoint.app.wiring import Application, build, open_store, start_processes
 from setpoint.core.errors import UserError
 from setpoint.ground.identity.model import Principal
@@ -113,7 +114,7 @@ async def serve(application: Application, listening: socket.socket, ready_files:
         application.close()
 
 
-def run_server(home: Home, listen: str, ready_file: Path | None, *, as_json: bool = False) -> None:
+def run_server(home: Home, listen: str, ready_file: Path | None, settings: Settings | None = None, *, as_json: bool = False) -> None:
     """Do all of `setpoint up` in the foreground."""
     os.umask(0o077)
     home.prepare()
@@ -121,7 +122,7 @@ def run_server(home: Home, listen: str, ready_file: Path | None, *, as_json: boo
     listening = bind(listen)
     processes = start_processes(home)
     try:
-        application = build(open_store(home), processes)
+        application = build(open_store(home), processes, settings)
         application.registration.drain(home.inbox)
         ready_files = [home.server_file, *([ready_file] if ready_file is not None else [])]
         asyncio.run(serve(application, listening, ready_files, as_json=as_json))

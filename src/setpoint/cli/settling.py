@@ -68,7 +68,11 @@ class Settling:
         status = self._api.get("status", {"application": self._application})
         runs = items_of(self._api.get("runs", {"limit": 200}))
         found = self._heads.missing(items_of(self._api.get("repositories")), runs)
-        found += [f"run {run['run']} of {run['repository']} goes on" for run in status["runs"] if run["state"] == "running"]
+        found += [
+            f"run {run['run']} of {run['repository']} goes on"
+            for run in status["runs"]
+            if run["state"] == "running" and not run.get("lost")
+        ]
         found += [why for cell in status["cells"] if (why := moving(cell))]
         if journal != self._journal:
             self._journal, self._quiet_since = journal, self._now()

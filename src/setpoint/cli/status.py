@@ -118,6 +118,10 @@ def _arrow(fix: str) -> str:
 def _run(run: dict[str, Any]) -> str:
     what = f"{run['repository']} {digest.short(run['revision'])[:7]}  {cut(run['title'], _TITLE_COLUMNS)}"
     line = f"  {run['run']}  {state(run['state'])}  {what}"
+    if run.get("lost"):
+        return (
+            f"  {run['run']}  {state('lost')}  {what}\n    -> setpoint resolve {run['run']} {run['lost'][0]} --passed, --failed or --again"
+        )
     if run["state"] == "running":
         return f"{line}\n    -> setpoint watch {run['run']}"
     return f"{line}\n    -> setpoint log {run['run']} --failed"

@@ -30,9 +30,12 @@ _LISTEN = "127.0.0.1:7420"
 @home_option
 @click.option("--listen", metavar="HOST:PORT", default=_LISTEN, show_default=True, help="Where to listen; port 0 takes any free one.")
 @click.option("--ready-file", type=click.Path(dir_okay=False, path_type=Path), help="Write {url, token, registry, git} there.")
+@click.option(
+    "--task-slots", type=click.IntRange(1, 1000), help="How many tasks run at the same time. [default: the processors, at least 2]"
+)
 @click.option("--detach", "-d", is_flag=True, help="Start it as a process of its own and return when it serves.")
 @json_option
-def command(home: Path | None, listen: str, ready_file: Path | None, *, detach: bool, as_json: bool) -> None:
+def command(home: Path | None, listen: str, ready_file: Path | None, task_slots: int | None, *, detach: bool, as_json: bool) -> None:
     """Start the server of a home; prints its address and a one-time login link.
 
     Example: setpoint up -d
@@ -43,12 +46,15 @@ def command(home: Path | None, listen: str, ready_file: Path | None, *, detach: 
     ready = ready_file.absolute() if ready_file is not None else None
     _require()
     if detach:
-        connection, log = _detached(place, listen, ready)
+        options = ["--task-slots", str(task_slots)] if task_slots is not None else []
+        connection, log = _detached(place, listen, ready, options)
         _tell(connection, log, as_json=as_json)
         return
+    from setpoint.app.settings import Settings
     from setpoint.cli.serve import run_server
 
-    run_server(place, listen, ready, as_json=as_json)
+    settings = Settings(task_slots) if task_slots is not None else Settings()
+    run_server(place, listen, ready, settings, as_json=as_json)
 
 
 def _require() -> None:
@@ -65,7 +71,7 @@ def _require() -> None:
         raise UserError("SP814", f"this machine lacks something: {what}", fix="; ".join(check.fix for check in missing))
 
 
-def _detached(home: "Home", listen: str, ready_file: Path | None) -> tuple["Connection", Path]:
+def _detached(home: "Home", listen: str, ready_file: Path | None, options: list[str]) -> tuple["Connection", Path]:
     """Start a child in a session of its own and wait until it serves; a running one is taken as it is. Returns connection and log.
 
     Raises:
@@ -84,7 +90,7 @@ def _detached(home: "Home", listen: str, ready_file: Path | None) -> tuple["Conn
     home.prepare()
     log = home.root / "server.log"
     argv = [sys.executable, "-P", "-m", "setpoint.cli.main", "up", "--home", str(home.root), "--listen", listen]
-    argv += ["--ready-file", str(ready_file)] if ready_file is not None else []
+    argv += [*(["--ready-file", str(ready_file)] if ready_file is not None else []), *options]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     start = os.fstat(descriptor).st_size
     try:

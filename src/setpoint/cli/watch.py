@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from setpoint.cli.options import json_option, server_options
-from setpoint.cli.output import AnswerNo, cut, note, print_json, print_text, span
+from setpoint.cli.output import AnswerNo, StillWaiting, cut, note, print_json, print_text, span
 from setpoint.cli.progress import Line, Progress
 from setpoint.core import digest
 from setpoint.core.errors import NotFoundError
@@ -37,6 +37,9 @@ def command(api: "Api", run: str | None, *, as_json: bool) -> None:
         print_json(report)
     else:
         print_text(conclusion(report))
+    if waits_for_person(report):
+        lost = report["run"]["lost"][0]
+        raise StillWaiting(f"{lost} is lost\nnext: setpoint resolve {report['run']['run']} {lost} --passed, --failed or --again")
     if report["run"]["state"] != "passed":
         raise AnswerNo(_next(report))
 
@@ -84,9 +87,15 @@ def follow(api: "Api", run: str) -> dict[str, Any]:
                 if task["state"] in ("failed", "timed-out") and task["task"] not in shown:
                     shown.add(task["task"])
                     _show_tail(api, progress, report["run"]["run"], task["task"])
-            if report["run"]["state"] != "running":
+            if report["run"]["state"] != "running" or waits_for_person(report):
                 break
     return report or api.get(f"runs/{segment(run)}")
+
+
+def waits_for_person(report: dict[str, Any]) -> bool:
+    """Say whether a run goes on only when somebody has said what became of a lost task."""
+    busy = any(task["state"] == "running" or (task["state"] == "pending" and task["reason"]) for task in report["tasks"])
+    return report["run"]["state"] == "running" and bool(report["run"].get("lost")) and not busy
 
 
 def lines(report: dict[str, Any]) -> dict[str, Line]:
@@ -109,7 +118,7 @@ def _about(task: dict[str, Any]) -> str:
         words.append(f"since {task['started_at'][11:19]} UTC")
     if task["networked"]:
         words.append("networked")
-    if task["state"] in ("failed", "timed-out", "skipped") and task["reason"]:
+    if task["state"] in ("failed", "timed-out", "skipped", "lost", "cancelled", "pending") and task["reason"]:
         words.append(task["reason"])
     return ", ".join(words)
 

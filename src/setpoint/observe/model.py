@@ -78,7 +78,7 @@ class Status:
     @property
     def settled(self) -> bool:
         """Whether nothing moves by itself: no run goes on and every cell is healthy, empty, or waits for a person."""
-        running = any(run.state == "running" for run in self.runs)
+        running = any(run.state == "running" and not run.lost for run in self.runs)
         return not running and all(cell.health in ("healthy", "empty") for cell in self.cells)
 
 

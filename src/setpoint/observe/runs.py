@@ -50,7 +50,7 @@ class RunsView:
             document = self._pipeline.document(run.repository, run.revision)
         except ConfigError:
             return [_row(run, result, None) for result in results]
-        every = as_pending(run, document, results, self._facts.started(run.run))
+        every = as_pending(run, document, results, self._facts.started(run.run), self._pipeline.queued(run.run))
         return [_row(run, result, document.tasks[result.task]) for result in every]
 
 

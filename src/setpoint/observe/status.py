@@ -9,7 +9,7 @@ from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.model import Hold
 from setpoint.observe.model import Cell, Need, Status, Waiting, Why
 from setpoint.observe.ports import Facts
-from setpoint.pipeline.model import Run
+from setpoint.pipeline.model import Run, TaskState
 from setpoint.promotion.explaining import Explanation
 from setpoint.promotion.model import Promotion
 from setpoint.promotion.repository import DeliveryReader
@@ -32,20 +32,33 @@ class StatusView:
             delivery = self._reader.load()
         except ConfigError as error:
             faults = tuple(Reason(f.code, Outcome.DENY, f.place, f.what, "", f.fix) for f in error.findings)
-            return Status("", (), (), (), runs, (), faults)
+            return Status("", (), (), (), runs, tuple(self._lost(runs)), faults)
         except UserError as error:
             fault = Reason(error.code, Outcome.DENY, error.where or "the delivery repository", error.what, "", error.fix)
-            return Status("", (), (), (), runs, (), (fault,))
+            return Status("", (), (), (), runs, tuple(self._lost(runs)), (fault,))
         if delivery is None:
             need = Need("no delivery repository is registered", "setpoint init --example hello, or setpoint init --delivery NAME")
-            return Status("", (), (), (), runs, (need,))
+            return Status("", (), (), (), runs, (need, *self._lost(runs)))
         if app is not None:
             delivery.check_app(app)
         apps = tuple(name for name in delivery.setpoint.apps if app in (None, name))
         environments = tuple(delivery.ordered())
         cells = tuple(self._cell(self._promotions.explain(name, place), name, place) for name in apps for place in environments)
-        needs = tuple(dict.fromkeys(need for cell in cells for need in _needs(cell)))
+        needs = tuple(dict.fromkeys([*self._lost(runs), *(need for cell in cells for need in _needs(cell))]))
         return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending)
+
+    def _lost(self, runs: tuple[Run, ...]) -> list[Need]:
+        """Return what only a person can say: whether tasks that must not run twice happened."""
+        return [
+            Need(
+                f"{run.repository}: {result.task} of run {run.run} is lost: {result.reason}",
+                f"setpoint resolve {run.run} {result.task} --passed, --failed or --again, with -m and how you know",
+            )
+            for run in runs
+            if run.lost
+            for result in self._facts.results(run.run)
+            if result.state is TaskState.LOST
+        ]
 
     def _runs(self) -> tuple[Run, ...]:
         newest: dict[str, Run] = {}

@@ -84,8 +84,21 @@ def _tasks(document: Document[Pipeline]) -> Iterator[Finding]:
         if task.valid is not None and not task.network:
             fix = "remove it: a task without network is reused as long as its key is the same"
             yield document.finding(("tasks", name, "valid"), "SP224", "`valid` is for tasks with `network: true`", fix, at="key")
+        yield from _once(document, name)
         if not task.run.strip():
             yield document.finding(("tasks", name, "run"), documents.BAD_VALUE, f"`{name}` runs nothing", "write a command")
+
+
+def _once(document: Document[Pipeline], name: str) -> Iterator[Finding]:
+    """Yield what contradicts `once`: an outcome that a probe or a person tells leaves no files behind, and nothing is reused."""
+    task = document.model.tasks[name]
+    if task.probe is not None and not task.once:
+        yield document.finding(("tasks", name, "probe"), "SP236", "`probe` is for tasks with `once: true`", "remove it", at="key")
+    for key, written in (("outputs", task.outputs), ("evidence", task.evidence), ("valid", task.valid)):
+        if task.once and written:
+            why = "a result of it is never reused" if key == "valid" else "what a person or a probe says of it leaves no files"
+            fix = "remove it" if key == "valid" else "let a task without `once` leave them"
+            yield document.finding(("tasks", name, key), "SP236", f"`{key}` does not go with `once: true`: {why}", fix, at="key")
 
 
 def _artifacts(document: Document[Pipeline], expansion: Expansion, lock: Mapping[str, str]) -> Iterator[Finding]:

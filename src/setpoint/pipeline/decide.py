@@ -4,11 +4,12 @@ Called by the pipeline service after every change; never reads a file or a clock
 depend on (design: task key), so "affected" needs no base commit: a task without a trusted green record for its key is affected.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from setpoint.core import canonical, clock, digest, records
-from setpoint.pipeline.model import KeyManifest, RunState, Taken, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.model import KeyManifest, Run, RunState, Taken, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.tasks import Task
 from setpoint.pipeline.written import TaskConfig
 from setpoint.source.model import TreeFile
 
@@ -50,8 +51,13 @@ def key_manifest(
 
 
 def argv(task: TaskConfig) -> tuple[str, ...]:
-    """Return the command line of a task: its text under a shell that stops at the first failure and at unset variables."""
-    return ("/bin/sh", "-euc", task.run)
+    """Return the command line of a task."""
+    return shell(task.run)
+
+
+def shell(text: str) -> tuple[str, ...]:
+    """Return a text's command line: under a shell that stops at the first failure and at unset variables."""
+    return ("/bin/sh", "-euc", text)
 
 
 def key_of(manifest: KeyManifest) -> str:
@@ -60,8 +66,11 @@ def key_of(manifest: KeyManifest) -> str:
 
 
 def reusable(task: TaskConfig, found: TaskResult | None, now: datetime) -> bool:
-    """Say whether a recorded green result settles the task: a networked one only within its `valid:` time (default: never again)."""
-    if found is None or not found.state.green:
+    """Say whether a recorded green result settles the task.
+
+    A networked one does so within its `valid:` time only (default: never again), one of a `once` task never.
+    """
+    if task.once or found is None or not found.state.green:
         return False
     if not task.network:
         return True
@@ -104,6 +113,29 @@ def conclusion(states: Iterable[TaskState]) -> RunState | None:
     if any(state is TaskState.CANCELLED for state in every):
         return RunState.CANCELLED
     return RunState.PASSED if all(state.green for state in every) else RunState.FAILED
+
+
+def to_probe(tasks: Mapping[str, Task], results: Mapping[str, TaskResult], busy: set[str]) -> list[str]:
+    """Return the lost tasks whose declared probe was not asked yet."""
+    return [
+        name
+        for name, result in results.items()
+        if result.state is TaskState.LOST and not result.probed and name not in busy and name in tasks and tasks[name].probe is not None
+    ]
+
+
+def superseded(runs: Sequence[Run], began: Callable[[Run], bool], supersedes: Callable[[Run], bool]) -> Iterator[tuple[Run, Run]]:
+    """Yield (old, new) of open runs, oldest first, that a newer one of the same branch takes the place of: declared, and nothing began."""
+    newest = {(run.repository, run.ref): run for run in runs}
+    for run in runs:
+        new = newest[run.repository, run.ref]
+        if new.run != run.run and not run.cancelling and supersedes(new) and not began(run):
+            yield run, new
+
+
+def cancelled_text(actor: str, why: str) -> str:
+    """Return what a cancelled run or task says: by whom, and why if they said so."""
+    return f"cancelled by {actor.removeprefix('person:')}" + (f": {why}" if why else "")
 
 
 def empty_manifest() -> KeyManifest:

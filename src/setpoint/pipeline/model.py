@@ -31,6 +31,8 @@ class TaskState(StrEnum):
     TIMED_OUT = "timed-out"
     CANCELLED = "cancelled"
     SKIPPED = "skipped"
+    LOST = "lost"
+    """A task that must not run twice was interrupted: whether it happened is not known, and it waits for a person (law 5)."""
 
     @property
     def green(self) -> bool:
@@ -40,7 +42,16 @@ class TaskState(StrEnum):
     @property
     def ended(self) -> bool:
         """Whether nothing more will happen to this task."""
-        return self not in (TaskState.PENDING, TaskState.RUNNING)
+        return self not in (TaskState.PENDING, TaskState.RUNNING, TaskState.LOST)
+
+
+class Outcome(StrEnum):
+    """What a probe or a person says of a task that was lost."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    AGAIN = "again"
+    """It did not happen: run it again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +77,10 @@ class Run:
     trust: Literal["trusted", "untrusted"] = "trusted"
     pipeline: str = ""
     """Blob id of the pipeline file."""
+    lost: tuple[str, ...] = ()
+    """Tasks that wait for a person to say whether they happened."""
+    cancelling: str = ""
+    """Who cancelled the run and why; it ends as soon as its tasks have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +145,8 @@ class TaskResult:
     origin_run: str | None = None
     """The run that really executed a reused result."""
     networked: bool = False
+    probed: bool = False
+    """Whether the declared probe was asked after the task was lost, and did not know."""
     reason: str = ""
     """One sentence for a person: `exit status 1`, `no green record for this key`, `needs test, which failed`."""
 

@@ -8,15 +8,24 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from setpoint.core.errors import WorldError
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import Archive, LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, ToolchainFacts
+
+
+class NotStartedError(WorldError):
+    """The executor is sure that nothing of the task was executed."""
 
 
 class Executor(Protocol):
     """Runs a task's process tree in a sandbox, outside the server's own process tree of trust."""
 
     async def execute(self, command: TaskCommand, on_log: Callable[[LogRecord], None]) -> TaskExit:
-        """Run to the end and return how it ended; cancelling the awaiting asyncio task stops the process tree (TERM, grace, KILL)."""
+        """Run to the end and return how it ended; cancelling the awaiting asyncio task stops the process tree (TERM, grace, KILL).
+
+        Raises:
+            NotStartedError: nothing was executed. WorldError: something may have been.
+        """
         ...
 
 

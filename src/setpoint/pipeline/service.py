@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from setpoint.core import clock, ids, records
 from setpoint.core.documents import UNREADABLE
-from setpoint.core.errors import ConfigError, Finding, SetpointError, UserError, WorldError
+from setpoint.core.errors import ConfigError, ConflictError, Finding, SetpointError, UserError, WorldError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline
-from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
+from setpoint.pipeline.decide import cancelled_text, superseded
+from setpoint.pipeline.model import Outcome, Run, RunState, TaskResult, TaskState
 from setpoint.pipeline.ports import RunProducts, RunRecords
+from setpoint.pipeline.slots import Slots
 from setpoint.pipeline.task import PreparedTask, TaskRunner
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
@@ -45,8 +47,17 @@ class PipelineService:
 
     def __init__(self, parts: RunParts, slots: int) -> None:
         self._parts = parts
-        self._slots = asyncio.Semaphore(slots)
+        self._slots = Slots(slots)
         self._active: dict[str, asyncio.Task[None]] = {}
+        self._closing: dict[str, asyncio.Task[None]] = {}
+        """Runs that were cancelled and have not ended yet."""
+        self._executing: dict[tuple[str, str], asyncio.Task[TaskResult]] = {}
+        self._unwanted: dict[tuple[str, str], tuple[str, str]] = {}
+        """Tasks that are being stopped by request -> (actor, the reason they end with)."""
+        self._parked: set[str] = set()
+        """Runs that only a person can move."""
+        self._holding: set[str] = set()
+        """Runs of which a task has had a slot since this server began."""
         self._documents: dict[tuple[bytes, bytes | None], PipelineDocument] = {}
         """The last pipeline files and what they mean: most revisions have the file of the one before."""
 
@@ -105,42 +116,121 @@ class PipelineService:
         return known
 
     def resume(self) -> None:
-        """Start an asyncio task for every run that has not ended and has none."""
-        for run in self._parts.records.open_runs():
-            if run.run not in self._active:
+        """Start an asyncio task for every run that has not ended and has none; end those that were cancelled or are superseded.
+
+        A run that waits for a person is left alone until the person has spoken: nothing else can move it.
+        """
+        runs = self._parts.records.open_runs()
+        for run in runs:
+            if run.cancelling or run.run in self._closing:
+                self._close_later(run.run)
+            elif run.run not in self._active and run.run not in self._parked:
                 task = asyncio.create_task(self._advance(run), name=f"run {run.run}")
                 self._active[run.run] = task
                 task.add_done_callback(self._ended)
+        for old, new in superseded(runs, self._began, self._supersedes):
+            self._parts.recorder.record("run.cancelling", old.run, "setpoint", {"why": f"superseded by run {new.run}"})
+            self._close_later(old.run)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._active.pop(task.get_name().removeprefix("run "), None)
         if not task.cancelled() and task.exception() is not None:
             log.error("run ended by a fault", exc_info=task.exception())
 
-    async def cancel(self, run: str) -> bool:
-        """Stop a run: its tasks get TERM, then KILL; False when it is not running, or ended before it could be stopped."""
-        task = self._active.get(run)
-        if task is None:
+    def _began(self, run: Run) -> bool:
+        """Say whether anything of a run was executed, or holds a slot to be."""
+        records = self._parts.records
+        return run.run in self._holding or bool(records.started(run.run)) or any(result.started_at for result in records.results(run.run))
+
+    def _supersedes(self, run: Run) -> bool:
+        try:
+            return self.document(run.repository, run.revision).document.model.on.push.supersede
+        except SetpointError:
             return False
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+
+    async def cancel(self, run: str, actor: str, why: str = "") -> bool:
+        """Stop a run: its tasks get TERM, then KILL; False when it is not running, or ended before it could be stopped.
+
+        The wish is journalled first, so that a server that dies in between carries it out at its next start.
+        """
         record = self._parts.records.run(run)
         if record is None or record.state is not RunState.RUNNING:
             return False
-        self._finish(record, RunState.CANCELLED, "cancelled by request")
-        return True
+        if not record.cancelling:
+            self._parts.recorder.record("run.cancelling", run, actor, {"why": why})
+        await self._close_later(run)
+        ended = self._parts.records.run(run)
+        return ended is not None and ended.state is RunState.CANCELLED
+
+    async def cancel_task(self, run: str, task: str, actor: str, why: str = "") -> bool:
+        """Stop one task that executes or waits for a slot; what needs it is skipped. False when it does neither."""
+        executing = self._executing.get((run, task))
+        if executing is None:
+            return False
+        self._unwanted[run, task] = (actor, cancelled_text(actor, why))
+        executing.cancel()
+        (ended,) = await asyncio.gather(executing, return_exceptions=True)
+        self._unwanted.pop((run, task), None)
+        return isinstance(ended, TaskResult) and ended.state is TaskState.CANCELLED
+
+    async def resolve(self, run: str, task: str, outcome: Outcome, by: tuple[str, str]) -> TaskResult:
+        """Journal what a person (actor, why) says of a lost task, and let the run go on.
+
+        Raises:
+            ConflictError: the task is not lost (SP239).
+        """
+        found = {result.task: result for result in self._parts.records.results(run)}.get(task)
+        record = self._parts.records.run(run)
+        if found is None or found.state is not TaskState.LOST or record is None or record.state is not RunState.RUNNING:
+            state = found.state if found is not None else "not lost"
+            raise ConflictError("SP239", f"the task is {state}: nobody has to say what became of it", where=f"{run}/{task}")
+        result = await asyncio.to_thread(self._parts.tasks.resolve, found, outcome, *by)
+        self._parked.discard(run)
+        return result
+
+    def queued(self, run: str) -> dict[str, int]:
+        """Return {task: how many stand before it} of the tasks of a run that wait for a slot."""
+        return self._slots.ahead(run)
 
     async def stop(self) -> None:
         """Stop all work for a server that ends; the runs stay open and are taken up again at the next start."""
-        active = list(self._active.values())
+        active = [*self._active.values(), *self._closing.values()]
         for task in active:
             task.cancel()
         await asyncio.gather(*active, return_exceptions=True)
+
+    def _close_later(self, run: str) -> asyncio.Task[None]:
+        """Return the asyncio task that ends a run, starting it if there is none."""
+        if run not in self._closing:
+            task = asyncio.create_task(self._close(run), name=run)
+            self._closing[run] = task
+            task.add_done_callback(lambda done: self._closing.pop(done.get_name(), None))
+        return self._closing[run]
+
+    async def _close(self, run: str) -> None:
+        """End a cancelled run: stop what executes, then journal every task that was stopped and the run itself in one write."""
+        task = self._active.get(run)
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        record = self._parts.records.run(run)
+        if record is None or record.state is not RunState.RUNNING:
+            return
+        try:
+            tasks = (await asyncio.to_thread(self.document, record.repository, record.revision)).tasks
+        except SetpointError:
+            tasks = {}
+        once = {name for name, config in tasks.items() if config.once}
+        await asyncio.to_thread(self._parts.tasks.close, record, self._parts.records.started(run), self._parts.records.results(run), once)
+        self._parked.discard(run)
 
     async def _advance(self, run: Run) -> None:
         try:
             document = await asyncio.to_thread(self.document, run.repository, run.revision)
             results = await self._run_tasks(run, document)
+            if any(result.state is TaskState.LOST for result in results.values()):
+                self._park(run)
+                return
             faults = await self._parts.products.produce(run, document, results)
         except WorldError as error:
             # The run stays open: the next pass takes it up again, and what is journalled is not done twice.
@@ -153,10 +243,16 @@ class PipelineService:
         state = decide.conclusion(result.state for result in results.values()) or RunState.FAILED
         self._finish(run, RunState.FAILED if faults else state, "\n".join(faults))
 
+    def _park(self, run: Run) -> None:
+        """Leave a run alone until a person has said what became of its lost tasks, unless that happened in the meantime."""
+        if any(result.state is TaskState.LOST for result in self._parts.records.results(run.run)):
+            self._parked.add(run.run)
+
     async def _run_tasks(self, run: Run, document: PipelineDocument) -> dict[str, TaskResult]:
         """Run the graph: start what may start, settle what cannot, until nothing is left."""
         needs = {name: document.tasks[name].needs for name in document.order}
         results = {result.task: result for result in self._parts.records.results(run.run)}
+        results.update({lost.task: lost for lost in self._parts.tasks.interrupted(run, document, self._parts.records.started(run.run))})
         running: dict[asyncio.Task[TaskResult], str] = {}
         try:
             while True:
@@ -172,6 +268,9 @@ class PipelineService:
                     running.update({asyncio.create_task(self._execute(task)): task.name for task in left})
                     if settled:
                         continue
+                for name in decide.to_probe(document.tasks, results, set(running.values())):
+                    prepared = await asyncio.to_thread(self._parts.tasks.prepare, run, document, name, results)
+                    running[asyncio.create_task(self._execute(prepared, results[name]))] = name
                 if not running:
                     return results
                 done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -190,20 +289,43 @@ class PipelineService:
         states.update(dict.fromkeys(running.values(), TaskState.RUNNING))
         return states
 
-    async def _execute(self, task: PreparedTask) -> TaskResult:
-        async with self._slots:
-            return await self._parts.tasks.execute(task)
+    async def _execute(self, task: PreparedTask, lost: TaskResult | None = None) -> TaskResult:
+        """Execute a task, or ask whether a lost one happened, when it is its turn."""
+        place = (task.run.run, task.name)
+        current = asyncio.current_task()
+        assert current is not None  # noqa: S101 - a coroutine runs in one
+        self._executing[place] = current
+        started_at: str | None = None
+        try:
+            async with self._slots.one(task.run.created_at, *place):
+                self._holding.add(task.run.run)
+                started_at = clock.to_text(self._parts.clock.now())
+                tasks = self._parts.tasks
+                return await (tasks.execute(task) if lost is None else tasks.probe(task, lost))
+        except asyncio.CancelledError:
+            if place not in self._unwanted:
+                raise
+            current.uncancel()
+            return await asyncio.to_thread(self._parts.tasks.cancelled, task, started_at, *self._unwanted.pop(place))
+        finally:
+            self._executing.pop(place, None)
 
     def _finish(self, run: Run, state: RunState, error: str) -> None:
         self._parts.recorder.record("run.finished", run.run, "setpoint", {"state": state.value, "error": error})
 
 
-def as_pending(run: Run, document: PipelineDocument, results: list[TaskResult], started: Mapping[str, str]) -> list[TaskResult]:
-    """Return one result per task of the pipeline, in order, with what has not ended as pending or running (for people)."""
+def as_pending(
+    run: Run, document: PipelineDocument, results: list[TaskResult], started: Mapping[str, str], queued: Mapping[str, int]
+) -> list[TaskResult]:
+    """Return one result per task of the pipeline, in order, with what has not ended as pending or running (for people).
+
+    `queued` says how many stand before a task that waits for a slot.
+    """
     by_name = {result.task: result for result in results}
     empty = decide.empty_manifest()
     rows = []
     for name in document.order:
         state = TaskState.RUNNING if name in started else TaskState.PENDING
-        rows.append(by_name.get(name) or TaskResult(run.run, name, state, "", empty, started_at=started.get(name)))
+        why = f"waits for a slot, {queued[name]} ahead" if state is TaskState.PENDING and name in queued else ""
+        rows.append(by_name.get(name) or TaskResult(run.run, name, state, "", empty, started_at=started.get(name), reason=why))
     return rows

@@ -4,7 +4,7 @@ Called by the pipeline service; a task's facts are journalled here, and nowhere 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, records
@@ -13,13 +13,27 @@ from setpoint.ground.journal.model import Fact
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, select_inputs
-from setpoint.pipeline.model import Archive, KeyManifest, LogRecord, Run, StoredFile, Taken, TaskCommand, TaskExit, TaskResult, TaskState
-from setpoint.pipeline.ports import ContentStore, Executor, OutputIndex, TaskCache, TaskLogs, Toolchain, Workspaces
+from setpoint.pipeline.model import (
+    Archive,
+    KeyManifest,
+    LogRecord,
+    Outcome,
+    Run,
+    RunState,
+    StoredFile,
+    Taken,
+    TaskCommand,
+    TaskExit,
+    TaskResult,
+    TaskState,
+)
+from setpoint.pipeline.ports import ContentStore, Executor, NotStartedError, OutputIndex, TaskCache, TaskLogs, Toolchain, Workspaces
 from setpoint.pipeline.tasks import Task
 from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
 REPORT_LIMIT_BYTES = 64 << 20
+UNKNOWN = "whether it happened is not known"
 ATTEMPTS = 3
 """How often a task is begun when the runner dies under it; a task that takes its runner along must not do so for ever."""
 
@@ -83,29 +97,46 @@ class TaskRunner:
         A whole wave of startable tasks at once: one reading of the tree, one write to the journal. A task whose `inputs:` match nothing
         is settled as failed, with the reason.
         """
-        chosen = _InputChoice(self._parts.git.files(run.repository, run.tree))
-        toolchain = self._parts.toolchain.facts()
+        prepare = self._preparing(run, document, results)
         settled: list[TaskResult] = []
         left: list[PreparedTask] = []
         for name in names:
-            config = document.tasks[name]
-            upstream = {need: results[need] for need in config.needs}
             try:
-                inputs, root = chosen.of(config.inputs)
-                takes = self._taken(config, upstream)
+                task = prepare(name)
             except UserError as error:
                 failed = TaskResult(run.run, name, TaskState.FAILED, "", decide.empty_manifest(), reason=f"{error.code}: {error.what}")
                 settled.append(failed)
                 continue
-            whole = {need: upstream[need] for need in config.whole}
-            manifest = decide.key_manifest(config, root, whole, toolchain, run.trust, takes)
-            task = PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
-            reused = self._reuse(task)
+            reused = self._reuse(task) if not task.config.once else None
             settled += [reused] if reused is not None else []
             left += [task] if reused is None else []
         if settled:
             self._parts.recorder.record_all([_finished(result) for result in settled])
         return settled, left
+
+    def prepare(self, run: Run, document: PipelineDocument, name: str, results: Mapping[str, TaskResult]) -> PreparedTask:
+        """Return a task with everything its key covers.
+
+        Raises:
+            UserError: its inputs match nothing (SP230), or it takes what is not there (SP234).
+        """
+        return self._preparing(run, document, results)(name)
+
+    def _preparing(self, run: Run, document: PipelineDocument, results: Mapping[str, TaskResult]) -> Callable[[str], PreparedTask]:
+        """Return what prepares tasks of a run; the tree is read once for all of them."""
+        chosen = _InputChoice(self._parts.git.files(run.repository, run.tree))
+        toolchain = self._parts.toolchain.facts()
+
+        def prepare(name: str) -> PreparedTask:
+            config = document.tasks[name]
+            upstream = {need: results[need] for need in config.needs}
+            inputs, root = chosen.of(config.inputs)
+            takes = self._taken(config, upstream)
+            whole = {need: upstream[need] for need in config.whole}
+            manifest = decide.key_manifest(config, root, whole, toolchain, run.trust, takes)
+            return PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
+
+        return prepare
 
     def _taken(self, config: Task, upstream: Mapping[str, TaskResult]) -> list[Taken]:
         """Return what `from:` takes, each with its digest."""
@@ -132,37 +163,119 @@ class TaskRunner:
         return replace(found, run=task.run.run, task=task.name, state=TaskState.REUSED, origin_run=origin, reason=why)
 
     async def execute(self, task: PreparedTask) -> TaskResult:
-        """Run the task in its sandbox and journal what came of it."""
+        """Run the task in its sandbox and journal what came of it; the entry that it starts is on the disk before anything is executed."""
         parts = self._parts
         started_at = clock.to_text(parts.clock.now())
         parts.recorder.record("task.started", task.run.run, "setpoint", {"task": task.name, "key": task.key})
         parts.logs.truncate(task.run.run, task.name)
         task_id = f"{task.run.run}-{task.name}"
         try:
-            ended = await self._attempt(task, task_id)
+            ended = await self._attempt(task, task_id, decide.argv(task.config), 1 if task.config.once else ATTEMPTS)
             result = await asyncio.to_thread(self._conclude, task, ended, started_at)
         except SetpointError as error:
             self._note(task, error.render())
             result = replace(self._result(task, started_at), state=TaskState.FAILED, reason=f"{error.code}: {error.what}")
         finally:
             await asyncio.to_thread(parts.workspaces.remove, task_id)
-        if result.state.green:
+        if result.state is TaskState.LOST:
+            return self.lose(result)
+        if result.state.green and not task.config.once:
             await asyncio.to_thread(parts.cache.put, task.run.trust, result)
         return self._record(result)
 
-    async def _attempt(self, task: PreparedTask, task_id: str) -> TaskExit:
+    async def probe(self, task: PreparedTask, lost: TaskResult) -> TaskResult:
+        """Ask the declared probe whether a lost task happened; a probe changes nothing, so it may be asked again after a crash."""
+        parts = self._parts
+        task_id = f"{task.run.run}-{task.name}-probe"
+        self._note(task, "the probe is asked whether it happened")
+        try:
+            ended = await self._attempt(task, task_id, decide.shell(task.config.probe or "exit 2"), ATTEMPTS)
+            status, said = (ended.exit_code, f"status {ended.exit_code}") if ended.how == "exited" else (None, ended.detail or ended.how)
+        except SetpointError as error:
+            status, said = None, f"{error.code}: {error.what}"
+        finally:
+            await asyncio.to_thread(parts.workspaces.remove, task_id)
+        if status == 0:
+            return self.resolve(lost, Outcome.PASSED, "setpoint", "the probe says that it happened")
+        if status == 1:
+            self.resolve(lost, Outcome.AGAIN, "setpoint", "the probe says that it did not happen")
+            return await self.execute(task)
+        return self.lose(replace(lost, probed=True, reason=f"{lost.reason}; the probe does not know ({said})"))
+
+    def lose(self, result: TaskResult) -> TaskResult:
+        """Journal that whether a task happened is not known."""
+        self._note_of(result, result.reason)
+        self._parts.recorder.record("task.lost", result.run, "setpoint", records.encode(result))
+        return result
+
+    def resolve(self, lost: TaskResult, outcome: Outcome, actor: str, why: str) -> TaskResult:
+        """Journal what a probe or a person says of a lost task, and the result that follows from it."""
+        said = Fact("task.resolved", lost.run, actor, {"task": lost.task, "outcome": outcome.value, "why": why})
+        self._note_of(lost, f"{outcome}: {why}")
+        if outcome is Outcome.AGAIN:
+            self._parts.recorder.record_all([said])
+            return replace(lost, state=TaskState.PENDING, reason=why)
+        state = TaskState.PASSED if outcome is Outcome.PASSED else TaskState.FAILED
+        ended = replace(lost, state=state, finished_at=clock.to_text(self._parts.clock.now()), reason=why)
+        self._parts.recorder.record_all([said, replace(_finished(ended), actor=actor)])
+        return ended
+
+    def cancelled(self, task: PreparedTask, started_at: str | None, actor: str, why: str) -> TaskResult:
+        """Journal that a task was stopped by request."""
+        unknown = "; whether it happened is not known" if task.config.once and started_at is not None else ""
+        result = replace(self._result(task, started_at or ""), state=TaskState.CANCELLED, started_at=started_at, reason=why + unknown)
+        self._note_of(result, result.reason)
+        self._parts.recorder.record_all([replace(_finished(result), actor=actor)])
+        return result
+
+    def interrupted(self, run: Run, document: PipelineDocument, started: Mapping[str, str]) -> list[TaskResult]:
+        """Journal as lost what must not run twice and was begun by a server that died: nothing of it runs now."""
+        empty = decide.empty_manifest()
+        why = f"the server ended while it ran: {UNKNOWN}"
+        return [
+            self.lose(TaskResult(run.run, name, TaskState.LOST, "", empty, started_at=at, reason=why))
+            for name, at in started.items()
+            if name in document.tasks and document.tasks[name].once
+        ]
+
+    def close(self, run: Run, started: Mapping[str, str], results: Sequence[TaskResult], once: set[str]) -> None:
+        """Journal the end of a cancelled run, and of every task that was stopped or waited for a person, in one write.
+
+        Of a stopped task of `once` it is said that nobody knows whether it happened.
+        """
+        now = clock.to_text(self._parts.clock.now())
+        empty = decide.empty_manifest()
+        stopped = [
+            TaskResult(run.run, name, TaskState.CANCELLED, "", empty, started_at=at, reason=UNKNOWN if name in once else "")
+            for name, at in started.items()
+        ]
+        stopped += [result for result in results if result.state is TaskState.LOST]
+        ended = [
+            _finished(
+                replace(one, state=TaskState.CANCELLED, finished_at=now, reason="; ".join(filter(None, (run.cancelling, one.reason))))
+            )
+            for one in stopped
+        ]
+        body = {"state": RunState.CANCELLED.value, "error": run.cancelling}
+        self._parts.recorder.record_all([*ended, Fact("run.finished", run.run, "setpoint", body)])
+
+    async def _attempt(self, task: PreparedTask, task_id: str, argv: tuple[str, ...], attempts: int) -> TaskExit:
         """Execute in a fresh workspace; again when the runner was lost, as after a crash of the server, but not for ever (law 5)."""
         parts = self._parts
-        command = TaskCommand(task_id, decide.argv(task.config), dict(task.config.env), task.config.network, task.config.timeout)
-        for attempt in range(1, ATTEMPTS + 1):
+        command = TaskCommand(task_id, argv, dict(task.config.env), task.config.network, task.config.timeout)
+        for attempt in range(1, attempts + 1):
             await asyncio.to_thread(parts.workspaces.create, task_id, self._files(task), self._archives(task))
             try:
                 ended = await parts.executor.execute(command, lambda line: parts.logs.append(task.run.run, task.name, line))
-            except WorldError as error:
-                if attempt == ATTEMPTS:
+            except NotStartedError as error:
+                if attempt == attempts:
                     raise
                 ended = TaskExit("lost", None, error.what)
-            if ended.how != "lost" or attempt == ATTEMPTS:
+            except WorldError as error:
+                if attempt == attempts and not task.config.once:
+                    raise
+                ended = TaskExit("lost", None, error.what)
+            if ended.how != "lost" or attempt == attempts:
                 break
             self._note(task, f"{ended.detail or 'the task was lost'}; it is run again")
         return ended
@@ -204,6 +317,9 @@ class TaskRunner:
         """Turn an exit into a result: reports are kept even of a failed task, outputs only of a good one."""
         result = self._result(task, started_at)
         result = replace(result, exit_code=ended.exit_code, reports=self._reports(task))
+        if ended.how == "lost" and task.config.once:
+            why = f"{ended.detail or 'the task was lost'}: {UNKNOWN}"
+            return replace(result, state=TaskState.LOST, finished_at=None, reason=why)
         if ended.how != "exited":
             state = {"timed-out": TaskState.TIMED_OUT, "cancelled": TaskState.CANCELLED}.get(ended.how, TaskState.FAILED)
             return replace(result, state=state, reason=ended.detail or f"the task was {ended.how}")
@@ -235,8 +351,13 @@ class TaskRunner:
         return self._parts.content.put_file(scratch), []
 
     def _note(self, task: PreparedTask, text: str) -> None:
-        record = LogRecord(0, clock.to_text(self._parts.clock.now()), "note", text)
-        self._parts.logs.append(task.run.run, task.name, record)
+        self._write_note(task.run.run, task.name, text)
+
+    def _note_of(self, result: TaskResult, text: str) -> None:
+        self._write_note(result.run, result.task, text)
+
+    def _write_note(self, run: str, task: str, text: str) -> None:
+        self._parts.logs.append(run, task, LogRecord(0, clock.to_text(self._parts.clock.now()), "note", text))
 
     def _record(self, result: TaskResult) -> TaskResult:
         self._parts.recorder.record_all([_finished(result)])

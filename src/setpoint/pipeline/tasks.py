@@ -115,7 +115,7 @@ class _Written:
 
     def _mentions_matrix(self) -> bool:
         config = self._config
-        texts = (config.run, *(config.inputs or ()), *config.outputs, *config.env.values(), *config.evidence.values())
+        texts = (config.run, config.probe or "", *(config.inputs or ()), *config.outputs, *config.env.values(), *config.evidence.values())
         return any("matrix." in text for text in texts)
 
     def _texts(self, cell: Mapping[str, str]) -> dict[str, Any]:
@@ -130,8 +130,11 @@ class _Written:
         else:
             inputs = None
         self._known(config.run, cell, ("run",))
+        if config.probe is not None:
+            self._known(config.probe, cell, ("probe",))
         return {
             "run": matrix.in_shell(config.run, cell),
+            "probe": matrix.in_shell(config.probe, cell) if config.probe is not None else None,
             "inputs": inputs,
             "outputs": tuple(self._path(text, cell, ("outputs", index)) for index, text in enumerate(config.outputs)),
             "env": {**{name: self._path(text, cell, ("env", name)) for name, text in config.env.items()}, **values},

@@ -17,6 +17,8 @@ class Push(FileModel):
     """Which pushes start a run."""
 
     branches: tuple[Pattern, ...] = ("main",)
+    supersede: bool = False
+    """A newer push ends the runs of its branch of which no task has begun."""
 
 
 class On(FileModel):
@@ -46,6 +48,10 @@ class TaskConfig(FileModel):
     """Seconds."""
     evidence: dict[Literal["tests"], PlainPath] = Field(default_factory=dict)
     """evidence type -> path of the report"""
+    once: bool = False
+    """It must not run twice: no result of it is reused, and when it is interrupted it waits for a probe or a person."""
+    probe: Annotated[PlainText, StringConstraints(min_length=1, max_length=100_000)] | None = None
+    """Asked when a `once` task was interrupted: status 0 is that it happened, 1 that it did not, anything else that it does not know."""
 
 
 class ImageConfig(FileModel):

@@ -3,13 +3,16 @@
 Included by the pages' router; every deed is journalled by its service, which also decides whether the caller may.
 """
 
+import asyncio
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
+from setpoint.api.actions import run_of
 from setpoint.api.auth import App, Caller
-from setpoint.core.errors import UserError
+from setpoint.core.errors import ConflictError, UserError
+from setpoint.pipeline.model import Outcome
 from setpoint.promotion.model import PromotionState
 from setpoint.promotion.stops import seconds_of
 from setpoint.web.entrance import Form
@@ -71,6 +74,26 @@ def release(app: App, caller: Caller, application: str, environment: str, fields
     """End people's holds of this application here, or those of the whole environment."""
     app.stops.release("" if fields.get("all") else application, environment, caller)
     return _back(application, environment)
+
+
+@router.post("/run/{run}/cancel")
+async def cancel(app: App, caller: Caller, run: str, fields: Form) -> Response:
+    """Cancel a run that goes on."""
+    record = await asyncio.to_thread(run_of, app, caller, run)
+    if not await app.pipeline.cancel(record.run, caller.actor, _message(fields)):
+        raise ConflictError("SP231", "the run has ended already", where=record.run)
+    return RedirectResponse(f"/run/{record.run}", 303)
+
+
+@router.post("/run/{run}/resolve/{task}")
+async def resolve(app: App, caller: Caller, run: str, task: str, fields: Form) -> Response:
+    """Say what became of a lost task."""
+    record = await asyncio.to_thread(run_of, app, caller, run)
+    said, outcome = _message(fields), fields.get("outcome", "")
+    if not said or outcome not in set(Outcome):
+        raise UserError("SP863", "say what became of it and how you know", where=record.run, fix="go back and fill in the form")
+    await app.pipeline.resolve(record.run, task, Outcome(outcome), (caller.actor, said))
+    return RedirectResponse(f"/run/{record.run}", 303)
 
 
 @router.get("/why/{application}/{environment}/rollback")

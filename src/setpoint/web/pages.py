@@ -80,10 +80,11 @@ def run_page(request: Request, app: App, caller: Caller, run: str, task: str = "
     log = None
     if row is not None:
         start = _number(after)
-        failed = row.state in ("failed", "timed-out")
+        failed = row.state in ("failed", "timed-out", "lost")
         log = logs.page(_reader(app, report.run.run, row), start if start is not None or (failed and not task) else -1)
     chart = views.waterfall(report, app.store.clock.now())
-    return _show(request, "run.html", app, caller, report=report, chart=chart, row=row, log=log)
+    may_act = caller.kind == "operator" or caller.email == report.run.pusher
+    return _show(request, "run.html", app, caller, report=report, chart=chart, row=row, log=log, may_act=may_act)
 
 
 def _reader(app: Application, run: str, row: Any) -> logs.Read:

@@ -33,6 +33,7 @@ _MARKS: Final = {
     "deny": ("bad", "bad"),
     "denied": ("bad", "bad"),
     "missing": ("off", "bad"),
+    "lost": ("unknown", "bad"),
     "cancelled": ("off", "idle"),
     "skipped": ("off", "idle"),
     "superseded": ("off", "idle"),
@@ -193,7 +194,7 @@ def groups_of(rows: Sequence[TaskRow]) -> dict[str, Group]:
 
 def opened_task(tasks: Sequence[TaskRow]) -> str:
     """Return the task whose log is shown when nobody chose one: the first that failed, else what runs; empty when all is well."""
-    for states in (("failed", "timed-out"), ("running",)):
+    for states in (("failed", "timed-out", "lost"), ("running",)):
         for row in tasks:
             if row.state in states:
                 return row.task

@@ -1,149 +1,31 @@
 """Runs with an executor in memory: order, skipping, reuse, cancelling, and being taken up again after a kill."""
-# ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from setpoint.adapters.content import ContentFolder
-from setpoint.adapters.output_index import OutputIndex
-from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.core.errors import WorldError
 from setpoint.ground.journal.model import Entry, Fact
-from setpoint.ground.journal.ports import Recorder
-from setpoint.pipeline.config import PipelineDocument
-from setpoint.pipeline.model import Archive, LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState, ToolchainFacts
-from setpoint.pipeline.service import PipelineService, RunParts, as_pending
-from setpoint.pipeline.task import ATTEMPTS, TaskParts, TaskRunner
+from setpoint.pipeline.model import RunState, TaskExit, TaskState
+from setpoint.pipeline.service import as_pending
+from setpoint.pipeline.task import ATTEMPTS
 from unit.builders_home import KilledError, World
-
-PIPELINE = b"""apiVersion: setpoint.dev/v1alpha1
-kind: Pipeline
-tasks:
-  deps: {run: deps, inputs: [lock], outputs: [vendor/]}
-  test: {run: test, needs: [deps], inputs: ["src/**"], evidence: {tests: report.xml}}
-  lint: {run: lint, inputs: ["src/**"]}
-  pack: {run: pack, needs: [test], inputs: ["src/**"]}
-  ship: {run: ship, needs: [pack], inputs: ["src/**"]}
-"""
-SOURCE = {".setpoint/pipeline.yaml": PIPELINE, "lock": b"1", "src/a.py": b"1"}
-
-
-class Machine:
-    """Executor, workspaces, toolchain and products in memory."""
-
-    def __init__(self) -> None:
-        self.ran: list[str] = []
-        self.exits: dict[str, TaskExit] = {}
-        self.waiting = asyncio.Event()
-        self.blocked: str = ""
-        self.left: set[str] = set()
-        self.reports = True
-        self.outputs = b"vendored"
-        self.faults: list[str] = []
-        self.produced: list[dict[str, TaskState]] = []
-        self.at_once = self.most_at_once = 0
-
-    async def execute(self, command: TaskCommand, on_log: Callable[[LogRecord], None]) -> TaskExit:
-        """Run a task; the blocked one runs until it is cancelled."""
-        name = command.argv[-1]
-        self.ran.append(name)
-        on_log(LogRecord(0, "2026-11-23T06:00:00.000Z", "out", f"this is {name}"))
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            if name == self.blocked:
-                self.waiting.set()
-                await asyncio.Event().wait()
-            await asyncio.sleep(0)
-        finally:
-            self.at_once -= 1
-        return self.exits.get(name, TaskExit("exited", 0))
-
-    def create(self, task_id: str, files: Iterable[tuple[str, int, bytes]], archives: Iterable[Archive]) -> Path:
-        """Make a workspace."""
-        self.left.add(task_id)
-        assert [path for path, _, _ in files]
-        assert all(archive.path.exists() for archive in archives)
-        return Path(task_id)
-
-    def collect(self, task_id: str, patterns: Iterable[str], into: Path) -> list[str]:
-        """Collect the outputs."""
-        into.write_bytes(self.outputs)
-        return [] if self.outputs else list(patterns)
-
-    def read(self, task_id: str, path: str, limit_bytes: int) -> bytes | None:
-        """Return the report."""
-        return b"<testsuite/>" if self.reports else None
-
-    def remove(self, task_id: str) -> None:
-        """Delete a workspace."""
-        self.left.discard(task_id)
-
-    def sweep(self) -> int:
-        """Delete nothing."""
-        return 0
-
-    def facts(self) -> ToolchainFacts:
-        """Return the tools."""
-        return ToolchainFacts("sha256:" + "e" * 64, "3.11.2", "linux/amd64", 3)
-
-    async def produce(self, run: Run, document: PipelineDocument, results: Mapping[str, TaskResult]) -> list[str]:
-        """Note what the run came to."""
-        self.produced.append({name: result.state for name, result in results.items()})
-        return self.faults
+from unit.builders_pipeline import PIPELINE, Machine
+from unit.builders_pipeline import begin as _begin
+from unit.builders_pipeline import ended as _ended
+from unit.builders_pipeline import make_service as _service
+from unit.builders_pipeline import run_story as _run
+from unit.builders_pipeline import states as _states
 
 
 @pytest.fixture
 def machine() -> Machine:
     """A machine that does everything right."""
     return Machine()
-
-
-def _service(world: World, machine: Machine, root: Path, slots: int = 2, recorder: Recorder | None = None) -> PipelineService:
-    recorder = recorder or world.recorder
-    parts = TaskParts(
-        git=world.git,
-        executor=machine,
-        workspaces=machine,
-        content=(content := ContentFolder(root / "content")),
-        index=OutputIndex(content),
-        cache=TaskCacheFolder(root / "cache"),
-        logs=TaskLogFolder(root / "logs"),
-        toolchain=machine,
-        recorder=recorder,
-        clock=world.clock,
-    )
-    return PipelineService(RunParts(world.git, TaskRunner(parts), world.records, recorder, machine, world.clock), slots)
-
-
-def _begin(world: World, service: PipelineService, files: dict[str, bytes] | None = None, branch: str = "main") -> Run | None:
-    commit = world.commit("hello", {**SOURCE, **(files or {})})
-    return service.begin(branch, world.git.revision("hello", commit), "ada@example.com")
-
-
-async def _ended(world: World, service: PipelineService, run: Run) -> Run:
-    """Wait until a run has ended, at most five seconds."""
-    service.resume()
-    async with asyncio.timeout(5):
-        while True:
-            found = world.records.run(run.run)
-            assert found is not None
-            if found.state is not RunState.RUNNING and run.run not in service._active:
-                return found
-            await asyncio.sleep(0.002)
-
-
-def _run(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(story)
-
-
-def _states(world: World, run: Run) -> dict[str, str]:
-    return {result.task: result.state.value for result in world.records.results(run.run)}
 
 
 def test_tasks_run_in_order_and_the_run_passes(world: World, machine: Machine, tmp_path: Path) -> None:
@@ -312,12 +194,15 @@ def test_a_cancelled_run_ends_and_is_not_taken_up_again(world: World, machine: M
         service.resume()
         async with asyncio.timeout(5):
             await machine.waiting.wait()
-        assert await service.cancel(run.run)
+        assert await service.cancel(run.run, "person:dana@example.com", "wrong branch")
         found = world.records.run(run.run)
         assert found is not None
         assert (found.state, machine.left) == (RunState.CANCELLED, set())
+        assert found.error == "cancelled by dana@example.com: wrong branch"
+        stopped = {result.task: (result.state.value, result.reason) for result in world.records.results(run.run)}
+        assert stopped["test"] == ("cancelled", "cancelled by dana@example.com: wrong branch")
         service.resume()
-        assert not await service.cancel(run.run)
+        assert not await service.cancel(run.run, "person:dana@example.com", "wrong branch")
         assert world.kinds().count("run.finished") == 1
 
     _run(story())
@@ -334,7 +219,7 @@ def test_cancelling_what_has_just_ended_does_not_change_how_it_ended(world: Worl
         done: asyncio.Task[None] = asyncio.create_task(asyncio.sleep(0), name="done")
         await done
         service._active[run.run] = done
-        assert not await service.cancel(run.run)
+        assert not await service.cancel(run.run, "person:dana@example.com", "wrong branch")
         assert ended.state is RunState.PASSED
         assert world.kinds().count("run.finished") == 1
 
@@ -427,9 +312,10 @@ def test_people_see_every_task_also_what_has_not_begun(world: World, machine: Ma
     service = _service(world, machine, tmp_path)
     run = _begin(world, service)
     assert run is not None
-    rows = as_pending(run, service.document("hello", run.revision), [], {"deps": "2026-11-23T06:00:00.000Z"})
+    rows = as_pending(run, service.document("hello", run.revision), [], {"deps": "2026-11-23T06:00:00.000Z"}, {"lint": 3})
     assert [(row.task, row.state) for row in rows][:2] == [("deps", TaskState.RUNNING), ("test", TaskState.PENDING)]
     assert len(rows) == 5
+    assert {row.task: row.reason for row in rows if row.reason} == {"lint": "waits for a slot, 3 ahead"}
 
 
 def test_a_task_that_the_machine_refuses_fails_with_the_machines_words(

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
 from setpoint.adapters.database import tables as t
 from setpoint.ground.journal.model import Entry
+from setpoint.pipeline.decide import cancelled_text
 
 _BATCH: Final = 1000
 
@@ -99,7 +100,7 @@ def _run_created(connection: Connection, entry: Entry) -> None:
 
 
 def _run_finished(connection: Connection, entry: Entry) -> None:
-    changes = {"state": entry.body["state"], "error": entry.body.get("error", ""), "finished_at": entry.at}
+    changes = {"state": entry.body["state"], "error": entry.body.get("error", ""), "finished_at": entry.at, "lost": []}
     _patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": entry.body["state"]})
 
 
@@ -121,6 +122,29 @@ def _tasks_finished(connection: Connection, entries: Sequence[Entry]) -> None:
         for entry in entries
     ]
     _upsert_all(connection, t.tasks, ("run", "task"), rows)
+
+
+def _run_cancelling(connection: Connection, entry: Entry) -> None:
+    text = cancelled_text(entry.actor, str(entry.body.get("why", ""))) if entry.actor != "setpoint" else str(entry.body.get("why", ""))
+    _patch_body(connection, t.runs, {"run": entry.subject}, {"cancelling": text}, {})
+
+
+def _task_lost(connection: Connection, entry: Entry) -> None:
+    _tasks_finished(connection, [entry])
+    _set_lost(connection, entry, lost=True)
+
+
+def _task_resolved(connection: Connection, entry: Entry) -> None:
+    """Take a task off the list of what waits for a person; one that is run again begins as if it never had been begun."""
+    _set_lost(connection, entry, lost=False)
+    if entry.body["outcome"] == "again":
+        connection.execute(delete(t.tasks).where(t.tasks.c.run == entry.subject, t.tasks.c.task == entry.body["task"]))
+
+
+def _set_lost(connection: Connection, entry: Entry, *, lost: bool) -> None:
+    body = connection.execute(select(t.runs.c.body).where(t.runs.c.run == entry.subject)).scalar() or {}
+    others = [task for task in body.get("lost", []) if task != entry.body["task"]]
+    _patch_body(connection, t.runs, {"run": entry.subject}, {"lost": [*others, *([entry.body["task"]] if lost else [])]}, {})
 
 
 def _artifact_built(connection: Connection, entry: Entry) -> None:
@@ -235,7 +259,10 @@ def _push_received(connection: Connection, entry: Entry) -> None:
 _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "run.created": _run_created,
     "run.finished": _run_finished,
+    "run.cancelling": _run_cancelling,
     "task.started": _task_started,
+    "task.lost": _task_lost,
+    "task.resolved": _task_resolved,
     "artifact.built": _artifact_built,
     "evidence.attached": _evidence_attached,
     "promotion.created": _promotion_created,

@@ -20,6 +20,7 @@ from setpoint.adapters.runner import package_client
 from setpoint.adapters.runner.protocol import RUNNER_UID, VERSION, MessageReader, encode
 from setpoint.core.errors import BugError, WorldError
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
+from setpoint.pipeline.ports import NotStartedError
 
 _READY_TIMEOUT_S: Final = 30.0
 _KILL_MARGIN_S: Final = 10.0
@@ -72,7 +73,7 @@ class _Link(asyncio.Protocol):
         self.lost = True
         if not self.ready.done():
             self.ready.set_exception(
-                WorldError("SP240", "the runner process ended before it was ready", fix="its last words are in the server's log")
+                NotStartedError("SP240", "the runner process ended before it was ready", fix="its last words are in the server's log")
             )
         for waiting in self.waiting.values():
             _settle(waiting, TaskExit("lost", None, "the runner process ended, and the task with it"))
@@ -95,7 +96,7 @@ class _Link(asyncio.Protocol):
             _settle(self.waiting.pop(message["id"]), ended)
         elif kind == "refused" and message["id"] in self.waiting:
             waiting = self.waiting.pop(message["id"])
-            waiting.failure = waiting.failure or WorldError(
+            waiting.failure = waiting.failure or NotStartedError(
                 "SP241", f"the sandbox cannot be made: {message['detail']}", fix="`setpoint doctor` looks at what a sandbox needs"
             )
             _settle(waiting, TaskExit("lost", None))
@@ -103,7 +104,7 @@ class _Link(asyncio.Protocol):
     def _greeted(self, problem: str) -> None:
         if not self.ready.done():
             if problem:
-                self.ready.set_exception(WorldError("SP240", f"the runner cannot work: {problem}", fix=_REACH_FIX))
+                self.ready.set_exception(NotStartedError("SP240", f"the runner cannot work: {problem}", fix=_REACH_FIX))
             else:
                 self.ready.set_result(None)
 
@@ -181,7 +182,7 @@ class RunnerClient:
                 )
         except OSError as error:
             ours.close()
-            raise WorldError("SP240", f"the runner process cannot be started: {error.strerror}", where=sys.executable) from error
+            raise NotStartedError("SP240", f"the runner process cannot be started: {error.strerror}", where=sys.executable) from error
         ours.setblocking(False)
         self._socket, self._link = ours, None
 
@@ -201,7 +202,7 @@ class RunnerClient:
         try:
             await asyncio.wait_for(asyncio.shield(link.ready), _READY_TIMEOUT_S)
         except TimeoutError as error:
-            raise WorldError("SP240", "the runner process does not answer", fix="look at the machine's load") from error
+            raise NotStartedError("SP240", "the runner process does not answer", fix="look at the machine's load") from error
         except WorldError:
             self._end_process()
             raise
@@ -211,7 +212,7 @@ class RunnerClient:
         """Run a task to its end; `on_log` is called in the event loop. Cancelling stops the process tree and returns when it is gone.
 
         Raises:
-            WorldError: no runner (SP240) or no sandbox (SP241) can be had.
+            NotStartedError: no runner (SP240) or no sandbox (SP241) can be had.
         """
         task_id = _plain_name(command.task_id)
         link = await self._ready()

@@ -118,6 +118,11 @@ class Ledger:
             self.runs[entry.subject].results[result.task] = (result, entry.at)
             self.runs[entry.subject].open.discard(result.task)
 
+    def _resolved(self, entry: Entry, body: dict[str, Any]) -> None:
+        # A lost task that is run again has not been started any more.
+        if entry.subject in self.runs and body["outcome"] == "again":
+            self.runs[entry.subject].open.discard(str(body["task"]))
+
     def _artifact(self, entry: Entry, body: dict[str, Any]) -> None:
         record = decode(ArtifactRecord, body)
         self.built.add((record.oci_repository, record.digest))
@@ -166,6 +171,7 @@ _HANDLERS: Final = {
     "run.created": Ledger._run,  # noqa: SLF001
     "task.started": Ledger._started,  # noqa: SLF001
     "task.finished": Ledger._finished,  # noqa: SLF001
+    "task.resolved": Ledger._resolved,  # noqa: SLF001
     "artifact.built": Ledger._artifact,  # noqa: SLF001
     "evidence.attached": Ledger._evidence,  # noqa: SLF001
     "promotion.created": Ledger._promotion,  # noqa: SLF001
