@@ -40,7 +40,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
 
 PASSES = 40
-STEPS = 14
+STEPS = 16
 OPERATOR = Principal("operator")
 DANA = Principal("person", "dana@example.com")
 SAM = Principal("person", "sam@example.com")
@@ -215,15 +215,23 @@ class Road:
             except CrashError:
                 self.fate.reborn()
             finally:
-                if self.store is not None:
-                    self.store.records._engine.dispose()
+                self.close()
 
-    async def _live(self, until: int) -> None:
+    def application(self) -> wiring.Application:
+        """Open the home as a server would."""
         self.home.prepare()
         self.store = wiring.open_store(self.home)
         desk = mortal(Desk(self.home, self.fate), self.fate)
         processes = wiring.Processes(cast(Any, Tasks(self.home.workspaces, self.fate)), cast(Any, desk))
-        app = wiring.build(self.store, processes)
+        return wiring.build(self.store, processes)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if self.store is not None:
+            self.store.records._engine.dispose()
+
+    async def _live(self, until: int) -> None:
+        app = self.application()
         script = list(self._script(app))
         while self.step < until:
             act, done = script[self.step]
@@ -279,6 +287,8 @@ class Road:
         yield functools.partial(self._lift, app), functools.partial(self._approvable, app, 2)
         yield functools.partial(self._approve, app, 2), functools.partial(self._runs, app, "production", 2)
         yield functools.partial(self._revoke, app), _always
+        yield functools.partial(self._hold, app), lambda: len(self._held(app)) == 1
+        yield functools.partial(self._release, app), lambda: not self._held(app)
 
     def _token(self, app: wiring.Application) -> None:
         """Ask for a token; one that a crash left without an entry was never shown to anybody, and is asked for again."""
@@ -321,6 +331,19 @@ class Road:
         """End the quarantine that the rollback set, unless it has ended."""
         if app.store.records.quarantines("hello", "production"):
             actions.promote(cast(Any, app), SAM, actions.PromoteBody(app="hello", environment="production", lift=True))
+
+    def _held(self, app: wiring.Application) -> list[Any]:
+        return list(app.stops.listed("hello", "staging", ended=False))
+
+    def _hold(self, app: wiring.Application) -> None:
+        """Stop the line in staging, unless it is stopped or was stopped before."""
+        if not app.stops.listed("hello", "staging", ended=True):
+            actions.hold(cast(Any, app), SAM, actions.HoldBody(app="hello", environment="staging", message="wait"))
+
+    def _release(self, app: wiring.Application) -> None:
+        """Let the line go on, unless it goes."""
+        if self._held(app):
+            actions.release(cast(Any, app), SAM, actions.ReleaseBody(app="hello", environment="staging", message="go"))
 
     def _revoke(self, app: wiring.Application) -> None:
         """Take back every token that is still good."""

@@ -98,7 +98,7 @@ def _labels(entries: list[Entry]) -> dict[str, str]:
 def _meaning(entry: Entry, label: dict[str, str]) -> tuple[str, ...]:
     body = entry.body
     told = [f"{name}={label.get(str(body[name]), body[name])}" for name in TOLD if name in body]
-    subject = "" if entry.kind in {"token.created", "home.created"} else label.get(entry.subject, entry.subject)
+    subject = "" if entry.kind in {"token.created", "token.revoked", "home.created"} else label.get(entry.subject, entry.subject)
     return (entry.kind, entry.actor, subject, *told)
 
 

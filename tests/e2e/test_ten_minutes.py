@@ -3,76 +3,13 @@
 The page is the script: its shell blocks run in one shell, in order, and what the page promises about the answers is asserted here.
 """
 
-import os
-import pwd
 import re
-import secrets
-import shutil
-import socket
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
-from setpoint.adapters import sandbox
+from newcomer import Newcomer
 
 ROOT = Path(__file__).resolve().parents[2]
-PORTS = (7420, 7501, 7502)
-
-
-@dataclass(frozen=True)
-class Newcomer:
-    """Somebody with nothing but a clone: a user of their own, an empty home folder, the system's Python."""
-
-    folder: Path
-    clone: Path
-    prefix: tuple[str, ...]
-    """Puts a command into the user's skin; empty when the tests themselves are unprivileged."""
-
-    def run(self, script: str, timeout_s: int = 300) -> subprocess.CompletedProcess[str]:
-        """Run a shell script as the user with a clean environment but for the package client's configuration."""
-        passed = {name: value for name, value in os.environ.items() if name.startswith(("PIP_", "SSL_CERT")) or name.endswith("_PROXY")}
-        environment = {
-            **passed,
-            "HOME": str(self.folder),
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "PYTHON": "/usr/bin/python3",
-            "SETPOINT_HOME": str(self.folder / "state"),
-        }
-        argv = [*self.prefix, "bash", "-euo", "pipefail", "-c", script]
-        return subprocess.run(argv, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=timeout_s, check=False)
-
-
-@pytest.fixture(scope="module")
-def newcomer() -> Iterator[Newcomer]:
-    """A fresh user with a clean clone; as root a real account is made and removed again."""
-    problem = sandbox.probe()
-    if problem:
-        pytest.skip(f"INCOMPLETE: needs a sandbox: {problem}")
-    for port in PORTS:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                pytest.skip(f"INCOMPLETE: needs port {port} of the page's commands, which is in use")
-    folder = Path(tempfile.mkdtemp(prefix="setpoint-newcomer-"))
-    prefix: tuple[str, ...] = ()
-    name = f"setpoint-{secrets.token_hex(3)}"
-    subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(folder / "setpoint")], check=True)
-    if os.geteuid() == 0:
-        subprocess.run(["useradd", "--home-dir", str(folder), "--no-create-home", "--shell", "/bin/bash", name], check=True)
-        user = pwd.getpwnam(name)
-        subprocess.run(["chown", "-R", f"{user.pw_uid}:{user.pw_gid}", str(folder)], check=True)
-        prefix = ("setpriv", "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups")
-    try:
-        yield Newcomer(folder, folder / "setpoint", prefix)
-    finally:
-        Newcomer(folder, folder / "setpoint", prefix).run("setpoint/.venv/bin/setpoint down || true")
-        if prefix:
-            subprocess.run(["userdel", name], check=False, capture_output=True)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def page_script() -> str:
