@@ -170,6 +170,10 @@ class World:
         self.evidence = FakeEvidence(self, OciStoreFolder(root / "registry"))
         self.reader = DeliveryReader(self.git, self.records, self.recorder, self)
         self.render_error = ""
+        self.lost: tuple[str, ...] = ()
+        """What every change of what is pinned loses."""
+        self.message = "change"
+        """What commits say."""
         self.signer_gone = False
         self.passes = True
         self.moved_by: dict[str, bytes] = {}
@@ -190,6 +194,10 @@ class World:
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
         """Be a renderer: the digest is a function of the candidate."""
         return RenderFacts("" if self.render_error else candidate.digest, ("Deployment/web",), self.render_error)
+
+    def losses(self, candidate: Candidate, pinned: Candidate | None, delivery: str) -> tuple[str, ...]:
+        """Be a renderer for which a change loses what the test says."""
+        return self.lost if pinned is not None and pinned != candidate else ()
 
     def check(self, base_url: str, path: str, status: int) -> tuple[bool, str]:
         """Be an HTTP check that always passes."""
@@ -244,7 +252,7 @@ class World:
             index.add(pygit2.IndexEntry(path, bare.create_blob(data), pygit2.enums.FileMode.BLOB))
         who = pygit2.Signature("Somebody", author, int(self.clock.now().timestamp()), 0)
         tree = index.write_tree(bare)
-        commit = str(bare.create_commit(None, who, who, "change", tree, [pygit2.Oid(hex=parent) for parent in parents]))
+        commit = str(bare.create_commit(None, who, who, self.message, tree, [pygit2.Oid(hex=parent) for parent in parents]))
         assert self.git.advance(repository, "main", before, commit)
         if pusher is not None:
             self.pushed(repository, before or ZERO, commit, pusher)
@@ -262,13 +270,15 @@ class World:
         self.recorder.record("baseline.accepted", "delivery", "operator", {"commit": commit, "why": "init"})
         return commit
 
-    def build(self, version: str, *, author: str = "ada@example.com", state: RunState = RunState.PASSED) -> ArtifactRecord:
-        """Push a revision of the source and journal the run that built it."""
-        commit = self.commit("hello", {"app.py": version.encode()}, author=author)
+    def build(
+        self, version: str, *, author: str = "ada@example.com", state: RunState = RunState.PASSED, content: str = ""
+    ) -> ArtifactRecord:
+        """Push a revision of the source and journal the run that built it; the image's digest is that of the content."""
+        commit = self.commit("hello", {"app.py": (content or version).encode()}, author=author)
         at = clock.to_text(self.clock.now())
         run = Run(f"r-{version}", "hello", "refs/heads/main", commit, commit, version, author, author, RunState.RUNNING, at)
         self.recorder.record("run.created", run.run, "setpoint", encode(run))
-        image = digest.sha256(version.encode())
+        image = digest.sha256((content or version).encode())
         record = ArtifactRecord("hello", "web", "hello/web", image, 1, run.run, commit, version, at, (), "", "host")
         if state is RunState.PASSED:
             self.recorder.record("artifact.built", image, "setpoint", encode(record))

@@ -86,9 +86,9 @@ def admission_fault(verified: Sequence[Verified], candidate_data: bytes, promoti
 
 
 def approvals_of(verified: Sequence[Verified], promotion: str, binding: str) -> dict[str, Verified]:
-    """Return {email: statement} of the verified approvals of a promotion's binding."""
+    """Return {email: statement} of the verified approvals of a promotion's binding; a person's last one, by its signed time."""
     found: dict[str, Verified] = {}
-    for item in verified:
+    for item in sorted(verified, key=lambda item: stated_at(item.statement)):
         predicate = item.statement.predicate
         approver = predicate.get("approver")
         right = predicate.get("promotion") == promotion and predicate.get("binding") == binding

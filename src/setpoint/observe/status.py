@@ -137,7 +137,7 @@ def _needs(cell: Cell) -> list[Need]:
     place = f"{cell.app} in {cell.environment}"
     if cell.waiting is not None:
         for reason in cell.waiting.reasons:
-            if reason.code in ("APPROVAL_MISSING", "POLICY_FAILED", "RENDER_FAILED", "PROVENANCE_MISSING"):
+            if reason.code in ("APPROVAL_MISSING", "APPROVAL_EXPIRED", "POLICY_FAILED", "RENDER_FAILED", "PROVENANCE_MISSING"):
                 what = f"{place}: {cell.waiting.version} waits for {reason.subject}: {reason.found}"
                 needs.append(Need(what, reason.fix, cell.app, cell.environment, cell.waiting.promotion))
     for problem in cell.reasons:

@@ -33,6 +33,14 @@ class Builds:
         self._git = git
         self._records = records
 
+    def is_older(self, app: AppConfig, revision: str, than: str) -> bool:
+        """Say whether a revision comes before another on the first parents of the application's branch; False when either is not there."""
+        head = self._git.heads(app.source).get(app.branch) if app.source in self._git.names() else None
+        if app.source is None or head is None:
+            return False
+        line = self._git.first_parents(app.source, head)
+        return revision in line and than in line and line.index(revision) > line.index(than)
+
     def newest(self, app: AppConfig) -> Build | None:
         """Return the newest passed run's artifacts along the branch's first parents; None when nothing was built yet."""
         if app.source is None or app.source not in self._git.names():

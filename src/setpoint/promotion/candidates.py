@@ -22,23 +22,45 @@ class Candidates:
         parts = self._parts
         config = delivery.environment(environment)
         pin = self._pins.own(delivery, environment, app)
+        upstreams = [self._upstream(delivery, app, name) for name in config.after]
         facts = propose.ProposalFacts(
             app=app,
             environment=environment,
             wants_artifacts=delivery.setpoint.apps[app].source is not None,
             build=parts.builds.newest(delivery.setpoint.apps[app]),
-            upstreams=[self._upstream(delivery, app, name) for name in config.after],
+            upstreams=upstreams,
             pinned=pin.candidate if pin else None,
             pinned_build=_build_of(pin),
             app_tree=parts.delivery.tree(delivery, f"apps/{app}"),
             environment_tree=parts.delivery.tree(delivery, f"environments/{environment}/{app}"),
             quarantines=parts.records.quarantines(app, environment),
+            older=self._older(delivery, app, upstreams[0], pin) if upstreams and pin is not None else "",
         )
         return propose.propose(facts)
 
     def _upstream(self, delivery: Delivery, app: str, environment: str) -> propose.Upstream:
         pin = self._pins.last(delivery, environment, app)
         return propose.Upstream(environment, pin.candidate if pin else None, _build_of(pin))
+
+    def _older(self, delivery: Delivery, app: str, upstream: propose.Upstream, pin: Pin) -> str:
+        """Return which part of an upstream's candidate is older than what is pinned; empty: none, or the branches cannot tell.
+
+        Each part is ordered in its own repository by the first-parent position of the newest commit that has it, never by its digest or
+        tree: a `git revert` is a new commit, and deploys.
+        """
+        theirs, build = upstream.candidate, upstream.build
+        if theirs is None or build is None:
+            return ""
+        config = delivery.setpoint.apps[app]
+        if config.source and theirs.artifacts != pin.candidate.artifacts and pin.source_revision:
+            older = self._parts.builds.is_older(config, build.revision, pin.source_revision)
+            if older:
+                return f"{build.version}, which is older than {pin.version}"
+        if theirs.app_tree != pin.candidate.app_tree:
+            older = self._parts.delivery.is_older_tree(delivery, f"apps/{app}", theirs.app_tree, pin.candidate.app_tree)
+            if older:
+                return f"a configuration of apps/{app}/ that is older than the one pinned here"
+        return ""
 
     def is_current(self, promotion: Promotion, delivery: Delivery) -> bool:
         """Say whether HEAD and the policy in force still are what a promotion was decided on (law 3)."""

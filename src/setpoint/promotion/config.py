@@ -17,6 +17,7 @@ from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
 
+_A_DAY_S: Final = 86_400
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _EMAIL: Final = re.compile(r"[^@\s<>\x00-\x1f\x7f]{1,64}@[^@\s<>\x00-\x1f\x7f]{1,190}")
 _SELECTOR: Final = re.compile(r"(team|person):[a-z][a-z0-9-]{0,39}")
@@ -156,6 +157,13 @@ class Approvals(FileModel):
     approvers: Annotated[tuple[Selector, ...], Field(alias="from", min_length=1)]
     excluded: Annotated[tuple[Exclusion, ...], Field(alias="not")] = EVERY_EXCLUSION
     """Left out: all four."""
+    expires: Duration | None = None
+    """Seconds after which an approval counts no more; left out: a day."""
+
+    @property
+    def expires_s(self) -> int:
+        """How long an approval counts."""
+        return self.expires if self.expires is not None else _A_DAY_S
 
 
 class Gates(FileModel):

@@ -4,15 +4,15 @@ Called by the promotion service, and only there; `why`, API, pages and journal r
 render, quarantine, provenance, upstreams, policy, checks, soak, approvals.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from setpoint.core import clock, digest
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.evidence.model import SANDBOXED_BUILDER
 from setpoint.ground.hold import decide as hold_decide
-from setpoint.promotion.config import Gates
-from setpoint.promotion.model import GateFacts, Promotion, UpstreamFacts
+from setpoint.promotion.config import Approvals, Gates
+from setpoint.promotion.model import Approval, GateFacts, Promotion, UpstreamFacts
 
 CHECK_INTERVAL_S = 5
 
@@ -22,12 +22,12 @@ def decide(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) 
     reasons = [
         *_clock(facts, gates, now),
         *hold_decide.reasons(facts.stops),
-        *_render(facts),
+        *_render(facts, gates),
         *_quarantine(facts, promotion),
         *_provenance(facts),
     ]
     reasons += [reason for upstream in facts.upstreams for reason in _upstream(facts, upstream)]
-    reasons += [*_policy(facts, gates), *_checks(facts, now), *_soak(facts, gates, now), *_approvals(facts, gates, promotion)]
+    reasons += [*_policy(facts, gates), *_checks(facts, now), *_soak(facts, gates, now), *_approvals(facts, gates, promotion, now)]
     return conclude(reasons)
 
 
@@ -40,13 +40,16 @@ def _clock(facts: GateFacts, gates: Gates, now: datetime) -> Iterator[Reason]:
         yield Reason("CLOCK", Outcome.WAIT, "clock", found, "a clock that is not behind the journal", fix, facts.last_entry_at)
 
 
-def _render(facts: GateFacts) -> Iterator[Reason]:
+def _render(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
     if facts.render.error:
         fix = "mend the files under apps/ or environments/ and push"
         yield Reason("RENDER_FAILED", Outcome.DENY, "render", facts.render.error, "objects that the target accepts", fix)
         return
     objects = ", ".join(facts.render.objects)
     yield Reason("RENDERED", Outcome.ALLOW, "render", f"{len(facts.render.objects)} objects: {objects}")
+    if facts.losses:
+        wanted = "approvals are for exactly this" if gates.approvals is not None else ""
+        yield Reason("DESTRUCTIVE", Outcome.ALLOW, "losses", "; ".join(facts.losses), wanted)
 
 
 def _quarantine(facts: GateFacts, promotion: Promotion) -> Iterator[Reason]:
@@ -143,34 +146,51 @@ def _minutes(seconds: float) -> str:
     return f"{whole // 3600}h {whole % 3600 // 60}m"
 
 
-def _approvals(facts: GateFacts, gates: Gates, promotion: Promotion) -> Iterator[Reason]:
+def fresh(approvals: Sequence[Approval], wanted: Approvals, now: datetime) -> list[Approval]:
+    """Return the approvals whose time is not over."""
+    return [given for given in approvals if now < clock.from_text(given.at) + timedelta(seconds=wanted.expires_s)]
+
+
+def _approvals(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) -> Iterator[Reason]:
     wanted = gates.approvals
     if wanted is None:
         return
-    counting: dict[str, str] = {}
-    void: list[str] = []
-    for approval in facts.approvals:
-        if approval.binding != facts.binding:
-            void.append(f"{approval.person}: given to another render or policy")
-        elif approval.person in facts.excluded:
-            void.append(f"{approval.person}: {facts.excluded[approval.person]}")
-        elif approval.person not in facts.approvers:
-            void.append(f"{approval.person}: not one of {', '.join(wanted.approvers)}")
-        else:
-            counting[approval.person] = approval.at
+    counting, void, expired = _counted(facts, wanted, now)
     names = ", ".join(sorted(counting)) or "nobody"
     found = f"{len(counting)} of {wanted.required} ({names})" + (f"; does not count: {'; '.join(void)}" if void else "")
     needed = f"{wanted.required} from {', '.join(wanted.approvers)}"
     if not wanted.excluded:
         needed += ", nobody excluded (not: [])"
     if len(counting) >= wanted.required:
-        yield Reason("APPROVED", Outcome.ALLOW, "approvals", found, needed)
+        ends = sorted(clock.from_text(at) for at in counting.values())[-wanted.required] + timedelta(seconds=wanted.expires_s)
+        yield Reason("APPROVED", Outcome.ALLOW, "approvals", found, needed, recheck_at=clock.to_text(ends))
         return
     able = sorted(facts.approvers - set(facts.excluded) - set(counting))
-    fix = f"setpoint approve {promotion.promotion}"
+    again = f"setpoint approve {promotion.promotion}"
+    code, fix = ("APPROVAL_EXPIRED", again) if expired else ("APPROVAL_MISSING", again)
     if able:
         found += f"; may approve: {', '.join(able)}"
     if len(able) + len(counting) < wanted.required:
         excluded = "; ".join(f"{name}: {why}" for name, why in sorted(facts.excluded.items()) if name in facts.approvers)
         found += f"; too few people may approve ({excluded or 'none are left'})"
-    yield Reason("APPROVAL_MISSING", Outcome.WAIT, "approvals", found, needed, fix)
+    yield Reason(code, Outcome.WAIT, "approvals", found, needed, fix)
+
+
+def _counted(facts: GateFacts, wanted: Approvals, now: datetime) -> tuple[dict[str, str], list[str], bool]:
+    """Return ({person: when} of the approvals that count, why the others do not, whether one that would count has expired)."""
+    young = set(fresh(facts.approvals, wanted, now))
+    counting: dict[str, str] = {}
+    void: dict[str, str] = {}
+    expired = False
+    for approval in facts.approvals:
+        if approval.binding != facts.binding:
+            void[approval.person] = "given to another render, policy or set of losses"
+        elif approval.person in facts.excluded:
+            void[approval.person] = facts.excluded[approval.person]
+        elif approval.person not in facts.approvers:
+            void[approval.person] = f"not one of {', '.join(wanted.approvers)}"
+        elif approval not in young:
+            void[approval.person], expired = f"given at {approval.at}, expired after {_minutes(wanted.expires_s)}", True
+        else:
+            counting[approval.person] = approval.at
+    return counting, [f"{person}: {why}" for person, why in void.items() if person not in counting], expired

@@ -3,6 +3,7 @@
 Called by the promotion service before every decision; it reads and probes, and decides nothing.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +19,8 @@ from setpoint.promotion.ports import EvidenceView, HttpChecks, PolicyEngine, Pro
 from setpoint.promotion.propose import quarantine_of
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.standing import Pins
+
+_CHECKS_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +47,14 @@ class FactGatherer:
         self._checked: dict[tuple[str, str, str, int], tuple[datetime, CheckResult]] = {}
 
     def binding(self, candidate: Candidate, delivery: Delivery) -> str:
-        """Return the digest that approvals bind to: candidate, render and the policy in force."""
+        """Return the digest that approvals bind to: candidate, render, the policy in force, and what is lost by it."""
         render = self._parts.renderer.render_facts(candidate, delivery.repository)
         policy = self._parts.delivery.policy_id(delivery, candidate.environment)
-        return digest.sha256(canonical.dumps([candidate.digest, render.digest, policy]))
+        return digest.sha256(canonical.dumps([candidate.digest, render.digest, policy, list(self._losses(candidate, delivery))]))
+
+    def _losses(self, candidate: Candidate, delivery: Delivery) -> tuple[str, ...]:
+        pin = Pins(self._parts.delivery, self._parts.records).last(delivery, candidate.environment, candidate.app)
+        return self._parts.renderer.losses(candidate, pin.candidate if pin is not None else None, delivery.repository)
 
     def gather(self, promotion: Promotion, delivery: Delivery) -> GateFacts:
         """Return everything the decision needs, as of now."""
@@ -77,6 +84,7 @@ class FactGatherer:
             quarantined=quarantine_of(candidate, parts.records.quarantines(candidate.app, candidate.environment)),
             render=render,
             policy_result=self._policy(gates, candidate, evidence, render),
+            losses=self._losses(candidate, delivery),
             stops=parts.holds.stops(candidate.app, candidate.environment),
             last_entry_at=parts.holds.last_entry_at(),
         )
@@ -91,28 +99,29 @@ class FactGatherer:
     def _http_checks(
         self, promotion: Promotion, delivery: Delivery, gates: Gates, upstreams: tuple[UpstreamFacts, ...]
     ) -> tuple[CheckResult, ...]:
-        """Ask each check in each upstream that runs the same content; a check elsewhere would prove nothing."""
-        found = []
+        """Ask each check in each upstream that runs the same content, all at once; a check elsewhere would prove nothing."""
+        asked = [(upstream, check.http.path, check.http.status) for upstream in upstreams for check in gates.checks]
+        if not asked:
+            return ()
+        if len(asked) == 1:
+            return (self._http_check(promotion, delivery, *asked[0]),)
+        with ThreadPoolExecutor(min(len(asked), _CHECKS_AT_ONCE), "check") as pool:
+            return tuple(pool.map(lambda one: self._http_check(promotion, delivery, *one), asked))
+
+    def _http_check(self, promotion: Promotion, delivery: Delivery, upstream: UpstreamFacts, path: str, status: int) -> CheckResult:
         now = self._parts.clock.now()
-        for upstream in upstreams:
-            same = upstream.pinned is not None and upstream.pinned.same_content(promotion.candidate)
-            for check in gates.checks:
-                path, status = check.http.path, check.http.status
-                if not same or not upstream.healthy or upstream.pinned is None:
-                    at = clock.to_text(now)
-                    found.append(
-                        CheckResult(upstream.environment, path, status, passed=False, found="not asked: it does not run there yet", at=at)
-                    )
-                    continue
-                key = (promotion.promotion, upstream.environment, path, status)
-                asked_at, result = self._checked.get(key, (None, None))
-                if result is None or asked_at is None or now - asked_at >= timedelta(seconds=CHECK_INTERVAL_S):
-                    listen = delivery.environment(upstream.environment).target.host.listen
-                    passed, text = self._parts.checks.check(f"http://{listen}", path, status)
-                    result = CheckResult(upstream.environment, path, status, passed, text, clock.to_text(now), upstream.pinned.digest)
-                    self._checked[key] = (now, result)
-                found.append(result)
-        return tuple(found)
+        pinned = upstream.pinned
+        if pinned is None or not pinned.same_content(promotion.candidate) or not upstream.healthy:
+            found = "not asked: it does not run there yet"
+            return CheckResult(upstream.environment, path, status, passed=False, found=found, at=clock.to_text(now))
+        key = (promotion.promotion, upstream.environment, path, status)
+        asked_at, result = self._checked.get(key, (None, None))
+        if result is None or asked_at is None or now - asked_at >= timedelta(seconds=CHECK_INTERVAL_S):
+            listen = delivery.environment(upstream.environment).target.host.listen
+            passed, text = self._parts.checks.check(f"http://{listen}", path, status)
+            result = CheckResult(upstream.environment, path, status, passed, text, clock.to_text(now), pinned.digest)
+            self._checked[key] = (now, result)
+        return result
 
 
 def policy_facts(candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], render: RenderFacts) -> dict[str, Any]:

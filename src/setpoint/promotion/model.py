@@ -211,6 +211,8 @@ class GateFacts:
     policy_result: PolicyResult | None
     stops: tuple[Hold, ...] = ()
     """People's holds that are in force here."""
+    losses: tuple[str, ...] = ()
+    """What of the pinned candidate's objects is removed or made anew, a sentence each; part of the binding."""
     last_entry_at: str = ""
     """When the journal's last entry was written; a wall clock behind it judges no time."""
 

@@ -3,8 +3,9 @@
 Called before a person's deed, and when gate facts are gathered; reads Git and push records, decides about no candidate.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
 from setpoint.core import digest
 from setpoint.core.errors import NotAllowedError
@@ -29,6 +30,11 @@ def require_operator(delivery: Delivery, environment: str, principal: Principal)
     if person is None or person.name not in delivery.directory.members(tuple(selectors)):
         what = f"{principal.email} is neither owner nor approver of {environment}"
         raise NotAllowedError("SP514", what, where=environment, fix=f"ask one of {', '.join(selectors)}")
+
+
+_MOST_COMMITS: Final = 20_000
+_CO_AUTHOR: Final = re.compile(r"^[ \t]*co-authored-by:[^<\n]{0,200}<([^<>\s]{3,254})>", re.IGNORECASE | re.MULTILINE)
+"""git-interpret-trailers(1) wants them in the last paragraph; whoever writes one elsewhere is believed too."""
 
 
 class PushRecords(Protocol):
@@ -57,17 +63,28 @@ class Exclusions:
                 found.setdefault(person.name, why)
 
         for repository, revisions in self._commits(promotion, delivery, pin).items():
-            pushers = self._pushes.pushers(repository, [revision.commit for revision in revisions]) if "pusher" in kinds else {}
-            for commit, pusher in pushers.items():
-                exclude(pusher, f"pushed {digest.short(commit)}")
-            for revision in revisions:
-                if "authors" in kinds:
-                    exclude(revision.author_email, f"author of {digest.short(revision.commit)}")
-                if "commit-signer" in kinds and self._git.raw_commit(repository, revision.commit) is not None:
-                    exclude(revision.committer_email, f"signed {digest.short(revision.commit)}")
+            if len(revisions) >= _MOST_COMMITS:
+                # Whoever could hide behind the rest of them is not told apart: nobody's approval counts.
+                for somebody in directory.people:
+                    exclude(somebody.emails[0], f"more than {_MOST_COMMITS} commits of {repository} are between what runs and this")
+            for email, why in self._of_commits(repository, revisions, kinds):
+                exclude(email, why)
         if "requester" in kinds and promotion.requested_by.startswith("person:"):
             exclude(promotion.requested_by.removeprefix("person:"), "requested this promotion")
         return found
+
+    def _of_commits(self, repository: str, revisions: Sequence[Revision], kinds: Sequence[str]) -> Iterator[tuple[str, str]]:
+        """Yield (email, why) for everybody whom these commits exclude."""
+        if "pusher" in kinds:
+            for commit, pusher in self._pushes.pushers(repository, [revision.commit for revision in revisions]).items():
+                yield pusher, f"pushed {digest.short(commit)}"
+        for revision in revisions:
+            if "authors" in kinds:
+                yield revision.author_email, f"author of {digest.short(revision.commit)}"
+                for email in _CO_AUTHOR.findall(revision.message):
+                    yield email, f"co-author of {digest.short(revision.commit)}"
+            if "commit-signer" in kinds and self._git.raw_commit(repository, revision.commit) is not None:
+                yield revision.committer_email, f"signed {digest.short(revision.commit)}"
 
     def _commits(self, promotion: Promotion, delivery: Delivery, pin: Pin | None) -> dict[str, list[Revision]]:
         """Return {repository: commits} between what is pinned and the candidate; where nothing is pinned, the design's baseline."""
@@ -75,7 +92,7 @@ class Exclusions:
         source, revision = promotion.source_repository, promotion.source_revision
         if revision:
             if pin is not None and pin.source_revision:
-                found[source] = self._git.history(source, revision, pin.source_revision)
+                found[source] = self._git.history(source, revision, pin.source_revision, _MOST_COMMITS)
             else:
                 found[source] = [self._git.revision(source, revision)]
         candidate, before = promotion.candidate, pin.candidate if pin is not None else None
@@ -109,5 +126,7 @@ class Exclusions:
         trees = [self._git.tree_id(repository, commit, path) for commit in line]
         top = trees.index(wanted) if wanted in trees else 0
         end = trees.index(pinned, top) if pinned is not None and pinned in trees[top:] else None
-        revisions = self._git.history(repository, line[top], line[end] if end is not None else base)
+        revisions = self._git.history(repository, line[top], line[end] if end is not None else base, _MOST_COMMITS)
+        if len(revisions) >= _MOST_COMMITS:
+            return revisions
         return [r for r in revisions if any(name.startswith(f"{path}/") for name in self._git.changed_paths(repository, r.commit))]

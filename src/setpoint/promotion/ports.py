@@ -34,6 +34,10 @@ class Renderer(Protocol):
         """Return digest and objects, or the error as text; never raises for what the user wrote."""
         ...
 
+    def losses(self, candidate: Candidate, pinned: Candidate | None, delivery: str) -> tuple[str, ...]:
+        """Return what of the pinned candidate's objects is lost by a candidate, a sentence each; empty when nothing is pinned."""
+        ...
+
 
 class UpstreamView(Protocol):
     """What runs in an environment (filled from reconcile's records in app wiring)."""

@@ -43,6 +43,8 @@ class ProposalFacts:
     app_tree: str | None
     environment_tree: str | None
     quarantines: Sequence[Quarantine]
+    older: str = ""
+    """What the first upstream has that is older than what is pinned here, by its place on the branch: only a rollback moves back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,10 @@ def _from_upstream(facts: ProposalFacts) -> Proposal:
     first = facts.upstreams[0]
     if first.candidate is None or first.build is None:
         return _nothing("UPSTREAM_EMPTY", f"after {first.environment}", "nothing is pinned there yet", "a pinned candidate")
+    if facts.older:
+        wanted = "the same or something newer; only a rollback moves back"
+        fix = f"setpoint rollback {facts.app} {facts.environment}"
+        return _nothing("MOVES_BACK", f"after {first.environment}", f"{first.environment} has {facts.older}", wanted, fix)
     candidate = replace(first.candidate, environment=facts.environment, environment_tree=facts.environment_tree)
     return _settle(facts, candidate, first.build)
 

@@ -178,6 +178,19 @@ class DeliveryReader:
         """Return the tree id of a folder at HEAD."""
         return self._git.tree_id(delivery.repository, delivery.head, path)
 
+    def is_older_tree(self, delivery: Delivery, path: str, tree: str | None, than: str | None) -> bool:
+        """Say whether the newest commit of the branch where a folder had one tree comes before the newest where it had another.
+
+        False when the branch's first parents do not have both.
+        """
+        for commit in (line := iter(self._git.first_parents(delivery.repository, delivery.head))):
+            found = self._git.tree_id(delivery.repository, commit, path)
+            if found == tree:
+                return False
+            if found == than:
+                return any(self._git.tree_id(delivery.repository, older, path) == tree for older in line)
+        return False
+
     def pin(self, delivery: Delivery, environment: str, app: str) -> Pin | None:
         """Return the pin at HEAD with the commit that last touched it; None when nothing is pinned.
 

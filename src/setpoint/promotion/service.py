@@ -209,8 +209,10 @@ class PromotionService:
                 raise ConflictError("SP512", f"the promotion is {promotion.state}, not open", where=promotion.promotion, fix=fix)
             delivery = self._parts.delivery.require(promotion.candidate.app, promotion.candidate.environment)
             name = self._may_approve(promotion, delivery, principal)
+            wanted = delivery.environment(promotion.candidate.environment).gates.approvals
             earlier = self._parts.records.approvals(promotion.promotion)
-            if any(a.person == name and a.binding == promotion.binding for a in earlier):
+            counting = decide.fresh(earlier, wanted, self._parts.holds.journal_now()) if wanted is not None else earlier
+            if any(a.person == name and a.binding == promotion.binding for a in counting):
                 raise ConflictError(
                     "SP512",
                     f"{name} has approved it already",

@@ -13,6 +13,7 @@ from setpoint.core.errors import UserError
 from setpoint.promotion.model import Candidate, RenderFacts
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
+from setpoint.reconcile.plan import object_changes
 from setpoint.reconcile.ports import Kustomize
 from setpoint.reconcile.render import render
 from setpoint.reconcile.subset import to_host
@@ -30,6 +31,7 @@ class Rendering:
         self._outside_images = outside_images
         """environment -> images its `images:` list allows"""
         self._kept: dict[tuple[str, str, tuple[str, ...]], tuple[Rendered, DesiredState] | UserError] = {}
+        self._lost: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
     def desired(self, candidate: Candidate, repository: str) -> DesiredState:
         """Return the desired state of a candidate on the host target.
@@ -56,6 +58,31 @@ class Rendering:
         except UserError as error:
             return RenderFacts("", (), error.render())
         return RenderFacts(rendered.digest, tuple(identity(manifest) for manifest in rendered.objects))
+
+    def losses(self, candidate: Candidate, pinned: Candidate | None, delivery: str) -> tuple[str, ...]:
+        """Return what of the pinned candidate's objects a candidate removes or makes anew: `Deployment/worker: its replicas stop`.
+
+        A candidate that does not render loses nothing (it never gets in); when the pinned one does not render any more, that is said.
+        """
+        if pinned is None or pinned == candidate:
+            return ()
+        key = (candidate.digest, pinned.digest, delivery)
+        if key not in self._lost:
+            if len(self._lost) >= _KEPT:
+                self._lost.pop(next(iter(self._lost)))
+            self._lost[key] = self._losses_now(candidate, pinned, delivery)
+        return self._lost[key]
+
+    def _losses_now(self, candidate: Candidate, pinned: Candidate, delivery: str) -> tuple[str, ...]:
+        try:
+            after = self._render(candidate, delivery)[0].objects
+        except UserError:
+            return ()
+        try:
+            before = self._render(pinned, delivery)[0].objects
+        except UserError:
+            return ("what is pinned does not render any more, so nobody can say what is lost",)
+        return tuple(f"{change.object}: {loss}" for change in object_changes(before, after) for loss in change.destructive)
 
     def _render(self, candidate: Candidate, repository: str) -> tuple[Rendered, DesiredState]:
         images = tuple(self._outside_images(candidate.environment))

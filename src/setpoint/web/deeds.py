@@ -101,7 +101,7 @@ def confirm_rollback(request: Request, app: App, caller: Caller, application: st
     """Show what would come back and what would be quarantined, before anything happens."""
     why = app.status.why(application, environment)
     delivery = app.delivery.load()
-    may = rights(delivery, environment, caller, ()) if delivery is not None else None
+    may = rights(delivery, environment, caller, (), app.store.clock.now()) if delivery is not None else None
     pinned = [p for p in app.store.records.promotions(application, environment, 1000) if p.state is PromotionState.PINNED]
     barred = {quarantine.candidate for quarantine in app.store.records.quarantines(application, environment)}
     current = next((p for p in pinned if p.promotion == why.running.promotion), None)

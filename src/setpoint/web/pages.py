@@ -120,7 +120,7 @@ def why_page(request: Request, app: App, caller: Caller, application: str, envir
     """Show every reason, with the buttons that make sense and who may press them."""
     why = app.status.why(application, environment)
     delivery = app.delivery.load()
-    may = rights(delivery, environment, caller, why.approvals) if delivery is not None else None
+    may = rights(delivery, environment, caller, why.approvals, app.store.clock.now()) if delivery is not None else None
     history = app.store.records.promotions(application, environment, 10)
     barred = app.store.records.quarantines(application, environment)
     return _show(request, "why.html", app, caller, why=why, rights=may, history=history, barred=barred)

@@ -5,8 +5,10 @@ Called by the pages, so that nobody is offered what will be refused; never grant
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from setpoint.ground.identity.model import Principal
+from setpoint.promotion.decide import fresh
 from setpoint.promotion.model import Approval
 from setpoint.promotion.repository import Delivery
 
@@ -25,10 +27,12 @@ class Rights:
     operators: str
 
 
-def rights(delivery: Delivery, environment: str, caller: Principal, given: Sequence[Approval]) -> Rights:
-    """Return the caller's rights by the accepted files; `given` are the approvals of the open promotion."""
+def rights(delivery: Delivery, environment: str, caller: Principal, given: Sequence[Approval], now: datetime) -> Rights:
+    """Return the caller's rights by the accepted files; `given` are the approvals of the open promotion: an expired one is none."""
     config = delivery.environment(environment)
-    approvers = config.gates.approvals.approvers if config.gates.approvals else ()
+    wanted = config.gates.approvals
+    approvers = wanted.approvers if wanted is not None else ()
+    given = fresh(given, wanted, now) if wanted is not None else ()
     operators = tuple(dict.fromkeys((*config.owners, *approvers)))
     directory = delivery.directory
     person = directory.person(caller.email) if caller.kind == "person" else None

@@ -49,6 +49,7 @@ FILES = {".setpoint/pipeline.yaml": PIPELINE, "src/a.py": b"a", "tests/t.py": b"
 REPORT = b'<testsuite><testcase name="a"/><testcase name="b"/></testsuite>'
 FAILING = b'<testsuite><testcase name="a"/><testcase name="b"><failure/></testcase></testsuite>'
 TOOLCHAIN = ToolchainFacts("sha256:" + "e" * 64, "3.11.2", "linux/amd64", 3)
+POLICY = b'apiVersion: setpoint.dev/v1alpha1\nkind: Environment\ntarget: {host: {listen: "127.0.0.1:7502"}}\n'
 
 
 class Story:
@@ -156,7 +157,7 @@ class Story:
             {
                 "setpoint.yaml": b"s",
                 "apps/web/deploy.yaml": b"d",
-                "environments/prod/environment.yaml": b"policy",
+                "environments/prod/environment.yaml": POLICY,
                 "environments/prod/web/patch.yaml": b"p",
             },
         )

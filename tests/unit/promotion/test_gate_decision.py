@@ -8,6 +8,7 @@ import pytest
 from setpoint.core import clock
 from setpoint.core.reasons import Outcome, Reason, Verdict
 from setpoint.evidence.model import LOCAL_BUILDER, SANDBOXED_BUILDER, ArtifactEvidence
+from setpoint.ground.hold.model import Hold
 from setpoint.promotion.config import Approvals, Gates
 from setpoint.promotion.decide import decide
 from setpoint.promotion.model import (
@@ -121,9 +122,57 @@ def test_an_approval_counts_only_for_this_binding_by_somebody_who_may() -> None:
     facts = replace(FACTS, approvals=approvals, approvers=frozenset({"sam", "pat", "ada"}), excluded={"ada": "author of 41d2e0b"})
     reason = _reason(facts, "APPROVAL_MISSING", Gates(approvals=FROM_SRE))
     assert reason.found.startswith("1 of 2 (pat)")
-    for void in ("sam: given to another render or policy", "ada: author of 41d2e0b", "eve: not one of team:sre", "may approve: sam"):
+    for void in (
+        "sam: given to another render, policy or set of losses",
+        "ada: author of 41d2e0b",
+        "eve: not one of team:sre",
+        "may approve: sam",
+    ):
         assert void in reason.found
     assert reason.fix == "setpoint approve p-1"
+
+
+def test_an_approval_expires_and_the_same_person_may_give_it_again() -> None:
+    """A day after it was given it counts no more, to the second; the reason of a passed gate says when it will not pass any more."""
+    gates = Gates(approvals=Approvals(required=1, approvers=("team:sre",)))
+    facts = replace(FACTS, approvals=(_yes("sam"),), approvers=SAM_OR_PAT)
+    assert _reason(facts, "APPROVED", gates, NOW + timedelta(hours=24, seconds=-1)).recheck_at == clock.to_text(NOW + timedelta(hours=24))
+    reason = _reason(facts, "APPROVAL_EXPIRED", gates, NOW + timedelta(hours=24))
+    assert (reason.outcome, reason.fix) == (Outcome.WAIT, "setpoint approve p-1")
+    assert f"sam: given at {AT}, expired after 24h 0m" in reason.found
+    assert "may approve: pat, sam" in reason.found
+    again = replace(_yes("sam"), at=clock.to_text(NOW + timedelta(hours=25)))
+    renewed = replace(facts, approvals=(_yes("sam"), again))
+    assert "does not count" not in _reason(renewed, "APPROVED", gates, NOW + timedelta(hours=26)).found
+    short = Gates.model_validate({"approvals": {"required": 1, "from": ("team:sre",), "expires": "10m"}})
+    assert _reason(facts, "APPROVAL_EXPIRED", short, NOW + timedelta(minutes=10)).found.endswith("may approve: pat, sam")
+
+
+def test_of_two_approvals_the_older_one_ends_the_gate() -> None:
+    """With more approvals than needed the gate passes as long as enough of them are young."""
+    later = replace(_yes("pat"), at=clock.to_text(NOW + timedelta(hours=2)))
+    facts = replace(FACTS, approvals=(_yes("sam"), later), approvers=SAM_OR_PAT)
+    both = _reason(facts, "APPROVED", Gates(approvals=FROM_SRE), NOW + timedelta(hours=3))
+    one = _reason(facts, "APPROVED", Gates(approvals=Approvals(required=1, approvers=("team:sre",))), NOW + timedelta(hours=3))
+    assert (both.recheck_at, one.recheck_at) == (clock.to_text(NOW + timedelta(hours=24)), clock.to_text(NOW + timedelta(hours=26)))
+
+
+def test_a_clock_behind_the_journal_waits_where_time_is_judged() -> None:
+    """Soak, approvals and a hold with an end wait for the right time; gates without time do not care."""
+    behind = replace(FACTS, last_entry_at=clock.to_text(NOW + timedelta(milliseconds=1)))
+    for gates in (SOAK, Gates(approvals=FROM_SRE)):
+        assert _reason(behind, "CLOCK", gates).recheck_at == behind.last_entry_at
+    hold = Hold("hold-1", "stop", "prod", "web", "operator", "audit", AT, until=clock.to_text(NOW + timedelta(hours=1)))
+    assert _reason(replace(behind, stops=(hold,)), "CLOCK").outcome is Outcome.WAIT
+    assert _verdict(behind).outcome is Outcome.ALLOW
+    right = replace(FACTS, last_entry_at=AT, approvals=(_yes("sam"), _yes("pat")), approvers=SAM_OR_PAT)
+    assert _verdict(right, Gates(approvals=FROM_SRE)).outcome is Outcome.ALLOW
+
+
+def test_what_is_lost_is_said_beside_the_render() -> None:
+    """A reader of the reasons sees what is removed, and that approvals are for exactly that."""
+    lost = replace(FACTS, losses=("Deployment/worker: its replicas stop",))
+    assert _reason(lost, "DESTRUCTIVE", Gates(approvals=FROM_SRE)).wanted == "approvals are for exactly this"
 
 
 def test_one_person_counts_once() -> None:

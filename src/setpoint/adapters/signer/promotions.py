@@ -10,7 +10,7 @@ from setpoint.adapters.signer import compose
 from setpoint.adapters.signer.compose import Draft
 from setpoint.adapters.signer.ledger import Decision, PromotionFacts
 from setpoint.adapters.signer.runs import Sources
-from setpoint.core import digest
+from setpoint.core import clock, digest
 from setpoint.core.errors import UserError
 from setpoint.core.reasons import Outcome
 from setpoint.evidence import gate
@@ -19,6 +19,8 @@ from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, 
 from setpoint.evidence.provenance import claims
 from setpoint.evidence.statements import SummaryFacts
 from setpoint.evidence.verify import TrustRoot, verify_subject
+from setpoint.promotion.config import parse_environment
+from setpoint.promotion.decide import fresh
 from setpoint.promotion.model import Approval, Candidate, Promotion
 
 
@@ -89,7 +91,7 @@ class PromotionDrafts:
         if promotion.kind == "rollback" and allowed(facts):
             earlier = self._earlier(promotion, trust)
             return compose.gate(self._summary(promotion, decision, delivery, ([earlier], [], ())), promotion)
-        return compose.gate(self._summary(promotion, decision, delivery, self._rests_on(facts, trust)), promotion)
+        return compose.gate(self._summary(promotion, decision, delivery, self._rests_on(facts, trust, delivery)), promotion)
 
     def _summary(
         self, promotion: Promotion, decision: Decision, delivery: str, rests_on: tuple[list[str], list[Approval], tuple[str, ...]]
@@ -135,7 +137,16 @@ class PromotionDrafts:
             if manifest is None or digest.sha256(manifest.data) != artifact.digest:
                 _contradicted(promotion, f"{artifact.oci_repository}@{digest.short(artifact.digest)} is not in the registry")
 
-    def _rests_on(self, facts: PromotionFacts, trust: TrustRoot) -> tuple[list[str], list[Approval], tuple[str, ...]]:
+    def _approvals(self, facts: PromotionFacts, delivery: str) -> list[Approval]:
+        """Return the approvals that bind to a promotion and had not expired when it was decided."""
+        promotion, decision = facts.promotion, facts.decision
+        path = f"environments/{promotion.candidate.environment}/environment.yaml"
+        data = self._sources.git.read(delivery, promotion.accepted_commit, path) or b""
+        wanted = parse_environment(data, path).model.gates.approvals
+        given = list(_binding_approvals(facts).values())
+        return fresh(given, wanted, clock.from_text(decision.at)) if wanted is not None and decision is not None else given
+
+    def _rests_on(self, facts: PromotionFacts, trust: TrustRoot, delivery: str) -> tuple[list[str], list[Approval], tuple[str, ...]]:
         """Return (bundles, approvals, SLSA levels) that a decision rests on; every bundle is verified again.
 
         Raises:
@@ -152,7 +163,7 @@ class PromotionDrafts:
                 raise UserError("SP403", what, where=promotion.promotion, fix="run its pipeline again")
             sandboxed = sandboxed and all(claims(v.statement).builder == SANDBOXED_BUILDER for v in built)
             bundles += [v.bundle for v in counted]
-        approvals = list(_binding_approvals(facts).values())
+        approvals = self._approvals(facts, delivery)
         signed = verify_subject(
             self._sources.store, trust, candidate_repository(promotion.candidate.app), candidate_digest(promotion.candidate.data())
         )
