@@ -252,7 +252,7 @@ def test_a_killed_shim_takes_its_replica_along_and_is_reported(host: Host) -> No
     assert processes.wait_gone(first.pid, 5)
     dead = wait_for(lambda: None if one(runtime, spec.replica).shim_alive else one(runtime, spec.replica))
     assert dead.pid is None
-    assert runtime.ready(dead, None) == (False, "not running")
+    assert runtime.ready(dead, None) == (False, "not running (killed by SIGKILL with its shim)")
     runtime.start(spec)
     assert serving(runtime, spec.replica).pid != first.pid
 

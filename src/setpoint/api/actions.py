@@ -1,4 +1,4 @@
-"""The acting half of the API: promote, approve, rollback, hold, release, cancel, and what the operator registers and creates.
+"""The acting half of the API: promote, approve, rollback, hold, release, heal, prune, cancel, and what the operator registers and creates.
 
 Every call is journalled by the service it reaches; nothing is decided here.
 """
@@ -16,7 +16,10 @@ from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import Outcome, Run
 from setpoint.promotion.model import Promotion
+from setpoint.promotion.people import require_operator
 from setpoint.promotion.stops import LONGEST_S
+from setpoint.reconcile.drift.model import Drift
+from setpoint.reconcile.prune.model import Prunable
 
 router = APIRouter(prefix="/api/v1", tags=["act"])
 
@@ -73,6 +76,21 @@ class ReleaseBody(_Body):
     environment: Name
     app: Name = ""
     """Empty: the hold of the whole environment, not those of single applications."""
+    message: Message = ""
+
+
+class PlaceBody(_Body):
+    """An application in an environment."""
+
+    app: Name
+    environment: Name
+
+
+class PruneBody(PlaceBody):
+    """What may be removed."""
+
+    set: Annotated[str, Field(min_length=1, max_length=100)]
+    """The digest of exactly what was shown."""
     message: Message = ""
 
 
@@ -138,6 +156,20 @@ def hold(app: App, caller: Caller, body: HoldBody) -> Hold:
 def release(app: App, caller: Caller, body: ReleaseBody) -> list[Hold]:
     """End people's holds of exactly this place; returns them."""
     return app.stops.release(body.app, body.environment, caller, body.message)
+
+
+@router.post("/drift/heal")
+def heal(app: App, caller: Caller, body: PlaceBody) -> list[Drift]:
+    """Have every case of drift corrected that is only reported there; owners, approvers and the operator may."""
+    require_operator(app.delivery.require(body.app, body.environment), body.environment, caller)
+    return app.drift.heal(body.app, body.environment, caller.actor)
+
+
+@router.post("/prunes")
+def prune(app: App, caller: Caller, body: PruneBody) -> Prunable:
+    """Confirm that exactly this set is removed; owners, approvers and the operator may."""
+    delivery = app.delivery.require_environment(body.environment)
+    return app.prune.confirm(delivery, (body.app, body.environment), caller, body.set, body.message)
 
 
 class CancelBody(_Body):

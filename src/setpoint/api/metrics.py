@@ -1,9 +1,12 @@
-"""Prometheus metrics: what is deployed where (`setpoint_deployment_info`), health, replicas, runs and the journal's length."""
+"""Prometheus metrics: what is deployed where (`setpoint_deployment_info`), health, replicas, drift, runs and the journal's length."""
+
+from collections.abc import Iterable
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from setpoint.api.auth import App, Caller
+from setpoint.reconcile.drift.model import DriftState, DriftSum
 
 router = APIRouter()
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -32,6 +35,7 @@ def metrics(app: App, _caller: Caller) -> PlainTextResponse:
         }
         restarts.append(f"setpoint_replica_restarts_total{_labels(label)} {replica.restarts}")
     rest = [
+        *drift_lines(app.store.records.drift_sums()),
         "# HELP setpoint_runs_open Runs that have not ended.",
         "# TYPE setpoint_runs_open gauge",
         f"setpoint_runs_open {len(app.store.records.open_runs())}",
@@ -40,6 +44,19 @@ def metrics(app: App, _caller: Caller) -> PlainTextResponse:
         f"setpoint_journal_entries_total {len(app.store.journal)}",
     ]
     return PlainTextResponse("\n".join([*lines, *health, *restarts, *rest, ""]), media_type=_TYPE)
+
+
+def drift_lines(sums: Iterable[DriftSum]) -> list[str]:
+    """Return the counters of drift: cases by place, kind and state, and how long those took that Setpoint corrected."""
+    total = ["# HELP setpoint_drift_total Cases of drift.", "# TYPE setpoint_drift_total counter"]
+    took = ["# HELP setpoint_drift_heal_seconds From found to healed.", "# TYPE setpoint_drift_heal_seconds summary"]
+    for one in sums:
+        label = {"app": one.app, "environment": one.environment, "kind": one.kind}
+        total.append(f"setpoint_drift_total{_labels({**label, 'state': one.state})} {one.count}")
+        if one.state == DriftState.HEALED:
+            took.append(f"setpoint_drift_heal_seconds_sum{_labels(label)} {one.seconds:.3f}")
+            took.append(f"setpoint_drift_heal_seconds_count{_labels(label)} {one.count}")
+    return [*total, *took]
 
 
 def _labels(values: dict[str, str]) -> str:

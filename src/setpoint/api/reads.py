@@ -14,6 +14,8 @@ from setpoint.core.errors import NotFoundError
 from setpoint.observe.model import Diff, EvidenceReport, Journey, Plan, RunReport, Status, Trace, Verification, Why
 from setpoint.pipeline.model import LogRecord, Run
 from setpoint.promotion.model import Promotion
+from setpoint.reconcile.drift.model import Drift
+from setpoint.reconcile.prune.model import Prunable
 
 router = APIRouter(prefix="/api/v1", tags=["read"])
 
@@ -130,6 +132,20 @@ def plan(app: App, _caller: Caller, application: str, environment: str) -> Plan:
 def diff(app: App, _caller: Caller, application: str, environment: str) -> Diff:
     """Return how live replicas, routes and images differ from what is pinned."""
     return app.plan.diff(application, environment)
+
+
+@router.get("/drift")
+def drift(
+    app: App, _caller: Caller, application: str | None = None, environment: str | None = None, *, history: bool = False, limit: Limit = 100
+) -> list[Drift]:
+    """Return the open cases of drift, newest first; with `history` those that ended too. `app` is empty for an environment's proxy."""
+    return app.store.records.drifts(application, environment, ended=history, limit=limit)
+
+
+@router.get("/prunes/{application}/{environment}")
+def prunable(app: App, _caller: Caller, application: str, environment: str) -> Prunable:
+    """Return what waits there for a person before it is removed: objects over the deletion budget, or an application that is gone."""
+    return app.prune.prunable(app.delivery.require_environment(environment), application, environment)
 
 
 Thing = Annotated[str, Query(min_length=1, max_length=500)]

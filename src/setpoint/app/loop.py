@@ -1,6 +1,6 @@
 """The control loop: every pass re-reads the world and decides again; a wake only makes the next pass come sooner (law 5).
 
-Three loops run side by side so that none waits for another: sources and runs, promotions, and one reconciler per environment.
+Loops run side by side so that none waits for another: sources and runs, promotions, unpacked images, and one reconciler per environment.
 A pass that fails is logged once and tried again; what runs keeps running.
 """
 
@@ -14,6 +14,7 @@ from setpoint.core.errors import SetpointError, WorldError
 from setpoint.pipeline.service import PipelineService
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
+from setpoint.reconcile.drift.images import LOOK_S, ImageDrift
 from setpoint.reconcile.service import ReconcileService
 from setpoint.source.service import SourceService
 
@@ -32,6 +33,7 @@ class LoopParts:
     pipeline: PipelineService
     promotions: PromotionService
     reconcile: ReconcileService
+    images: ImageDrift
     delivery: DeliveryReader
     pusher_of: Callable[[str, str], str]
     """(repository, commit) -> who pushed this head, or empty"""
@@ -49,6 +51,7 @@ class ControlLoop:
         self._parts.bus.attach(asyncio.get_running_loop())
         reconcilers: dict[str, asyncio.Task[None]] = {}
         loops = [asyncio.create_task(self._every("sources", self._sources)), asyncio.create_task(self._every("promotions", self._promote))]
+        loops.append(asyncio.create_task(self._images()))
         try:
             while True:
                 for environment in await asyncio.to_thread(self._environments):
@@ -69,6 +72,12 @@ class ControlLoop:
             if name == "sources":
                 self._resume()
             await self._parts.bus.wait(seen, _IDLE_S)
+
+    async def _images(self) -> None:
+        """Look at unpacked images, at their own pace: no entry of the journal says that a file was changed."""
+        while True:
+            await self._guarded("images", self._parts.images.advance)
+            await asyncio.sleep(LOOK_S)
 
     def _resume(self) -> None:
         """Take up open runs, in the loop's own thread; a fault must not end the loop."""

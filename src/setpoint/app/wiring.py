@@ -5,6 +5,7 @@ reads the keys in its own process, and the server itself never holds one (design
 """
 
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.database.records import Records
 from setpoint.adapters.git.store import GitRepositories
+from setpoint.adapters.host.image_care import ImageCare
 from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostFolders, HostRuntime
 from setpoint.adapters.http_check import HttpProbe, setpoint_headers
@@ -64,6 +66,10 @@ from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
 from setpoint.reconcile.admission import Admission, AdmissionParts
+from setpoint.reconcile.drift.images import ImageDrift
+from setpoint.reconcile.drift.service import DriftParts, DriftService
+from setpoint.reconcile.model import Difference, Route
+from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.upstream import Upstreams
@@ -117,6 +123,8 @@ class Application:
     delivery: DeliveryReader
     runtime: HostRuntime
     proxy: HaProxy
+    drift: DriftService
+    prune: PruneService
     status: StatusView
     runs: RunsView
     trace: TraceView
@@ -207,10 +215,34 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
-    proxy = HaProxy(store.home.proxies, dedicated_uid())
+    drift = DriftService(DriftParts(store.records, store.records, store.recorder, store.clock, runtime.replicas))
+    proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     rollout = HostRollout(runtime, proxy, store.recorder, store.clock, store.records.restarts_told)
+    prune = PruneService(
+        PruneParts(
+            records=store.records,
+            deployments=store.records,
+            recorder=store.recorder,
+            reader=delivery,
+            rendering=rendering,
+            replicas=runtime.replicas,
+            approved=store.records.approved_losses,
+        )
+    )
     reconcile = ReconcileService(
-        ReconcileParts(delivery, admission, rendering, rollout, store.records, store.holds, store.recorder, store.clock)
+        ReconcileParts(
+            delivery=delivery,
+            admission=admission,
+            rendering=rendering,
+            rollout=rollout,
+            records=store.records,
+            holds=store.holds,
+            recorder=store.recorder,
+            clock=store.clock,
+            drift=drift,
+            prune=prune,
+            served=lambda environment: _served(proxy, environment),
+        )
     )
     parts = LoopParts(
         store.bus,
@@ -218,6 +250,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         pipeline,
         promotions,
         reconcile,
+        ImageDrift(ImageCare(runtime.images, runtime.generations), drift, runtime.replicas),
         delivery,
         lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
     )
@@ -233,10 +266,14 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         delivery=delivery,
         runtime=runtime,
         proxy=proxy,
-        status=StatusView(delivery, promotions, store.records),
+        drift=drift,
+        prune=prune,
+        status=StatusView(delivery, promotions, store.records, prune.orphans),
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
-        plan=PlanView(PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, proxy.differences)),
+        plan=PlanView(
+            PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, proxy.differences, _touched(store))
+        ),
         evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),
@@ -322,6 +359,21 @@ def _promotions(
         admissible=lambda repository, pin: "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()),
     )
     return PromotionService(parts), Stops(parts)
+
+
+def _served(proxy: HaProxy, environment: str) -> tuple[tuple[str, Route], ...]:
+    before = proxy.applied(environment)
+    return before.routes if before is not None else ()
+
+
+def _touched(store: Store) -> Callable[[str, str], list[Difference]]:
+    """Return the look at what is known to differ in unpacked images."""
+
+    def look(app: str, environment: str) -> list[Difference]:
+        cases = [case for case in store.records.drifts(app, environment, ended=False, limit=1000) if case.kind == "image"]
+        return [Difference(case.subject, case.field, case.desired, case.live) for case in cases]
+
+    return look
 
 
 def _images(delivery: DeliveryReader, environment: str) -> tuple[str, ...]:

@@ -18,10 +18,10 @@ import click
 from setpoint.core.errors import ConfigError, ConflictError, NotAllowedError, SetpointError, UserError, WorldError
 
 _COLOURS: Final = {
-    "green": ("passed", "reused", "healthy", "allow", "decided", "pinned", "ok", "yes", "synced"),
+    "green": ("passed", "reused", "healthy", "allow", "decided", "pinned", "ok", "yes", "synced", "healed"),
     "red": ("failed", "timed-out", "deny", "denied", "degraded", "lost", "no", "quarantined", "error"),
-    "yellow": ("running", "waiting", "wait", "pending", "progressing", "drifted", "unknown"),
-    "bright_black": ("skipped", "cancelled", "superseded", "revoked", "-"),
+    "yellow": ("running", "waiting", "wait", "pending", "progressing", "drifted", "unknown", "open", "reported"),
+    "bright_black": ("skipped", "cancelled", "superseded", "revoked", "gone", "-"),
 }
 _COLOUR_OF: Final = {word: colour for colour, words in _COLOURS.items() for word in words}
 _CONTROL: Final = re.compile(r"\x1b\[[0-9;]{0,16}m|[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")

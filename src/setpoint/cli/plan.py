@@ -28,7 +28,8 @@ _SIGN = {"create": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "r
 def command(api: "Api", app: str, environment: str, *, as_json: bool) -> None:
     """Show what promoting the current candidate would change: images, commits, objects field by field, replicas, and what is lost by it.
 
-    Nothing is changed. The exit code is 1 when the candidate cannot be rendered. Example: setpoint plan hello production
+    Nothing is changed. `+` is created, `~` changed, `-` removed, `!` lost; what looks secret is shown as ***.
+    The exit code is 1 when the candidate cannot be rendered, else 0. Example: setpoint plan hello production
     """
     from setpoint.client.http import segment
 
@@ -55,6 +56,9 @@ def render(answer: dict[str, Any]) -> str:
         lines += _object(change)
     lines += [_replicas(change) for change in answer["workloads"]]
     lines += [click.style(f"! {text}", fg="red") for text in answer["destructive"]]
+    if answer["held"]:
+        place = f"{answer['app']} {answer['environment']}"
+        lines.append(click.style(f"! kept until somebody confirms: {answer['held']}  -> setpoint prune {place}", fg="red"))
     if not (answer["objects"] or answer["workloads"]):
         lines.append("the objects are the same: no replica starts or stops")
     return "\n".join(lines)

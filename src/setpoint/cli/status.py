@@ -98,8 +98,13 @@ def _row(cell: dict[str, Any]) -> list[str]:
         ago(cell["since"]),
         replicas,
         cell["url"] or "-",
-        _waiting(cell) or dim("-"),
+        "; ".join(text for text in (_drift(cell), _waiting(cell)) if text) or dim("-"),
     ]
+
+
+def _drift(cell: dict[str, Any]) -> str:
+    """Return how much drift is open; `setpoint drift` has the cases."""
+    return f"drift: {cell['drift']}" if cell.get("drift") else ""
 
 
 def _waiting(cell: dict[str, Any]) -> str:

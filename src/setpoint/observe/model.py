@@ -11,6 +11,7 @@ from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
 from setpoint.reconcile.model import DeployReason, Difference
 from setpoint.reconcile.plan import ObjectChange, WorkloadChange
+from setpoint.reconcile.prune.model import Prunable
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class Cell:
     waiting: Waiting | None = None
     holds: tuple[Hold, ...] = ()
     """What overrides the pin at HEAD (a rollback that is not committed yet), and what stops new pins."""
+    drift: int = 0
+    """Open cases of drift, those of the environment's proxy included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Status:
     needs: tuple[Need, ...]
     notices: tuple[Reason, ...] = ()
     """What is not in force or is faulty in the delivery repository (law 9)."""
+    orphans: tuple[Prunable, ...] = ()
+    """What runs of applications and environments that the delivery repository no longer has."""
 
     @property
     def settled(self) -> bool:
@@ -214,6 +219,8 @@ class Plan:
     workloads: tuple[WorkloadChange, ...] = ()
     destructive: tuple[str, ...] = ()
     """Everything that is lost by it, a sentence each."""
+    held: str = ""
+    """Why its removals would wait for `setpoint prune` (deletion budget); empty when they would not, or when approvals confirm them."""
     error: str = ""
     """Why the candidate cannot be rendered."""
     reasons: tuple[Reason, ...] = ()

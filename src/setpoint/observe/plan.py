@@ -18,6 +18,7 @@ from setpoint.promotion.service import PromotionService
 from setpoint.reconcile import plan as comparing
 from setpoint.reconcile.model import DesiredState, Difference, Identity, ReplicaStatus
 from setpoint.reconcile.ports import ProxyConfig, ProxyServer
+from setpoint.reconcile.prune.decide import objects_of, over_budget
 from setpoint.reconcile.rendering import Rendering
 from setpoint.source.ports import GitStore
 
@@ -36,6 +37,8 @@ class PlanParts:
     replicas: Callable[[], list[ReplicaStatus]]
     proxy: Callable[[ProxyConfig, str], list[Difference]]
     """(configuration, application) -> how the running proxy differs."""
+    images: Callable[[str, str], list[Difference]]
+    """(application, environment) -> what is known to differ in its unpacked images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +85,22 @@ class PlanView:
             dropped=dropped,
         )
         try:
-            return self._rendered(found, delivery.repository, pin, coming.candidate)
+            budget = delivery.environment(environment).prune.budget
+            return self._rendered(found, delivery.repository, (pin, coming.candidate), budget)
         except UserError as error:
             return replace(found, error=error.render())
 
-    def _rendered(self, found: Plan, repository: str, pin: Pin | None, candidate: Candidate) -> Plan:
+    def _rendered(self, found: Plan, repository: str, sides: tuple[Pin | None, Candidate], budget: str) -> Plan:
         """Add what rendering both sides shows; the candidate first, for its fault is the one that matters."""
-        rendering = self._parts.rendering
+        rendering, (pin, candidate) = self._parts.rendering, sides
         new, after = rendering.objects(candidate, repository), rendering.desired(candidate, repository)
         old = rendering.objects(pin.candidate, repository) if pin is not None else ()
         before = rendering.desired(pin.candidate, repository) if pin is not None else None
         objects = comparing.object_changes(old, new)
-        lost = [f"{change.object}: {text}" for change in objects for text in change.destructive]
-        lost += [f"{address} is no longer served" for address in comparing.lost_routes(before, after)]
-        return replace(found, objects=objects, workloads=comparing.workload_changes(before, after), destructive=tuple(lost))
+        lost = rendering.losses(candidate, pin.candidate if pin is not None else None, repository)
+        lost += tuple(f"{address} is no longer served" for address in comparing.lost_routes(before, after))
+        changes = comparing.workload_changes(before, after)
+        return replace(found, objects=objects, workloads=changes, destructive=lost, held=_held(before, after, budget))
 
     def _commits(self, pin: Pin | None, coming: _Next) -> tuple[tuple[CommitTitle, ...], tuple[CommitTitle, ...]]:
         """Return the commits that come and that go, between the pinned revision and the candidate's."""
@@ -123,7 +128,7 @@ class PlanView:
             desired = DesiredState(app, environment, (), (), "")
             return Diff(app, environment, "", "", comparing.replica_differences(desired, mine))
         desired = self._parts.rendering.desired(pin.candidate, delivery.repository)
-        found = [*self._images_missing(pin), *comparing.replica_differences(desired, mine)]
+        found = [*self._images_missing(pin), *self._parts.images(app, environment), *comparing.replica_differences(desired, mine)]
         found += self._proxy_differences(delivery, (app, desired), environment, listen, every)
         return Diff(app, environment, _version(pin), pin.promotion, tuple(found))
 
@@ -162,6 +167,12 @@ class PlanView:
             return self._parts.rendering.desired(pin.candidate, delivery.repository) if pin is not None else None
         except SetpointError as error:
             return error
+
+
+def _held(before: DesiredState | None, after: DesiredState, budget: str) -> str:
+    """Return why the removals of a plan would wait for a person; empty when they would not."""
+    every = objects_of(before) if before is not None else ()
+    return over_budget(set(every) - set(objects_of(after)), every, budget)
 
 
 def _coming(explanation: Explanation, delivery: Delivery, app: str) -> _Next | None:

@@ -8,6 +8,7 @@ from setpoint.evidence.model import EvidenceRecord
 from setpoint.ground.hold.model import Hold
 from setpoint.pipeline.model import Run, TaskResult
 from setpoint.promotion.model import Approval, Promotion, Quarantine
+from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.model import Deployment
 
 
@@ -72,4 +73,8 @@ class Facts(Protocol):
 
     def deployments(self) -> Sequence[Deployment]:
         """Return all last observations."""
+        ...
+
+    def drifts(self, app: str | None = None, environment: str | None = None, *, ended: bool = True, limit: int = 100) -> Sequence[Drift]:
+        """Return cases of drift, newest first; without `ended` only those that are open."""
         ...

@@ -3,6 +3,10 @@
 Called by the API; computes nothing that a stage has not decided.
 """
 
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Final
+
 from setpoint.core import digest
 from setpoint.core.errors import ConfigError, UserError
 from setpoint.core.reasons import Outcome, Reason
@@ -12,18 +16,31 @@ from setpoint.observe.ports import Facts
 from setpoint.pipeline.model import Run, TaskState
 from setpoint.promotion.explaining import Explanation
 from setpoint.promotion.model import Promotion
-from setpoint.promotion.repository import DeliveryReader
+from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.service import PromotionService
+from setpoint.reconcile.drift import decide as drift
+from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.model import Deployment, DeployReason, Health
+from setpoint.reconcile.prune.model import Prunable
+
+_DRIFTS: Final = 1000
 
 
 class StatusView:
     """Answers `status` and `why`."""
 
-    def __init__(self, reader: DeliveryReader, promotions: PromotionService, facts: Facts) -> None:
+    def __init__(
+        self,
+        reader: DeliveryReader,
+        promotions: PromotionService,
+        facts: Facts,
+        orphans: Callable[[Delivery], Sequence[Prunable]] = lambda _delivery: (),
+    ) -> None:
+        """Orphans returns what runs of applications that the delivery repository no longer has."""
         self._reader = reader
         self._promotions = promotions
         self._facts = facts
+        self._orphans = orphans
 
     def status(self, app: str | None = None) -> Status:
         """Return the matrix, of one application or all."""
@@ -44,8 +61,14 @@ class StatusView:
         apps = tuple(name for name in delivery.setpoint.apps if app in (None, name))
         environments = tuple(delivery.ordered())
         cells = tuple(self._cell(self._promotions.explain(name, place), name, place) for name in apps for place in environments)
-        needs = tuple(dict.fromkeys([*self._lost(runs), *(need for cell in cells for need in _needs(cell))]))
-        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending)
+        drifts = self._facts.drifts(ended=False, limit=_DRIFTS)
+        cells = tuple(replace(cell, drift=len(_of(drifts, cell))) for cell in cells)
+        needs = tuple(
+            dict.fromkeys([*self._lost(runs), *(need for cell in cells for need in (*_needs(cell), *_left_alone(cell, _of(drifts, cell))))])
+        )
+        orphans = tuple(one for one in self._orphans(delivery) if app in (None, one.app))
+        needs += tuple(_orphaned(one, environments) for one in orphans)
+        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans)
 
     def _lost(self, runs: tuple[Run, ...]) -> list[Need]:
         """Return what only a person can say: whether tasks that must not run twice happened."""
@@ -91,7 +114,9 @@ class StatusView:
         promotion = explanation.promotion
         approvals = tuple(self._facts.approvals(promotion.promotion)) if promotion else ()
         deploy = tuple(Reason(r.code, _outcome(r), r.subject, r.found, "", r.fix) for r in cell.reasons)
-        reasons = (*explanation.verdict.reasons, *deploy, *delivery.pending)
+        drifts = self._facts.drifts(app, environment, ended=False, limit=_DRIFTS)
+        cell = replace(cell, drift=len(drifts))
+        reasons = (*explanation.verdict.reasons, *deploy, *drift.reasons(drifts, app), *delivery.pending)
         outcome = explanation.verdict.outcome if promotion else _outcome_of(cell, explanation)
         return Why(app, environment, _sentence(cell, promotion), outcome, reasons, cell, promotion, approvals, _next(reasons))
 
@@ -141,7 +166,7 @@ def _needs(cell: Cell) -> list[Need]:
                 what = f"{place}: {cell.waiting.version} waits for {reason.subject}: {reason.found}"
                 needs.append(Need(what, reason.fix, cell.app, cell.environment, cell.waiting.promotion))
     for problem in cell.reasons:
-        if problem.severity == "problem":
+        if problem.severity == "problem" or problem.code == "PRUNE_OVER_BUDGET":
             needs.append(Need(f"{place}: {problem.subject}: {problem.found}", problem.fix, cell.app, cell.environment))
     return needs
 
@@ -149,6 +174,27 @@ def _needs(cell: Cell) -> list[Need]:
 def _release(hold: Hold) -> Need:
     until = f" until {hold.until}" if hold.until else ""
     return Need(f"{hold.place} is on hold{until} by {hold.by}: {hold.why}", hold.release, hold.app, hold.environment)
+
+
+def _orphaned(one: Prunable, environments: Sequence[str]) -> Need:
+    """Return the way out: an environment that is gone has no reconciler, so it has to come back first."""
+    what = f"{one.app} in {one.environment} still runs: {one.held.why}"
+    command = f"setpoint prune {one.app} {one.environment}" if one.environment in environments else "setpoint down"
+    return Need(what, command, one.app, one.environment)
+
+
+def _of(drifts: Sequence[Drift], cell: Cell) -> list[Drift]:
+    return [one for one in drifts if one.environment == cell.environment and one.app in (cell.app, "")]
+
+
+def _left_alone(cell: Cell, drifts: Sequence[Drift]) -> list[Need]:
+    """Return what is only reported, for a person to decide about."""
+    found = []
+    for reason in drift.reasons(drifts, cell.app):
+        if reason.fix:
+            what = f"{cell.app} in {cell.environment}: drift of {reason.subject}: {reason.found}"
+            found.append(Need(what, reason.fix, cell.app, cell.environment))
+    return found
 
 
 def _sentence(cell: Cell, promotion: Promotion | None) -> str:

@@ -24,6 +24,7 @@ _SELECTOR: Final = re.compile(r"(team|person):[a-z][a-z0-9-]{0,39}")
 _BRANCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _REPOSITORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,3}")
 _OUTSIDE_IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}@sha256:[0-9a-f]{64}")
+_BUDGET: Final = re.compile(r"[0-9]{1,4}%?")
 _CHECK_PATH: Final = re.compile(r"/[!-~]{0,1023}")
 
 
@@ -177,8 +178,30 @@ class Gates(FileModel):
     approvals: Approvals | None = None
 
 
+class DriftConfig(FileModel):
+    """What happens to what somebody changed behind Setpoint's back."""
+
+    mode: Literal["correct", "report"] = "correct"
+    """`correct`: brought back at once; `report`: recorded and shown, and left until `setpoint heal`. What died is always started again."""
+
+
+def _budget(text: str) -> str:
+    if not _BUDGET.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
+        raise InvalidError(
+            f"`{text}` is no deletion budget", 'a number of objects in quotes, such as "3", or a share, such as 50%', "SP538"
+        )
+    return text
+
+
+class PruneConfig(FileModel):
+    """What may be removed by one pin without a person."""
+
+    budget: Annotated[str, AfterValidator(_budget)] = "50%"
+    """Objects, or a share of the application's objects in this environment. All of them never go without `setpoint prune`."""
+
+
 class EnvironmentFile(FileModel):
-    """`environment.yaml`: target, order, owners, gates and outside images of one environment."""
+    """`environment.yaml`: target, order, owners, gates, outside images, drift and prune of one environment."""
 
     apiVersion: Literal["setpoint.dev/v1alpha1"]  # noqa: N815 - the key as it is written
     kind: Literal["Environment"]
@@ -187,6 +210,8 @@ class EnvironmentFile(FileModel):
     owners: tuple[Selector, ...] = ()
     gates: Gates = Gates()
     images: tuple[Annotated[str, AfterValidator(_outside_image)], ...] = ()
+    drift: DriftConfig = DriftConfig()
+    prune: PruneConfig = PruneConfig()
 
 
 def parse_setpoint(data: bytes, path: str = "setpoint.yaml") -> Document[SetpointFile]:

@@ -50,9 +50,10 @@ class FactGatherer:
         """Return the digest that approvals bind to: candidate, render, the policy in force, and what is lost by it."""
         render = self._parts.renderer.render_facts(candidate, delivery.repository)
         policy = self._parts.delivery.policy_id(delivery, candidate.environment)
-        return digest.sha256(canonical.dumps([candidate.digest, render.digest, policy, list(self._losses(candidate, delivery))]))
+        return digest.sha256(canonical.dumps([candidate.digest, render.digest, policy, list(self.losses(candidate, delivery))]))
 
-    def _losses(self, candidate: Candidate, delivery: Delivery) -> tuple[str, ...]:
+    def losses(self, candidate: Candidate, delivery: Delivery) -> tuple[str, ...]:
+        """Return what a candidate would destroy of what Setpoint pinned last."""
         pin = Pins(self._parts.delivery, self._parts.records).last(delivery, candidate.environment, candidate.app)
         return self._parts.renderer.losses(candidate, pin.candidate if pin is not None else None, delivery.repository)
 
@@ -84,7 +85,7 @@ class FactGatherer:
             quarantined=quarantine_of(candidate, parts.records.quarantines(candidate.app, candidate.environment)),
             render=render,
             policy_result=self._policy(gates, candidate, evidence, render),
-            losses=self._losses(candidate, delivery),
+            losses=self.losses(candidate, delivery),
             stops=parts.holds.stops(candidate.app, candidate.environment),
             last_entry_at=parts.holds.last_entry_at(),
         )

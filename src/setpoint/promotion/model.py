@@ -91,7 +91,7 @@ class Promotion:
     policy: str
     """Blob id of that environment.yaml: the policy in force."""
     binding: str
-    """Digest over candidate, render and policy: what approvals bind to."""
+    """Digest over candidate, render, policy and losses: what approvals bind to."""
     requested_by: str
     """Actor; `setpoint` when the loop created it."""
     created_at: str
@@ -111,6 +111,8 @@ class Promotion:
     served_at: str | None = None
     """When it was healthy in its environment for the first time."""
     superseded_by: str = ""
+    losses: tuple[str, ...] = ()
+    """What pinning it destroys, `Deployment/web: its replicas stop`: part of what approvals bind to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -240,6 +240,7 @@ def _created(target: Promotion, name: str, wish: Wish, head: str, at: str, hold:
         verdict=None,
         gate_bundle="",
         pin_commit="",
+        losses=(),
         pinned_at=None,
         served_at=None,
     )

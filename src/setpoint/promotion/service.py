@@ -148,6 +148,7 @@ class PromotionService:
             requested_by=actor,
             created_at=created_at,
             note=note,
+            losses=self._parts.gatherer.losses(candidate, delivery),
         )
         self._parts.recorder.record("promotion.created", created.promotion, actor, records.encode(created))
         for current in unfinished:

@@ -170,6 +170,13 @@ class ReplicaStatus:
     last_exit: str
     """`exit status 3`, `killed by SIGKILL`; empty when it never ended."""
     stopping: bool = False
+    outdated: bool = False
+    """Files of its image were replaced since it was started: it may have read what somebody wrote there."""
+
+    @property
+    def revision_hash(self) -> str:
+        """What the rollout takes it for: none that is wanted when it is outdated, so that it is replaced like any old one."""
+        return "" if self.outdated else self.spec.revision_hash
 
 
 @dataclass(frozen=True, slots=True)

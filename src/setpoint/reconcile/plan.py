@@ -134,4 +134,6 @@ def _of_replica(replica: ReplicaStatus, workload: Workload) -> list[Difference]:
         return [Difference(name, "process", "running", "stopping" if replica.stopping else replica.last_exit or "gone")]
     if replica.pid is None:
         return [Difference(name, "process", "running", replica.last_exit or "not started yet")]
+    if replica.outdated:
+        return [Difference(name, "image", "the files that its layers brought", "started before they were brought back")]
     return []

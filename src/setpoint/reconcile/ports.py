@@ -79,6 +79,10 @@ class Proxy(Protocol):
         """
         ...
 
+    def applied(self, environment: str) -> ProxyConfig | None:
+        """Return what the environment's proxy was told last, by whatever server; None when it was told nothing."""
+        ...
+
     def sessions(self, environment: str, server: str) -> int:
         """Return the requests in flight at a server; 0 when it is gone."""
         ...

@@ -4,7 +4,7 @@ Called by the control loop, one call per environment and pass. What is refused c
 the refusal is journalled with its reasons (laws 2 and 7).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, records
@@ -15,10 +15,12 @@ from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
-from setpoint.reconcile import decide
+from setpoint.reconcile import claims, decide
 from setpoint.reconcile.admission import Admission
-from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health, Identity, Release
+from setpoint.reconcile.drift.service import DriftService
+from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health, Identity, Release, Route
 from setpoint.reconcile.ports import DeploymentRecords, WorkloadRollout, WorkloadStatus
+from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
 
 
@@ -34,6 +36,10 @@ class ReconcileParts:
     holds: Holds
     recorder: Recorder
     clock: clock.Clock
+    drift: DriftService
+    prune: PruneService
+    served: Callable[[str], Sequence[tuple[str, Route]]]
+    """environment -> (application, route) that its proxy was told last"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +70,40 @@ class ReconcileService:
             effective = self._effective(delivery, app, environment)
             if effective is not None:
                 found[app] = effective
-        releases = [Release(e.desired, _identity(e.pin), e.pin.commit) for e in found.values()]
+        found, left = self._kept(delivery, found)
+        url = f"http://{listen}/"
+        for effective in left:
+            self._observe(effective, [], effective.faults, url)
+        states, problems = claims.settle({app: one.desired for app, one in found.items()}, self._parts.served(environment))
+        releases = [Release(states[app], _identity(e.pin), e.pin.commit) for app, e in found.items()]
+        retiring = self._parts.prune.retiring(delivery, environment)
         try:
-            statuses = self._parts.rollout.advance(environment, listen, releases)
+            self._parts.drift.look(environment, delivery.environment(environment).drift.mode, [release.desired for release in releases])
+            statuses = self._parts.rollout.advance(environment, listen, [*releases, *retiring])
         except SetpointError as error:
             for app, effective in found.items():
                 fault = DeployReason(error.code, error.where or f"{app} in {environment}", error.what, error.fix, "problem")
-                self._observe(effective, [], (*effective.faults, fault), f"http://{listen}/")
+                self._observe(effective, [], (*effective.faults, fault), url)
             return True
-        settled = [self._observe(e, statuses.get(app, []), e.faults, f"http://{listen}/") for app, e in found.items()]
-        return all(settled)
+        settled = [self._observe(e, statuses.get(app, []), (*e.faults, *problems[app]), url) for app, e in found.items()]
+        for effective in found.values():
+            self._parts.prune.done(effective.pin, effective.desired)
+        for release in retiring:
+            self._parts.prune.retired(release)
+        return all(settled) and not retiring
+
+    def _kept(self, delivery: Delivery, found: Mapping[str, _Effective]) -> tuple[dict[str, _Effective], list[_Effective]]:
+        """Return what should run together with what must not be removed, and who is left alone, for that cannot be found out."""
+        kept: dict[str, _Effective] = {}
+        left: list[_Effective] = []
+        for app, effective in found.items():
+            try:
+                desired, notes = self._parts.prune.keep(delivery, effective.pin, effective.desired, whole=not effective.faults)
+                kept[app] = replace(effective, desired=desired, notes=(*effective.notes, *notes))
+            except SetpointError as error:
+                fault = DeployReason(error.code, error.where or "prune", error.what, error.fix, "problem")
+                left.append(replace(effective, faults=(*effective.faults, fault)))
+        return kept, left
 
     def _effective(self, delivery: Delivery, app: str, environment: str) -> _Effective | None:
         """Return what should run: a rollback's target, the pin at HEAD when it is admitted and renders, or what was admitted before."""

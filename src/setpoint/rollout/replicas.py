@@ -90,21 +90,21 @@ class Replicas:
         """Return a replica as the decisions see it."""
         name, seen = replica.spec.replica, self._memory.seen(replica)
         if not replica.shim_alive:
-            return ReplicaView(name, replica.spec.revision_hash, "dead")
+            return ReplicaView(name, replica.revision_hash, "dead")
         if replica.stopping:
-            return ReplicaView(name, replica.spec.revision_hash, "stopping")
+            return ReplicaView(name, replica.revision_hash, "stopping")
         if seen.draining_since is not None:
             drained_s = (self._clock.now() - seen.draining_since).total_seconds()
-            return ReplicaView(name, replica.spec.revision_hash, "draining", self._sessions(replica), drained_s)
+            return ReplicaView(name, replica.revision_hash, "draining", self._sessions(replica), drained_s)
         available = seen.available(self._clock.now(), min_ready_s)
-        return ReplicaView(name, replica.spec.revision_hash, "ready" if available else "starting")
+        return ReplicaView(name, replica.revision_hash, "ready" if available else "starting")
 
     def waiting(self, workload: Workload, replicas: Sequence[ReplicaStatus]) -> list[DeployReason]:
         """Return why replicas of the wanted revision are not ready."""
         reasons = []
         for replica in replicas:
             state = self._memory.seen(replica)
-            if replica.spec.revision_hash != workload.revision_hash or state.ready or not replica.shim_alive:
+            if replica.revision_hash != workload.revision_hash or state.ready or not replica.shim_alive:
                 continue
             crashing = replica.restarts >= _CRASH_LOOP
             code, what = (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from setpoint.core import clock
 from setpoint.ground.journal.ports import Recorder
-from setpoint.reconcile.model import Release, ReplicaStatus, Route
+from setpoint.reconcile.model import Release, ReplicaStatus
 from setpoint.reconcile.ports import Proxy, ProxyConfig, ProxyServer, ReplicaRuntime, WorkloadStatus
 from setpoint.rollout.memory import Memory
 from setpoint.rollout.replicas import Replicas
@@ -27,10 +27,6 @@ class HostRollout:
         self._recorder = recorder
         self._memory = Memory(runtime, time, told)
         self._replicas = Replicas(runtime, proxy, self._memory, time)
-        self._routes: dict[tuple[str, str], tuple[Route, ...]] = {}
-        """(environment, app) -> the routes it had last"""
-        self._proxied: set[str] = set()
-        """environments whose proxy had routes: it is told when the last one goes"""
 
     def advance(self, environment: str, listen: str, releases: Sequence[Release]) -> dict[str, list[WorkloadStatus]]:
         """Take one step for every application of an environment (see the port)."""
@@ -47,9 +43,11 @@ class HostRollout:
         known = {release.app for release in releases}
         untouched = [r for r in present if r.spec.identity.app not in known]
         servers += [(r.spec.identity.app, server) for r in untouched for server in servers_of([r], None, self._memory.seen)]
-        routes = self._all_routes(environment, releases, {replica.spec.identity.app for replica in untouched})
-        if routes or environment in self._proxied:
-            self._proxied.add(environment)
+        before = self._proxy.applied(environment)
+        # An application that is left alone keeps the routes it had, and the proxy is told when the last route goes.
+        kept = [(app, route) for app, route in (before.routes if before is not None else ()) if app not in known]
+        routes = (*((release.app, route) for release in releases for route in release.desired.routes), *kept)
+        if routes or before is not None:
             self._proxy.apply(ProxyConfig(environment, listen, routes, tuple(servers)))
         self._memory.forget(environment, {replica.spec.replica for replica in present})
         return statuses
@@ -63,10 +61,3 @@ class HostRollout:
         ]
         self._replicas.retire([r for r in mine if r.spec.workload not in wanted])
         return rows
-
-    def _all_routes(self, environment: str, releases: Sequence[Release], untouched: set[str]) -> tuple[tuple[str, Route], ...]:
-        """Return the routes of an environment; an application that is left alone keeps those it had."""
-        self._routes.update({(environment, release.app): release.desired.routes for release in releases})
-        kept = [app for app in sorted(untouched) if (environment, app) in self._routes]
-        apps = [*(release.app for release in releases), *kept]
-        return tuple((app, route) for app in apps for route in self._routes[environment, app])

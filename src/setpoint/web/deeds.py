@@ -14,6 +14,7 @@ from setpoint.api.auth import App, Caller
 from setpoint.core.errors import ConflictError, UserError
 from setpoint.pipeline.model import Outcome
 from setpoint.promotion.model import PromotionState
+from setpoint.promotion.people import require_operator
 from setpoint.promotion.stops import seconds_of
 from setpoint.web.entrance import Form
 from setpoint.web.render import PageRoute, render
@@ -94,6 +95,22 @@ async def resolve(app: App, caller: Caller, run: str, task: str, fields: Form) -
         raise UserError("SP863", "say what became of it and how you know", where=record.run, fix="go back and fill in the form")
     await app.pipeline.resolve(record.run, task, Outcome(outcome), (caller.actor, said))
     return RedirectResponse(f"/run/{record.run}", 303)
+
+
+@router.post("/why/{application}/{environment}/heal")
+def heal(app: App, caller: Caller, application: str, environment: str, _fields: Form) -> Response:
+    """Have what is only reported corrected."""
+    require_operator(app.delivery.require(application, environment), environment, caller)
+    app.drift.heal(application, environment, caller.actor)
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/prune")
+def prune(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Confirm the removal of exactly what the page showed."""
+    delivery = app.delivery.require_environment(environment)
+    app.prune.confirm(delivery, (application, environment), caller, fields.get("set", ""), _message(fields))
+    return _back(application, environment)
 
 
 @router.get("/why/{application}/{environment}/rollback")

@@ -123,7 +123,8 @@ def why_page(request: Request, app: App, caller: Caller, application: str, envir
     may = rights(delivery, environment, caller, why.approvals, app.store.clock.now()) if delivery is not None else None
     history = app.store.records.promotions(application, environment, 10)
     barred = app.store.records.quarantines(application, environment)
-    return _show(request, "why.html", app, caller, why=why, rights=may, history=history, barred=barred)
+    drifts, held = app.store.records.drifts(application, environment, limit=20), app.prune.held(application, environment)
+    return _show(request, "why.html", app, caller, why=why, rights=may, history=history, barred=barred, drifts=drifts, held=held)
 
 
 @router.get("/promotion/{promotion}")

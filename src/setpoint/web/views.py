@@ -27,6 +27,8 @@ _MARKS: Final = {
     "pending": ("waiting", "idle"),
     "open": ("waiting", "wait"),
     "suspended": ("waiting", "wait"),
+    "reported": ("waiting", "wait"),
+    "healed": ("good", "good"),
     "degraded": ("bad", "bad"),
     "failed": ("bad", "bad"),
     "timed-out": ("bad", "bad"),

@@ -126,7 +126,9 @@ class _Pipeline:
 
 def _loop(world: World, pipeline: _Pipeline) -> ControlLoop:
     unused = cast("Any", None)
-    return ControlLoop(LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, world.reader, lambda *_: "ada"))
+    return ControlLoop(
+        LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, lambda *_: "ada")
+    )
 
 
 def test_a_head_that_cannot_be_begun_keeps_none_of_the_others_waiting(world: World) -> None:

@@ -47,6 +47,7 @@ PLAN = {
     ],
     "workloads": [{"workload": "web", "start": 2, "stop": 1, "revision_before": "a", "revision_after": "b"}],
     "destructive": ["HTTPRoute/old: what it routes is no longer served"],
+    "held": "all 1 objects of the application would go",
     "error": "",
     "reasons": [],
 }
@@ -242,7 +243,7 @@ def test_the_shell_has_what_the_task_has_and_keeps_nothing(tree: Path) -> None:
     assert "level high\r\n" in seen
     assert "a\r\na\r\n" in seen
     os.write(master, b"sh -c \"echo run'n'ing; exec sleep 60\"\n")  # says so once it is in the foreground, to be interrupted
-    expect(master, "\nrunning\r\n")
+    expect(master, "running\r\n")
     os.write(master, b"\x03")
     expect(master, "test$ ")
     os.write(master, b"exit 3\n")
@@ -263,3 +264,72 @@ def expect(master: int, text: str, limit_s: float = 30.0) -> str:
         except OSError:
             pytest.fail(f"the end came before {text!r}: {seen!r}")
     return seen
+
+
+CASE = {
+    "drift": "d-1",
+    "app": "shop",
+    "environment": "production",
+    "kind": "image",
+    "subject": "image abababa /app/main.py",
+    "field": "content",
+    "desired": "sha256 aa",
+    "live": "sha256 bb",
+    "writer": "unknown",
+    "since": "2026-11-23T06:00:00.000Z",
+    "state": "healed",
+    "count": 2,
+    "heal_at": "2026-11-23T06:00:02.000Z",
+    "ordered_by": "",
+    "done": "the image was unpacked anew",
+    "ended_at": "2026-11-23T06:00:12.000Z",
+}
+PRUNABLE = {
+    "app": "shop",
+    "environment": "production",
+    "orphaned": False,
+    "held": {
+        "objects": ["Deployment/api", "HTTPRoute/api"],
+        "pin_commit": "c",
+        "why": "2 of 3 objects would go, the budget is 50%",
+        "set": DIGEST,
+    },
+}
+
+
+def test_drift_shows_what_differs_and_what_was_done(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is over is exit code 0; what is open is exit code 1, with the way out when it is only reported."""
+    fake_api.answers["GET", "drift"] = [CASE]
+    assert run(["drift", "shop", "production", "--history"]) == 0
+    text = capsys.readouterr().out
+    assert "healed" in text
+    assert "sha256 aa -> sha256 bb  (writer unknown, 2 times in a row)" in text
+    assert "the image was unpacked anew, " in text
+    assert fake_api.asked[-1][1] == "/api/v1/drift?application=shop&environment=production&history=true&limit=50"
+    fake_api.answers["GET", "drift"] = [{**CASE, "state": "reported", "ended_at": ""}]
+    assert run(["drift"]) == 1
+    assert "left as it is, for the mode is report  -> setpoint heal shop production" in capsys.readouterr().out
+    fake_api.answers["GET", "drift"] = []
+    assert run(["drift", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_heal_names_what_comes_back(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a case."""
+    fake_api.answers["POST", "drift/heal"] = [CASE]
+    assert run(["heal", "shop", "production"]) == 0
+    assert capsys.readouterr().out == "d-1: image abababa /app/main.py, content: back to sha256 aa\n"
+    assert fake_api.asked[-1][2] == {"app": "shop", "environment": "production"}
+
+
+def test_prune_shows_first_and_removes_exactly_what_it_showed(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a terminal and without --yes nothing is removed (exit code 1)."""
+    fake_api.answers["GET", "prunes/shop/production"] = PRUNABLE
+    fake_api.answers["POST", "prunes"] = PRUNABLE
+    assert run(["prune", "shop", "production"]) == 1
+    told = capsys.readouterr()
+    assert "  - Deployment/api\n  - HTTPRoute/api\n" in told.out
+    assert "setpoint prune shop production --yes" in told.err
+    assert [method for method, _, _ in fake_api.asked] == ["GET"]
+    assert run(["prune", "shop", "production", "--yes", "-m", "old"]) == 0
+    assert fake_api.asked[-1][2] == {"app": "shop", "environment": "production", "set": DIGEST, "message": "old"}

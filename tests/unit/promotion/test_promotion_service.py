@@ -477,3 +477,29 @@ def test_a_promotion_is_found_by_a_unique_beginning(world: World) -> None:
     service.advance()
     name = world.promotions("staging")[0].promotion
     assert service.find(name[:6]).promotion == name
+
+
+def test_an_approval_binds_to_what_is_destroyed(world: World) -> None:
+    """A removal more than was approved needs a new approval; what was approved with a pin is confirmed by it."""
+    world.register()
+    world.build("1")
+    service = world.service()
+    world.to_prod(service)
+    world.build("2")
+    service.advance()
+    world.healthy("staging")
+    world.lost = ("Deployment/worker: its replicas stop",)
+    service.advance()
+    waiting = next(p for p in world.promotions("prod") if p.state is PromotionState.OPEN)
+    assert waiting.losses == world.lost
+    service.approve(waiting.promotion, PAT, "one goes")
+    world.lost = ("Deployment/api: its replicas stop", "Deployment/worker: its replicas stop")
+    service.advance()
+    again = next(p for p in world.promotions("prod") if p.state is PromotionState.OPEN)
+    assert again.promotion != waiting.promotion
+    assert world.version("prod") == "1"
+    service.approve(again.promotion, PAT, "both go")
+    service.advance()
+    assert world.version("prod") == "2"
+    assert world.records.approved_losses(again.promotion) == ("Deployment/api", "Deployment/worker")
+    assert world.records.approved_losses(waiting.promotion) == ()

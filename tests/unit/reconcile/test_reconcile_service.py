@@ -2,20 +2,39 @@
 # ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from setpoint.core.errors import UserError, WorldError
+from setpoint.adapters.database.engine import open_database
+from setpoint.adapters.database.projection import Projection
+from setpoint.adapters.database.records import Records
+from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, UserError, WorldError
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.core.records import encode
 from setpoint.promotion.model import Candidate, Pin, Quarantine
 from setpoint.promotion.pin import pin_path
-from setpoint.reconcile.model import Container, Deployment, DesiredState, Health, Release, Workload
+from setpoint.reconcile import claims
+from setpoint.reconcile.drift.service import DriftParts, DriftService
+from setpoint.reconcile.model import (
+    Container,
+    Deployment,
+    DesiredState,
+    Health,
+    Identity,
+    Release,
+    ReplicaSpec,
+    ReplicaStatus,
+    Route,
+    Workload,
+)
 from setpoint.reconcile.ports import WorkloadStatus
+from setpoint.reconcile.prune.decide import over_budget
+from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.upstream import Upstreams
-from unit.builders_home import OPERATOR, World
+from unit.builders_home import ADA, DELIVERY, OPERATOR, SAM, World
 
 PATH = pin_path("staging", "web")
 
@@ -29,6 +48,23 @@ class Engine:
         self.ready = 2
         self.fails: Exception | None = None
         self.unrendered: Exception | None = None
+        self.workloads: tuple[str, ...] = ("web",)
+        self.routes: tuple[Route, ...] = ()
+        self.served: tuple[tuple[str, Route], ...] = ()
+        self.by_candidate: dict[str, tuple[tuple[str, ...], tuple[Route, ...]]] = {}
+        """candidate -> the workloads and routes it was rendered with first"""
+        self.wanted: list[tuple[list[str], list[str]]] = []
+        """workloads and routes of every release"""
+        self.running: set[str] = set()
+
+    def replicas(self) -> list[ReplicaStatus]:
+        """Return a replica for every workload that runs."""
+        container = Container("c", "i", None, None, {}, {}, 80, None, None)
+        identity = Identity("web", "staging", "r", "d", "p")
+        return [
+            ReplicaStatus(ReplicaSpec(f"staging-web-{name}-1", name, "h", 9000, container, identity, 30.0), True, 1, None, 0, "")
+            for name in sorted(self.running)
+        ]
 
     def admit(self, repository: str, pin: Pin) -> Verdict:
         """Judge a pin, quarantine included."""
@@ -53,14 +89,21 @@ class Engine:
             raise self.unrendered
         container = Container("c", "i", None, None, {}, {}, 80, None, None)
         version = next(iter(candidate.artifacts.values())).digest
-        workload = Workload("web", candidate.environment, "web", 2, {}, container, version, progress_deadline_s=600)
-        return DesiredState("web", candidate.environment, (workload,), (), candidate.digest)
+        names, routes = self.by_candidate.setdefault(candidate.digest, (self.workloads, self.routes))
+        workloads = tuple(
+            Workload("web", candidate.environment, name, 2, {}, container, version, progress_deadline_s=600) for name in names
+        )
+        return DesiredState("web", candidate.environment, workloads, routes, candidate.digest)
 
     def advance(self, environment: str, listen: str, releases: Sequence[Release]) -> dict[str, list[WorkloadStatus]]:
         """Roll out."""
         if self.fails is not None:
             raise self.fails
         self.ran.append([release.identity.version for release in releases])
+        for release in releases:
+            names, routes = ([one.name for one in part] for part in (release.desired.workloads, release.desired.routes))
+            self.wanted.append((names, routes))
+            self.running |= set(names)
         return {release.app: [WorkloadStatus("web", 2, self.ready, 0, ())] for release in releases}
 
 
@@ -72,7 +115,24 @@ def engine(world: World) -> Engine:
 
 def _service(world: World, engine: Engine) -> ReconcileService:
     part = cast("Any", engine)
-    return ReconcileService(ReconcileParts(world.reader, part, part, engine, world.records, world.holds, world.recorder, world.clock))
+    drift = DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, list))
+    records = world.records
+    prune = PruneService(PruneParts(records, records, world.recorder, world.reader, part, engine.replicas, records.approved_losses))
+    return ReconcileService(
+        ReconcileParts(
+            delivery=world.reader,
+            admission=part,
+            rendering=part,
+            rollout=engine,
+            records=records,
+            holds=world.holds,
+            recorder=world.recorder,
+            clock=world.clock,
+            drift=drift,
+            prune=prune,
+            served=lambda _environment: engine.served,
+        )
+    )
 
 
 def _pinned(world: World, *versions: str) -> None:
@@ -260,3 +320,190 @@ def test_an_upstream_is_healthy_only_with_exactly_its_pin(world: World, engine: 
     world.build("2")
     promotions.advance()
     assert not upstreams.upstream("web", "staging").healthy
+
+
+# Inventory and prune
+
+
+def _kinds(world: World) -> list[str]:
+    return [entry.kind for entry in world.journal.entries() if entry.kind.startswith(("inventory.", "prune."))]
+
+
+def _pin_next(world: World, engine: Engine, version: str, *names: str, routes: tuple[Route, ...] = ()) -> None:
+    """Pin another version that is rendered with these workloads and routes."""
+    engine.workloads, engine.routes = names, routes
+    world.build(version)
+    world.service().advance()
+
+
+def test_the_inventory_is_written_before_anything_is_started(world: World, engine: Engine) -> None:
+    """Whoever dies in the middle leaves a list that names everything; a pass over the same writes nothing."""
+    _pinned(world, "1")
+    engine.fails = WorldError("SP642", "no proxy")
+    service = _service(world, engine)
+    service.advance("staging")
+    [inventory] = world.records.inventories()
+    assert (list(inventory.objects), engine.ran, _kinds(world)) == (["Deployment/web"], [], ["inventory.written"])
+    engine.fails = None
+    service.advance("staging")
+    assert _kinds(world) == ["inventory.written"]
+
+
+def test_within_the_budget_what_is_gone_is_removed_last_and_noted_when_nothing_of_it_runs(world: World, engine: Engine) -> None:
+    """One of three: the superset stays in the inventory until the last replica is gone."""
+    engine.workloads = ("api", "web", "worker")
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    _pin_next(world, engine, "2", "api", "web")
+    service.advance("staging")
+    assert engine.wanted[-1] == (["api", "web"], [])
+    assert set(world.records.inventories()[0].objects) == {"Deployment/api", "Deployment/web", "Deployment/worker"}
+    engine.running.discard("worker")
+    service.advance("staging")
+    assert set(world.records.inventories()[0].objects) == {"Deployment/api", "Deployment/web"}
+    assert _kinds(world)[-1] == "prune.done"
+
+
+def test_over_the_budget_nothing_is_removed_until_a_person_confirms_exactly_that(world: World, engine: Engine) -> None:
+    """Two of three: all stays, as its own pin defined it; the reason names it; a confirmation is for one set and one pin."""
+    engine.workloads = ("api", "web", "worker")
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    _pin_next(world, engine, "2", "web")
+    service.advance("staging")
+    service.advance("staging")
+    assert engine.wanted[-1] == (["web", "api", "worker"], [])
+    assert "PRUNE_OVER_BUDGET" in _codes(world)
+    assert _seen(world).health is Health.HEALTHY
+    assert _kinds(world).count("prune.held") == 1
+    delivery, prune = world.reader.load(), service._parts.prune
+    assert delivery is not None
+    found = prune.prunable(delivery, "web", "staging")
+    assert found.held.objects == ("Deployment/api", "Deployment/worker")
+    with pytest.raises(ConflictError, match="SP662"):
+        prune.confirm(delivery, ("web", "staging"), OPERATOR, "sha256:other", "")
+    with pytest.raises(NotAllowedError, match="SP514"):
+        prune.confirm(delivery, ("web", "staging"), SAM, found.held.set, "")
+    prune.confirm(delivery, ("web", "staging"), ADA, found.held.set, "not needed")
+    service = _service(world, engine)
+    service.advance("staging")
+    assert engine.wanted[-1] == (["web"], [])
+    engine.running = {"web"}
+    service.advance("staging")
+    assert list(world.records.inventories()[0].objects) == ["Deployment/web"]
+    assert "PRUNE_OVER_BUDGET" not in _codes(world)
+    with pytest.raises(NotFoundError, match="SP661"):
+        service._parts.prune.prunable(delivery, "web", "staging")
+
+
+def test_another_pin_voids_a_confirmation(world: World, engine: Engine) -> None:
+    """The set is the same, the pin is not: a person looks again."""
+    engine.workloads = ("api", "web", "worker")
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    _pin_next(world, engine, "2", "web")
+    service.advance("staging")
+    delivery, prune = world.reader.load(), service._parts.prune
+    assert delivery is not None
+    found = prune.prunable(delivery, "web", "staging")
+    prune.confirm(delivery, ("web", "staging"), OPERATOR, found.held.set, "")
+    _pin_next(world, engine, "3", "web")
+    service.advance("staging")
+    assert engine.wanted[-1] == (["web", "api", "worker"], [])
+
+
+def test_an_empty_render_removes_nothing_whoever_says_so(world: World, engine: Engine) -> None:
+    """Law 7: a generator that yields nothing is no wish."""
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    _pin_next(world, engine, "2")
+    service.advance("staging")
+    assert engine.wanted[-1] == (["web"], [])
+    assert "PRUNE_EMPTY_RENDER" in _codes(world)
+
+
+def test_a_refused_pin_removes_nothing(world: World, engine: Engine) -> None:
+    """What was admitted before stays wanted, and so does everything that the inventory names."""
+    engine.workloads = ("api", "web", "worker")
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    _pin_next(world, engine, "2", "api", "web")
+    engine.unrendered = UserError("SP611", "it cannot be rendered")
+    before = len(engine.wanted)
+    service.advance("staging")
+    assert len(engine.wanted) == before
+    assert len(world.records.inventories()[0].objects) == 3
+
+
+def test_an_orphan_runs_on_until_a_person_takes_it_down(world: World, engine: Engine) -> None:
+    """An application that left setpoint.yaml is listed; confirmed, it is drained, and forgotten when nothing of it runs."""
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    text = DELIVERY["setpoint.yaml"].replace(b"{web: {source: hello}}", b"{shop: {source: hello}}")
+    gone = ("apps/web/app.yaml", "environments/prod/web/patch.yaml")
+    world.commit("delivery", {"setpoint.yaml": text}, remove=gone, pusher="sam@example.com")
+    delivery, prune = world.reader.load(), service._parts.prune
+    assert delivery is not None
+    service.advance("staging")
+    assert engine.wanted[-1] == (["web"], [])
+    [orphan] = prune.orphans(delivery)
+    assert (orphan.app, orphan.environment, orphan.held.objects) == ("web", "staging", ("Deployment/web",))
+    prune.confirm(delivery, ("web", "staging"), OPERATOR, orphan.held.set, "gone")
+    assert not service.advance("staging")
+    assert engine.wanted[-1] == ([], [])
+    assert world.records.deployment("web", "staging") is not None
+    engine.running.clear()
+    service.advance("staging")
+    assert (world.records.deployment("web", "staging"), world.records.inventories(), prune.orphans(delivery)) == (None, [], [])
+
+
+def test_of_two_applications_that_claim_an_address_the_one_that_serves_it_keeps_it() -> None:
+    """The other gets a problem that names both, and its other routes."""
+    here, there = Route("r", (), "/", False, (("w", 1),)), Route("other", ("a.example",), "/x", True, (("w", 1),))
+    states = {app: DesiredState(app, "staging", (), (here, there) if app == "b" else (here,), "") for app in ("a", "b")}
+    settled, problems = claims.settle(states, [("b", here)])
+    assert (settled["a"].routes, settled["b"].routes) == ((), (here, there))
+    [problem] = problems["a"]
+    assert (problem.code, problem.severity, problems["b"]) == ("ROUTE_TAKEN", "problem", ())
+    assert "claimed by a and by b; b keeps it" in problem.found
+    settled, problems = claims.settle(states, [])
+    assert (settled["a"].routes, settled["b"].routes, len(problems["b"])) == ((here,), (there,), 1)
+
+
+@pytest.mark.parametrize(
+    ("removed", "every", "budget", "allowed"),
+    [
+        (1, 2, "50%", True),
+        (2, 3, "50%", False),
+        (1, 1, "100%", False),
+        (3, 3, "9", False),
+        (2, 4, "1", False),
+        (1, 3, "0", False),
+        (0, 3, "0", True),
+    ],
+)
+def test_the_budget_counts_or_shares_and_never_lets_all_go(removed: int, every: int, budget: str, *, allowed: bool) -> None:
+    """Half is half; all is never within a budget."""
+    names = [f"Deployment/{number}" for number in range(every)]
+    assert (over_budget(names[:removed], names, budget) == "") is allowed
+
+
+def test_inventories_are_folded_from_the_journal_again(world: World, engine: Engine, tmp_path: Path) -> None:
+    """What waits for a person survives the deletion of the database."""
+    engine.workloads = ("api", "web", "worker")
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    _pin_next(world, engine, "2", "web")
+    service.advance("staging")
+    engine_anew = open_database(tmp_path / "anew.db")
+    Projection(engine_anew).apply(world.journal.entries())
+    before = world.records.inventories()
+    assert Records(engine_anew).inventories() == before
+    assert before[0].held is not None

@@ -98,7 +98,7 @@ class _Proxy:
     """The proxy's side of the fake: `stop` means something else there."""
 
     def __init__(self, host: FakeHost) -> None:
-        self.apply, self.sessions, self.stop = host.apply, host.sessions, host.stop_proxy
+        self.apply, self.sessions, self.stop, self.applied = host.apply, host.sessions, host.stop_proxy, host.configs.get
 
 
 @pytest.fixture
@@ -295,3 +295,20 @@ def test_a_crash_loop_is_a_problem_and_every_exit_is_journalled_once(host: FakeH
         (status,) = _pass(rollout, host, _desired("1", replicas=1))["web"]
     assert [(r.code, r.severity) for r in status.waiting] == [("CRASH_LOOP", "problem")]
     assert [(kind, body["restarts"]) for kind, body in host.journalled] == [("replica.exited", 1), ("replica.exited", 3)]
+
+
+def test_an_application_that_is_left_alone_keeps_its_route_over_a_restart_and_the_last_route_goes(
+    host: FakeHost, clock: ManualClock
+) -> None:
+    """What the proxy was told last is the memory: a new server, another neighbour, and later nothing at all."""
+    mine, other = (Route(name, (), f"/{name}", False, (("web", 1),)) for name in ("mine", "other"))
+    first, second = (
+        Release(DesiredState(app, "prod", (), (route,), ""), Identity(app, "prod", "", "", ""))
+        for app, route in (("a", mine), ("b", other))
+    )
+    HostRollout(host, _Proxy(host), host, clock).advance("prod", "127.0.0.1:1", [first, second])
+    HostRollout(host, _Proxy(host), host, clock).advance("prod", "127.0.0.1:1", [second])
+    assert host.configs["prod"].routes == (("b", other), ("a", mine))
+    nothing = [Release(DesiredState(app, "prod", (), (), ""), Identity(app, "prod", "", "", "")) for app in ("a", "b")]
+    HostRollout(host, _Proxy(host), host, clock).advance("prod", "127.0.0.1:1", nothing)
+    assert not host.configs["prod"].routes

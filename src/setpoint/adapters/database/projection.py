@@ -13,6 +13,7 @@ from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
 from setpoint.adapters.database import tables as t
+from setpoint.core import clock
 from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import cancelled_text
 
@@ -250,6 +251,24 @@ def _replica_exited(connection: Connection, entry: Entry) -> None:
     _upsert(connection, t.exits, {"replica": entry.subject}, {"restarts": entry.body["restarts"]})
 
 
+def _drift_told(connection: Connection, entry: Entry) -> None:
+    body = entry.body
+    ended = entry.kind == "drift.ended"
+    values = {name: body[name] for name in ("app", "environment", "kind", "state")}
+    values |= {"open": not ended, "seconds": clock.seconds_between(body["since"], body["ended_at"]) if ended else 0.0, "body": body}
+    statement = upsert_insert(t.drifts).values(drift=entry.subject, seq=entry.index, **values)
+    connection.execute(statement.on_conflict_do_update(index_elements=["drift"], set_=values))  # its place in the list stays
+
+
+def _inventory_told(connection: Connection, entry: Entry) -> None:
+    body = entry.body["inventory"]
+    key = {"app": body["app"], "environment": body["environment"]}
+    if body["objects"] or body["confirmed"]:
+        _upsert(connection, t.inventories, key, {"body": body})
+    else:
+        connection.execute(delete(t.inventories).where(*(t.inventories.c[name] == value for name, value in key.items())))
+
+
 def _push_received(connection: Connection, entry: Entry) -> None:
     common = {"at": entry.at, "repository": entry.subject, "pusher": entry.body["pusher"]}
     for number, change in enumerate(entry.body["updates"]):
@@ -279,6 +298,12 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "delivery.registered": _delivery_registered,
     "baseline.accepted": _baseline_accepted,
     "deployment.observed": _deployment_observed,
+    "inventory.written": _inventory_told,
+    "prune.held": _inventory_told,
+    "prune.confirmed": _inventory_told,
+    "prune.done": _inventory_told,
+    "drift.found": _drift_told,
+    "drift.ended": _drift_told,
     "push.received": _push_received,
     "replica.exited": _replica_exited,
 }

@@ -7,7 +7,7 @@ Built by wiring; every answer is a frozen record decoded from the journalled JSO
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import Engine, Select, select
+from sqlalchemy import Engine, Select, func, select
 
 from setpoint.adapters.database import tables as t
 from setpoint.artifact.model import ArtifactRecord
@@ -16,7 +16,9 @@ from setpoint.evidence.model import EvidenceRecord
 from setpoint.ground.hold.model import Hold
 from setpoint.pipeline.model import Run, RunState, TaskResult
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
+from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment
+from setpoint.reconcile.prune.model import Inventory
 
 T = TypeVar("T")
 
@@ -181,3 +183,37 @@ class Records:
     def deployments(self) -> list[Deployment]:
         """Return all last observations."""
         return self._all(Deployment, select(t.deployments.c.body).order_by(t.deployments.c.app, t.deployments.c.environment))
+
+    # Drift
+
+    def drifts(self, app: str | None = None, environment: str | None = None, *, ended: bool = True, limit: int = 100) -> list[Drift]:
+        """Return cases of drift, newest first; without `ended` only those that are open. An environment's own belong to every app."""
+        statement = select(t.drifts.c.body).order_by(t.drifts.c.seq.desc()).limit(limit)
+        if app is not None:
+            statement = statement.where(t.drifts.c.app.in_((app, "")))
+        if environment is not None:
+            statement = statement.where(t.drifts.c.environment == environment)
+        if not ended:
+            statement = statement.where(t.drifts.c.open.is_(True))
+        return self._all(Drift, statement)
+
+    def drift_sums(self) -> list[DriftSum]:
+        """Return how many cases of drift there were, and how long they took, by place, kind and state."""
+        columns = (t.drifts.c.app, t.drifts.c.environment, t.drifts.c.kind, t.drifts.c.state)
+        statement = select(*columns, func.count(), func.sum(t.drifts.c.seconds)).group_by(*columns).order_by(*columns)
+        with self._engine.connect() as connection:
+            rows = connection.execute(statement).all()
+        return [DriftSum(app, place, kind, DriftState(state), count, seconds) for app, place, kind, state, count, seconds in rows]
+
+    # Inventories
+
+    def inventories(self) -> list[Inventory]:
+        """Return what applications have made in environments."""
+        return self._all(Inventory, select(t.inventories.c.body).order_by(t.inventories.c.app, t.inventories.c.environment))
+
+    def approved_losses(self, promotion: str) -> tuple[str, ...]:
+        """Return the objects whose removal people approved with a promotion."""
+        found = self.promotion(promotion)
+        if found is None or found.verdict is None or not any(reason.code == "APPROVED" for reason in found.verdict.reasons):
+            return ()
+        return tuple(loss.partition(":")[0] for loss in found.losses)

@@ -6,9 +6,9 @@ so there are no migrations (docs/decisions/0003-projection.md).
 
 from typing import Final
 
-from sqlalchemy import JSON, Boolean, Column, Integer, MetaData, String, Table
+from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 3
+SCHEMA: Final = 5
 
 metadata = MetaData()
 
@@ -119,6 +119,28 @@ deployments = Table(
     Column("app", String, primary_key=True),
     Column("environment", String, primary_key=True),
     Column("seq", Integer, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+inventories = Table(
+    "inventories",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("body", JSON, nullable=False),
+)
+
+drifts = Table(
+    "drifts",
+    metadata,
+    Column("drift", String, primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False, index=True),
+    Column("kind", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("open", Boolean, nullable=False, index=True),
+    Column("seconds", Float, nullable=False),
     Column("body", JSON, nullable=False),
 )
 

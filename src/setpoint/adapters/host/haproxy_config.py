@@ -260,14 +260,15 @@ def differences(config: ProxyConfig, app: str, goal: Wanted, live: Backends) -> 
             continue
         wanted_servers, servers = goal.backends[backend], live[backend]
         for name in sorted(wanted_servers.keys() | servers.keys()):
-            shown = [_server_text(side.get(name)) for side in (wanted_servers, servers)]
+            shown = [server_text(side.get(name)) for side in (wanted_servers, servers)]
             if shown[0] != shown[1]:
                 found.append(Difference(f"{subject} server {name}", "traffic", shown[0], shown[1]))
     strange = sorted(name for name in live if name.startswith(f"{app}.") and name not in goal.backends)
     return [*found, *(Difference(f"proxy backend {name}", "route", "none", "served") for name in strange)]
 
 
-def _server_text(state: ServerState | None) -> str:
+def server_text(state: ServerState | None) -> str:
+    """Return a server's state for people."""
     if state is None:
         return "no server"
     return f"port {state.port}, " + ("in maintenance" if state.maintenance else f"weight {state.weight}")
@@ -291,7 +292,7 @@ def server_commands(live: Backends, goal: Backends) -> list[Command]:
             else:
                 if have.weight != state.weight:
                     (adding if state.weight > have.weight else weighing).append(Command(f"set server {path} weight {state.weight}"))
-                if have.maintenance:
+                if have.maintenance and not state.maintenance:
                     adding.append(Command(f"set server {path} state ready"))
         for name in sorted(set(found) - set(servers)):
             path = f"{backend}/{name}"

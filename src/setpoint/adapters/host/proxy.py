@@ -15,15 +15,18 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from setpoint.adapters.host import haproxy_config, processes, shim_state
-from setpoint.adapters.host.haproxy_config import Command, Wanted
+from setpoint.adapters.host import haproxy_config, processes, proxy_drift, proxy_memory, shim_state
+from setpoint.adapters.host.haproxy_config import Backends, Command, Wanted
 from setpoint.adapters.host.haproxy_socket import NAME, MasterSocket
 from setpoint.adapters.host.listeners import can_listen, who_listens
+from setpoint.adapters.host.proxy_drift import Live
+from setpoint.adapters.host.proxy_memory import Applied
 from setpoint.core.errors import UserError, WorldError
+from setpoint.reconcile.drift.ports import DriftJudge, correct_all
 from setpoint.reconcile.model import Difference
 from setpoint.reconcile.ports import ProxyConfig
 
@@ -70,11 +73,17 @@ def find_haproxy() -> str:
 class HaProxy:
     """Starts, leads and stops the proxies of a home."""
 
-    def __init__(self, folder: Path, uid: int | None, binary: str | None = None) -> None:
-        """Folder holds one folder per environment; uid is who the workers run as when the server is root, None otherwise."""
+    def __init__(self, folder: Path, uid: int | None, binary: str | None = None, judge: DriftJudge = correct_all) -> None:
+        """Folder holds one folder per environment; uid is who the workers run as when the server is root, None otherwise.
+
+        Judge is asked about every difference that Setpoint did not make, before it is corrected.
+        """
         self._folder = folder.absolute()
         self._uid = uid
         self._binary = binary
+        self._judge = judge
+        self._memory: dict[str, Applied] = {}
+        """environment -> what its `applied.json` says"""
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
 
@@ -89,17 +98,77 @@ class HaProxy:
         with self._lock(config.environment):
             folder = self._environment(config.environment)
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            running = self._structure(folder)
-            if running != goal.structure:
+            before, live = self._applied(folder), self._look(folder)
+            course = self._course(goal, before, live)
+            if course.start or course.reload:
                 self._check(folder, goal, config.listen)
                 self._refuse_taken(folder, config.listen)
-            _put(folder / haproxy_config.IDENTITY_MAP, haproxy_config.map_text(goal.identities))
-            _put(folder / _CONFIG, goal.text)
-            if running is None:
+            files = {haproxy_config.IDENTITY_MAP: haproxy_config.map_text(goal.identities), _CONFIG: goal.text}
+            after = proxy_memory.applied(goal, config, files)
+            if before is None or replace(before, settled=False, worker=0, leaving=()) != after:
+                self._remember(folder, after)
+            for name, text in files.items():
+                if name not in course.keep:
+                    proxy_memory.put(folder / name, text)
+            if course.start:
                 self._start(folder, config.listen)
-            elif running != goal.structure:
-                self._reload(folder, goal, config.listen)
-            self._converge(folder, goal)
+            elif course.reload:
+                self._reload(folder, goal, config.listen, live.worker)
+            leaving = self._converge(folder, course.goal)
+            worker = live.worker if not (course.start or course.reload) else self._worker(folder)
+            self._remember(folder, replace(after, settled=True, worker=worker, leaving=leaving))
+
+    def applied(self, environment: str) -> ProxyConfig | None:
+        """Return what the environment's proxy was told last, by whatever server; None when it was told nothing."""
+        memory = self._applied(self._environment(environment))
+        return memory.config if memory is not None else None
+
+    def _course(self, goal: Wanted, before: Applied | None, live: Live) -> proxy_drift.Course:
+        """Have what differs recorded, and return what to do; half-done work of a killed server and another boot are nobody's drift."""
+        if before is None or not before.settled or before.boot_id != processes.boot_id():
+            return proxy_drift.course(goal, before, live, (), frozenset())
+        parts = proxy_drift.find(before, live)
+        correct = self._judge(before.config.environment, "proxy", [part.deviation for part in parts])
+        return proxy_drift.course(goal, before, live, parts, correct)
+
+    def _applied(self, folder: Path) -> Applied | None:
+        if folder.name not in self._memory:
+            found = proxy_memory.read(folder)
+            if found is None:
+                return None
+            self._memory[folder.name] = found
+        return self._memory[folder.name]
+
+    def _remember(self, folder: Path, memory: Applied) -> None:
+        if self._memory.get(folder.name) != memory:
+            proxy_memory.put(folder / proxy_memory.NAME, proxy_memory.text(memory))
+            self._memory[folder.name] = memory
+
+    def _look(self, folder: Path) -> Live:
+        """Return the proxy as it is."""
+        names = (haproxy_config.IDENTITY_MAP, _CONFIG)
+        files = {name: proxy_memory.sha(shim_state.read_bounded(folder / name)) for name in names if (folder / name).exists()}
+        socket = MasterSocket(folder)
+        try:
+            structure = self._structure(folder)
+            if structure is not None:
+                backends, identities = self._state(socket)
+                return Live(structure, self._worker(folder), backends, identities, files)
+        except OSError:
+            structure = None
+        return Live(structure, 0, {}, {}, files)
+
+    def _worker(self, folder: Path) -> int:
+        """Return the worker that listens; 0 while the master does not answer."""
+        try:
+            return MasterSocket(folder).processes().worker or 0
+        except OSError:
+            return 0
+
+    @staticmethod
+    def _state(socket: MasterSocket) -> tuple[Backends, dict[str, str]]:
+        servers = haproxy_config.read_servers(socket.ask_worker("show servers state"))
+        return servers, haproxy_config.read_map(socket.ask_worker(f"show map {haproxy_config.IDENTITY_MAP}"))
 
     def sessions(self, environment: str, server: str) -> int:
         """Return the requests in flight or queued at a server, in every worker, old ones too; 0 when it is gone."""
@@ -154,8 +223,9 @@ class HaProxy:
                 pids = [pid for pid in pids if not processes.wait_gone(pid, max(0.0, deadline - time.monotonic()))]
                 if not pids:
                     break
-            for name in (NAME, _PID_FILE):
+            for name in (NAME, _PID_FILE, proxy_memory.NAME):
                 (folder / name).unlink(missing_ok=True)
+            self._memory.pop(environment, None)
 
     def _lock(self, environment: str) -> threading.Lock:
         with self._guard:
@@ -195,9 +265,9 @@ class HaProxy:
     def _check(self, folder: Path, goal: Wanted, listen: str) -> None:
         """Refuse a configuration that HAProxy does not understand before it replaces one that works."""
         candidate = folder / "candidate.cfg"
-        _put(candidate, goal.text)
+        proxy_memory.put(candidate, goal.text)
         if not (folder / haproxy_config.IDENTITY_MAP).exists():
-            _put(folder / haproxy_config.IDENTITY_MAP, "")
+            proxy_memory.put(folder / haproxy_config.IDENTITY_MAP, "")
         try:
             done = self._run(folder, "-c", "-f", candidate.name)
         except (OSError, subprocess.TimeoutExpired) as error:
@@ -247,8 +317,8 @@ class HaProxy:
                 raise WorldError("SP642", "HAProxy does not answer", where=folder.name, fix="see start.log in the proxy's folder")
             select.select([], [], [], 0.005)
 
-    def _reload(self, folder: Path, goal: Wanted, listen: str) -> None:
-        """Load the written configuration in a new worker, which takes over the listeners; the old one finishes its requests."""
+    def _reload(self, folder: Path, goal: Wanted, listen: str, worker: int) -> None:
+        """Load the written configuration in another worker, which takes over the listeners; the old one finishes its requests."""
         socket = MasterSocket(folder)
         said = ""
         with contextlib.suppress(OSError):  # HAProxy before 2.7 closes the connection without an answer
@@ -256,37 +326,41 @@ class HaProxy:
         if "Success=0" in said:
             raise self._fault(folder, said, listen)
         deadline = time.monotonic() + _SETTLE_S
-        while self._structure(folder) != goal.structure:
+        while self._structure(folder) != goal.structure or self._worker(folder) in (0, worker):
             if time.monotonic() > deadline:
                 raise self._fault(folder, said, listen)
             select.select([], [], [], 0.005)
 
-    def _converge(self, folder: Path, goal: Wanted) -> None:
-        """Lead servers, weights and identities to the goal by run-time commands, until nothing is left to do."""
+    def _converge(self, folder: Path, goal: Wanted) -> tuple[str, ...]:
+        """Lead servers, weights and identities to the goal by run-time commands, until nothing that must be done is left.
+
+        Returns the servers that have requests open and leave later.
+        """
         socket = MasterSocket(folder)
         refused = ""
         for _ in range(_TRIES):
             try:
-                left = self._step(socket, goal)
+                left, leaving = self._step(socket, goal)
             except OSError as error:
                 raise WorldError("SP642", f"HAProxy does not answer: {error}", where=folder.name, fix="it is started again") from error
             if left is None:
-                return
+                return leaving
             refused = left or refused
         raise WorldError("SP642", f"HAProxy does not become what it should: {refused}", where=folder.name, fix="report this")
 
-    def _step(self, socket: MasterSocket, goal: Wanted) -> str | None:
-        """Do one round; None when nothing that must be done was left, else what was refused last."""
-        live = haproxy_config.read_servers(socket.ask_worker("show servers state"))
-        names = haproxy_config.read_map(socket.ask_worker(f"show map {haproxy_config.IDENTITY_MAP}"))
+    def _step(self, socket: MasterSocket, goal: Wanted) -> tuple[str | None, tuple[str, ...]]:
+        """Do one round; returns None when nothing that must be done was left, else what was refused last, and who leaves later."""
+        live, names = self._state(socket)
         before, after = haproxy_config.map_commands(names, goal.identities)
         commands: list[Command] = [*before, *haproxy_config.server_commands(live, goal.backends), *after]
-        refused = ""
+        refused, leaving = "", []
         for command in commands:
             answer = socket.ask_worker(command.text).strip()
             if answer not in _DONE and command.must:
                 refused = f"{command.text}: {answer}"
-        return refused if any(command.must for command in commands) else None
+            elif answer not in _DONE and command.text.startswith("del server "):
+                leaving.append(command.text.removeprefix("del server "))
+        return refused if any(command.must for command in commands) else None, tuple(leaving)
 
     def _rows(self, folder: Path, *, old: bool) -> list[tuple[int, dict[str, str]]]:
         """Return (worker, row) of `show stat` for every server (type 4); of the listening worker, or of old ones too."""
@@ -311,16 +385,3 @@ def _recorded(folder: Path) -> list[int]:
         return []
     command = shim_state.read_bounded(Path(f"/proc/{int(text[0])}/cmdline")).split(b"\0")
     return [int(text[0])] if os.fsencode(folder) in command else []
-
-
-def _put(path: Path, text: str) -> None:
-    """Write a file of the proxy in one step, unless it says that already."""
-    if path.exists() and shim_state.read_bounded(path) == text.encode():
-        return
-    scratch = path.with_name(f".{path.name}.new")
-    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.rename(path)

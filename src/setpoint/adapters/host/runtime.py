@@ -36,6 +36,7 @@ FIRST_PORT: Final = 20000
 LAST_PORT: Final = 29999
 _START_S: Final = 15.0
 _KILL_S: Final = 5.0
+_GENERATION: Final = "imageGeneration"
 _NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,198}[a-z0-9])?")
 
 
@@ -62,7 +63,7 @@ class HostRuntime:
         self._replicas = folders.replicas.absolute()
         self._toolchain = toolchain
         self._uid = uid
-        self._images = ImageFolder(folders.images.absolute(), store, lambda: toolchain().platform, uid)
+        self.images = ImageFolder(folders.images.absolute(), store, lambda: toolchain().platform, uid)
         self._ports = PortRange(*ports, start=zlib.crc32(os.fsencode(self._replicas)))
         self._locks: dict[str, threading.Lock] = {}
         self._guard = threading.Lock()
@@ -79,12 +80,12 @@ class HostRuntime:
             state = self._state(folder)
             if state is not None and state.alive:
                 return
-            image = self._images.unpack(spec.container.image)
+            image = self.images.unpack(spec.container.image)
             replica_sandbox.check_host_match(image, self._toolchain())
             sandbox = replica_sandbox.plan(spec, image, folder / "files")
             folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._reachable(folder.parent)
-            self._write(folder, spec, sandbox)
+            self._write(folder, spec, sandbox, image.generation)
             self._launch(folder)
 
     def replicas(self) -> list[ReplicaStatus]:
@@ -95,6 +96,14 @@ class HostRuntime:
             return []
         found = [self._status(self._replicas / name) for name in names]
         return [status for status in found if status is not None]
+
+    def generations(self) -> set[str]:
+        """Return which unpackings of images replicas were started from; a replica that has ended may still be reading its own."""
+        try:
+            folders = [entry.path for entry in os.scandir(self._replicas)]
+        except FileNotFoundError:
+            return set()
+        return {str(shim_state.read_json(Path(folder) / "replica.json").get(_GENERATION) or "") for folder in folders}
 
     def stop(self, replica: str, grace_s: float) -> None:
         """Ask the shim to end its application: TERM, then KILL after the grace; returns at once."""
@@ -146,7 +155,7 @@ class HostRuntime:
 
     def rebuild_hint(self, image: str) -> str:
         """Return a sentence when the host's toolchain is no longer the one a `base: host` image was made with, else nothing."""
-        unpacked = self._images.unpack(image)
+        unpacked = self.images.unpack(image)
         made = dict(unpacked.labels).get(LABEL_TOOLCHAIN, "")
         now = self._toolchain().fingerprint
         if not replica_sandbox.is_host_based(unpacked) or not made or made == now:
@@ -173,11 +182,15 @@ class HostRuntime:
             spec = records.decode(ReplicaSpec, raw)
         except ValueError:  # one folder that nobody can read must not hide all others
             return None
+        generation = str(raw.get(_GENERATION) or "")
+        outdated = bool(generation) and generation != self.images.generation(spec.container.image)
         state = self._state(folder)
         if state is None:
-            return ReplicaStatus(spec, shim_alive=False, pid=None, started_at=None, restarts=0, last_exit="")
+            return ReplicaStatus(spec, shim_alive=False, pid=None, started_at=None, restarts=0, last_exit="", outdated=outdated)
         stopping = state.phase in ("stopping", "stopped") or (folder / "stop.json").exists()
-        return ReplicaStatus(spec, state.alive, state.child_pid, state.started_at, state.restarts, state.last_exit, stopping)
+        if not state.alive and not stopping:
+            return ReplicaStatus(spec, state.alive, None, None, state.restarts, state.orphaned, outdated=outdated)
+        return ReplicaStatus(spec, state.alive, state.child_pid, state.started_at, state.restarts, state.last_exit, stopping, outdated)
 
     def _reachable(self, folder: Path) -> None:
         """Refuse a home that the replicas' uid cannot reach: a sandbox could not show anything of it."""
@@ -202,7 +215,7 @@ class HostRuntime:
             file.write(text)
         scratch.rename(folder / name)
 
-    def _write(self, folder: Path, spec: ReplicaSpec, sandbox: replica_sandbox.SandboxPlan) -> None:
+    def _write(self, folder: Path, spec: ReplicaSpec, sandbox: replica_sandbox.SandboxPlan, generation: str) -> None:
         """Write everything the shim needs; replica.json comes last, for a folder without it is no replica yet."""
         for path in (folder, folder / "files"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -224,7 +237,7 @@ class HostRuntime:
             "grace_s": spec.grace_s,
         }
         self._put(folder, "spec.json", json.dumps(document))
-        self._put(folder, "replica.json", json.dumps(records.encode(spec)))
+        self._put(folder, "replica.json", json.dumps({**records.encode(spec), _GENERATION: generation}))
 
     def _launch(self, folder: Path) -> None:
         """Start the shim and wait for its first state."""

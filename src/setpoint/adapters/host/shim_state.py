@@ -30,6 +30,8 @@ class ShimState:
     started_at: str | None
     restarts: int
     last_exit: str
+    orphaned: str
+    """How the application ended if the shim is gone without having been asked: with its parent (prctl(2), PR_SET_PDEATHSIG)."""
 
 
 def read_bounded(path: Path) -> bytes:
@@ -71,6 +73,7 @@ def read(folder: Path, uid: int) -> ShimState | None:
         started_at=started_at if running and isinstance(started_at, str) else None,
         restarts=int(raw.get("restarts") or 0),
         last_exit=str(raw.get("last_exit") or ""),
+        orphaned="killed by SIGKILL with its shim" if boot == processes.boot_id() else "ended with the host, which was started anew",
     )
 
 

@@ -8,6 +8,7 @@ Layers and whiteouts after the OCI image specification 1.1 (layer.md).
 import contextlib
 import json
 import os
+import secrets
 import shutil
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from setpoint.adapters.host import processes, shim_state
+from setpoint.adapters.host import integrity, processes, shim_state
 from setpoint.adapters.host.layers import LayerReader, Limits
 from setpoint.adapters.oci.pull import ImageReference
 from setpoint.artifact.model import CONFIG, INDEX, LAYER, MANIFEST
@@ -31,6 +32,7 @@ _GZIP_LAYERS: Final = (LAYER, _DOCKER + "image.rootfs.diff.tar.gzip")
 _PLAIN_LAYERS: Final = ("application/vnd.oci.image.layer.v1.tar", _DOCKER + "image.rootfs.diff.tar")
 _CONFIG_LIMIT_BYTES: Final = 8 << 20
 _MAX_LAYERS: Final = 256
+_ASIDE: Final = ".old-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class UnpackedImage:
     labels: tuple[tuple[str, str], ...]
     platform: str
     """`linux/amd64`; empty when the configuration does not say."""
+    generation: str = ""
+    """Another one each time that it is unpacked."""
 
 
 class ImageFolder:
@@ -59,7 +63,9 @@ class ImageFolder:
         self._uid = uid
         self._limits = limits or Limits()
         self._lock = threading.Lock()
-        self._number = 0
+        self._swept = False
+        self._generations: dict[str, str] = {}
+        """folder -> the generation that lies there"""
 
     def unpack(self, image: str) -> UnpackedImage:
         """Return the unpacked image of `<oci repository>@<digest>`, unpacking it when it is not there.
@@ -70,37 +76,85 @@ class ImageFolder:
             UserError: the reference, the manifest or a layer is faulty (SP633).
             NotFoundError: the store does not have it (SP634).
         """
+        final = self.place(image)
+        with self._lock:
+            if shim_state.read_json(final / "image.json").get("boot_id") != processes.boot_id():
+                self._sweep_once()
+                self._install(final, self._build(image))
+        return _load(image, final)
+
+    def place(self, image: str) -> Path:
+        """Return the folder where an image is unpacked to, whether or not it is.
+
+        Raises:
+            UserError: the reference is faulty (SP633).
+        """
         repository, _, digest = image.rpartition("@")
         if not repository or not is_digest(digest):
             raise UserError("SP633", f"{image!r} is not <repository>@<digest>", fix="pin the image by its digest")
+        return self._folder / digest.partition(":")[2]
+
+    def generation(self, image: str) -> str:
+        """Return which unpacking of an image lies in its place; empty for none, or one of an earlier release of Setpoint."""
+        final = self.place(image)
+        if final.name not in self._generations:
+            self._generations[final.name] = str(shim_state.read_json(final / "image.json").get("generation") or "")
+        return self._generations[final.name]
+
+    def build(self, image: str) -> Path:
+        """Unpack an image beside its place, and return that folder: for `install`, or to compare and delete; raises as `unpack`."""
+        with self._lock:
+            self._sweep_once()
+        return self._build(image)
+
+    def install(self, image: str, scratch: Path) -> None:
+        """Put a built folder in an image's place in one step; what was there is set aside, for replicas may run from it."""
+        with self._lock:
+            self._install(self.place(image), scratch)
+
+    def sweep(self, in_use: Callable[[], set[str]]) -> None:
+        """Delete folders that were set aside and whose generation no replica was started from."""
+        aside = list(self._folder.glob(f"{_ASIDE}*"))
+        used = in_use() if aside else set()
+        for folder in aside:
+            if folder.name.rpartition("-")[2].replace("none", "") not in used:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _sweep_once(self) -> None:
+        """Delete what an earlier server left half-built."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._swept:
+            self._swept = True
+            for left in self._folder.glob(".tmp-*"):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _install(self, final: Path, scratch: Path) -> None:
+        if final.exists():
+            before = shim_state.read_json(final / "image.json").get("generation") or "none"
+            final.rename(self._folder / f"{_ASIDE}{final.name[:16]}-{secrets.token_hex(4)}-{before}")
+        scratch.rename(final)
+        self._generations.pop(final.name, None)
+
+    def _build(self, image: str) -> Path:
+        repository, _, digest = image.rpartition("@")
         if ":" in repository or self._store.manifest(repository, digest) is None:
             repository = ImageReference.parse(image).name  # an outside image lies in the embedded registry under its name without the host
-        final = self._folder / digest.partition(":")[2]
-        with self._lock:
-            if shim_state.read_json(final / "image.json").get("boot_id") != processes.boot_id():
-                self._make(image, repository, digest, final)
-        return _load(image, final)
-
-    def _make(self, image: str, repository: str, digest: str, final: Path) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for left in self._folder.glob(".tmp-*"):
-            shutil.rmtree(left, ignore_errors=True)
-        self._number += 1
-        scratch = self._folder / f".tmp-{os.getpid()}-{self._number}"
+        generation = secrets.token_hex(8)
+        scratch = self._folder / f".tmp-{generation}"
         rootfs = scratch / "rootfs"
         rootfs.mkdir(parents=True)
         try:
             manifest = self._manifest(repository, digest)
             config = self._config(repository, manifest)
             self._layers(image, repository, manifest, rootfs)
-            document = {"version": 1, "boot_id": processes.boot_id(), "config": config}
+            document = {"version": 1, "boot_id": processes.boot_id(), "generation": generation, "config": config}
             (scratch / "image.json").write_text(json.dumps(document), encoding="utf-8")
             self._hand_over(scratch)
-            if final.exists():
-                final.rename(self._folder / f".tmp-{os.getpid()}-{self._number}-old")
-            scratch.rename(final)
-        finally:
+            integrity.write(scratch, integrity.stamps(rootfs))
+        except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        return scratch
 
     def _hand_over(self, scratch: Path) -> None:
         """Give the rootfs to the replicas' uid; what Setpoint reads itself stays its own."""
@@ -182,7 +236,8 @@ def _words(value: object) -> tuple[str, ...]:
 
 
 def _load(image: str, folder: Path) -> UnpackedImage:
-    config = shim_state.read_json(folder / "image.json").get("config") or {}
+    document = shim_state.read_json(folder / "image.json")
+    config = document.get("config") or {}
     run = config.get("config") or {}
     pairs = [entry.partition("=") for entry in _words(run.get("Env"))]
     platform = f"{config.get('os')}/{config.get('architecture')}" if config.get("architecture") else ""
@@ -195,4 +250,5 @@ def _load(image: str, folder: Path) -> UnpackedImage:
         workdir=str(run.get("WorkingDir") or ""),
         labels=tuple((str(name), str(value)) for name, value in (run.get("Labels") or {}).items()),
         platform=platform,
+        generation=str(document.get("generation") or ""),
     )

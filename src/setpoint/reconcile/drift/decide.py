@@ -1,0 +1,157 @@
+"""What to record and what to correct: pure functions of the open records, what a look found, the mode and the time (law 6).
+
+Called by the drift service for every look. A subject that drifts again is corrected later each time (2 s, then three times longer, at
+most 300 s; forgotten after ten quiet minutes), so that two writers never fight at full speed.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from setpoint.core import clock, ids
+from setpoint.core.reasons import Outcome, Reason
+from setpoint.reconcile.drift.model import Deviation, Drift, DriftState, Mode
+from setpoint.reconcile.model import Difference
+
+WINDOW_S: Final = 600.0
+"""A case that comes back within this time after its end counts on."""
+QUIET_S: Final = 30.0
+"""How long a subject that drifted three times in a row must be quiet before its record ends."""
+_OFTEN: Final = 3
+_FIRST_S: Final = 2.0
+_LAST_S: Final = 300.0
+
+Key = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A case that is open, with what the last looks at it told."""
+
+    drift: Drift
+    event: str = ""
+    seen_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What follows from a look."""
+
+    found: tuple[Drift, ...] = ()
+    """To journal as `drift.found`: new cases, and open ones that changed."""
+    ended: tuple[Drift, ...] = ()
+    """To journal as `drift.ended`."""
+    known: Mapping[Key, Known] = field(default_factory=dict)
+    """The cases that stay open."""
+    correct: frozenset[Difference] = frozenset()
+    """What is to be corrected now."""
+
+
+def backoff_s(count: int) -> float:
+    """Return how long the correction of the count-th drift in a row waits."""
+    return 0.0 if count <= 1 else min(_LAST_S, _FIRST_S * 3.0 ** (count - 2))
+
+
+def step(known: Mapping[Key, Known], earlier: Mapping[Key, Drift], found: Sequence[Deviation], mode: Mode, now: datetime) -> Step:
+    """Return what to record and correct after a look; earlier holds the last ended case of a key."""
+    opened: list[Drift] = []
+    ended: list[Drift] = []
+    still: dict[Key, Known] = {}
+    correct: set[Difference] = set()
+    for deviation in found:
+        key = deviation.key
+        before = known.get(key)
+        case = _again(before, deviation, mode, now) if before else Known(_new(deviation, earlier.get(key), mode, now), deviation.event, now)
+        if before is None or _is_news(before.drift, case.drift):
+            opened.append(case.drift)
+        if deviation.over and case.drift.count < _OFTEN:
+            ended.append(_end(case.drift, now, deviation.done))
+            continue
+        still[key] = case
+        if case.drift.state is DriftState.OPEN and now >= clock.from_text(case.drift.heal_at):
+            correct.add(deviation.difference)
+    for key, case in known.items():
+        if key in {deviation.key for deviation in found}:
+            continue
+        quiet_s = (now - case.seen_at).total_seconds() if case.seen_at else 0.0
+        if case.drift.count >= _OFTEN and quiet_s < QUIET_S:
+            still[key] = replace(case, seen_at=case.seen_at or now)
+        else:
+            ended.append(_end(case.drift, now, ""))
+    return Step(tuple(opened), tuple(ended), still, frozenset(correct))
+
+
+def _new(deviation: Deviation, earlier: Drift | None, mode: Mode, now: datetime) -> Drift:
+    count = 1
+    if earlier is not None and (now - clock.from_text(earlier.ended_at)).total_seconds() <= WINDOW_S:
+        count = earlier.count + 1
+    since, difference = clock.to_text(now), deviation.difference
+    return Drift(
+        drift=ids.identifier("d", *deviation.key, since, count),
+        app=deviation.app,
+        environment=deviation.environment,
+        kind=deviation.kind,
+        subject=difference.subject,
+        field=difference.field,
+        desired=difference.desired,
+        live=difference.live,
+        writer=deviation.writer,
+        since=since,
+        state=_state(deviation, mode),
+        count=count,
+        heal_at=clock.to_text(now + timedelta(seconds=0.0 if _is_dead(deviation) else backoff_s(count))),
+        done=deviation.done,
+    )
+
+
+def _state(deviation: Deviation, mode: Mode) -> DriftState:
+    return DriftState.OPEN if mode == "correct" or _is_dead(deviation) else DriftState.REPORTED
+
+
+def _is_dead(deviation: Deviation) -> bool:
+    """What does not run is brought back at once in every mode: `report` leaves alone what still serves."""
+    return deviation.kind == "replica" or deviation.difference.field == "process"
+
+
+def _again(before: Known, deviation: Deviation, mode: Mode, now: datetime) -> Known:
+    """Return an open case after another look."""
+    drift = before.drift
+    if deviation.event != before.event and before.event:
+        drift = replace(drift, count=drift.count + 1, live=deviation.difference.live)
+    state = DriftState.OPEN if drift.ordered_by else _state(deviation, mode)
+    return Known(replace(drift, state=state), deviation.event, now)
+
+
+def _is_news(before: Drift, after: Drift) -> bool:
+    """Say whether an open case changed so that people should know: another state, or twice as often as was told."""
+    doubled = after.count != before.count and after.count & (after.count - 1) == 0
+    return before.state is not after.state or doubled
+
+
+def _end(drift: Drift, now: datetime, done: str) -> Drift:
+    """A case that was waiting for its correction and is as desired before that ended by itself."""
+    corrected = drift.state is DriftState.OPEN and now >= clock.from_text(drift.heal_at)
+    state = DriftState.HEALED if corrected else DriftState.GONE
+    text = done or drift.done or (_DONE[drift.kind] if corrected else "it is as desired again, without a correction by Setpoint")
+    return replace(drift, state=state, done=text, ended_at=clock.to_text(now))
+
+
+_DONE: Final = {
+    "replica": "the workload has its replicas again",
+    "proxy": "set back by run-time commands",
+    "image": "the image was unpacked anew, and its replicas were replaced one by one",
+}
+
+
+def reasons(open_cases: Sequence[Drift], app: str) -> Iterator[Reason]:
+    """Yield what `why` and `status` say to an application about open cases: what differs, since when, and what happens next."""
+    for drift in open_cases:
+        often = f", {drift.count} times in a row" if drift.count > 1 else ""
+        found = f"{drift.field} is {drift.live}, not {drift.desired}, since {drift.since}{often} (writer {drift.writer})"
+        if drift.state is DriftState.REPORTED:
+            fix = f"setpoint heal {drift.app or app} {drift.environment}"
+            yield Reason("DRIFT_REPORTED", Outcome.WAIT, drift.subject, found, "as desired; the mode is report", fix)
+        else:
+            again = drift.heal_at if drift.count > 1 and drift.kind != "replica" else None
+            yield Reason("DRIFT_FOUND", Outcome.WAIT, drift.subject, found, "as desired; Setpoint corrects it", "", again)

@@ -1,0 +1,102 @@
+"""Deviations that a look finds, and the records that people read; the words of drift.
+
+A deviation lasts as long as a look; a record lasts for ever (`drift.found`, `drift.ended` in the journal).
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+from setpoint.reconcile.model import Difference
+
+UNKNOWN = "unknown"
+"""The writer, when nothing tells who it was."""
+
+Kind = Literal["replica", "image", "proxy"]
+Mode = Literal["correct", "report"]
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """Something that a look found otherwise than Setpoint left it."""
+
+    app: str
+    """Empty: it concerns every application of the environment."""
+    environment: str
+    kind: Kind
+    difference: Difference
+    writer: str = UNKNOWN
+    event: str = ""
+    """What tells one occurrence from the next while a record is open: the number of a restart; empty for what simply is so."""
+    over: bool = False
+    """It was seen only after it had ended."""
+    done: str = ""
+    """What was or is done about it, where that is not up to the decision."""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What is the same case at the next look."""
+        return (self.app, self.environment, self.difference.subject, self.difference.field)
+
+
+class DriftState(StrEnum):
+    """Where a case of drift stands."""
+
+    OPEN = "open"
+    """It is being corrected, at once or after a backoff."""
+    REPORTED = "reported"
+    """The environment's mode is `report`: it is left as it is."""
+    HEALED = "healed"
+    """Setpoint brought it back."""
+    GONE = "gone"
+    """It is as desired again, or no longer matters, without a correction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """One case of drift, journalled as `drift.found` and `drift.ended`."""
+
+    drift: str
+    """`d-<8>`"""
+    app: str
+    """Empty: the environment's proxy as a whole."""
+    environment: str
+    kind: Kind
+    subject: str
+    field: str
+    desired: str
+    live: str
+    writer: str
+    since: str
+    state: DriftState
+    count: int = 1
+    """How often this subject drifted in a row; a correction waits longer each time."""
+    heal_at: str = ""
+    """When it is corrected; not before."""
+    ordered_by: str = ""
+    """Who had it corrected although the mode is `report`."""
+    done: str = ""
+    ended_at: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What makes a deviation this case."""
+        return (self.app, self.environment, self.subject, self.field)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is over."""
+        return self.state in (DriftState.HEALED, DriftState.GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class DriftSum:
+    """How many cases there were of one sort."""
+
+    app: str
+    environment: str
+    kind: Kind
+    state: DriftState
+    count: int
+    seconds: float
+    """From found to ended, all together; 0 for what is open."""

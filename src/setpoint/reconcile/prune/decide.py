@@ -1,0 +1,69 @@
+"""What may be removed: pure functions of the inventory, what is desired, the budget and a person's confirmation (laws 6 and 7).
+
+Called by the prune service for every application on every pass, and by `plan` beforehand. Counted are objects with something live of
+their own on the host: Deployments (replicas) and HTTPRoutes (rules of the proxy). Services, ConfigMaps and Secrets are parts of those.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from setpoint.reconcile.model import DeployReason, DesiredState
+from setpoint.reconcile.prune.model import Held, Inventory, set_of
+
+COUNTED: Final = ("Deployment/", "HTTPRoute/")
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What happens to the objects that are no longer desired."""
+
+    remove: tuple[str, ...] = ()
+    keep: tuple[str, ...] = ()
+    held: Held | None = None
+    """Why they are kept, when a person can change that."""
+
+
+def objects_of(state: DesiredState) -> tuple[str, ...]:
+    """Return the objects of a desired state that are counted."""
+    names = [f"Deployment/{workload.name}" for workload in state.workloads] + [f"HTTPRoute/{route.name}" for route in state.routes]
+    return tuple(sorted(set(names)))
+
+
+def over_budget(removed: Collection[str], every: Collection[str], budget: str) -> str:
+    """Return why removing some of every object needs a person; empty when the budget (`3`, `50%`) allows it. Never all without one."""
+    if not removed:
+        return ""
+    if len(removed) >= len(every):
+        return f"all {len(every)} objects of the application would go"
+    limit = len(every) * int(budget[:-1]) // 100 if budget.endswith("%") else int(budget)
+    if len(removed) > limit:
+        return f"{len(removed)} of {len(every)} objects would go, the budget is {budget}"
+    return ""
+
+
+def decide(inventory: Inventory, wanted: Sequence[str], pin_commit: str, budget: str, approved: Collection[str]) -> Decision:
+    """Return what of the inventory is removed and what is kept; approved are objects whose removal people approved with this pin."""
+    gone = tuple(sorted(set(inventory.objects) - set(wanted)))
+    if not gone:
+        return Decision()
+    if not wanted:
+        return Decision(keep=gone)
+    why = over_budget([name for name in gone if name not in approved], inventory.objects, budget)
+    held = Held(gone, pin_commit, why, set_of(gone, pin_commit))
+    if not why or inventory.confirmed == held.set:
+        return Decision(remove=gone)
+    return Decision(keep=gone, held=held)
+
+
+def reasons(decision: Decision, app: str, environment: str) -> tuple[DeployReason, ...]:
+    """Return what is to be said about objects that are kept."""
+    if not decision.keep:
+        return ()
+    names = ", ".join(decision.keep)
+    if decision.held is None:
+        found = f"the render holds no Deployment and no HTTPRoute, so nothing is removed: {names}"
+        fix = f"to take it down, remove {app} from setpoint.yaml, then setpoint prune {app} {environment}"
+        return (DeployReason("PRUNE_EMPTY_RENDER", "prune", found, fix),)
+    found = f"{decision.held.why}; kept: {names}"
+    return (DeployReason("PRUNE_OVER_BUDGET", "prune", found, f"setpoint prune {app} {environment}"),)

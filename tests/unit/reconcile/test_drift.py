@@ -1,0 +1,233 @@
+"""Drift: every deviation is a record before anything is corrected; repeated drift waits longer; Setpoint's own changes are none."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from setpoint.adapters.database.engine import open_database
+from setpoint.adapters.database.projection import Projection
+from setpoint.adapters.database.records import Records
+from setpoint.core import records
+from setpoint.core.errors import ConflictError
+from setpoint.reconcile.drift import decide
+from setpoint.reconcile.drift.model import Deviation, DriftState, Kind, Mode
+from setpoint.reconcile.drift.service import DriftParts, DriftService
+from setpoint.reconcile.model import Container, Deployment, DesiredState, Difference, Health, Identity, ReplicaSpec, ReplicaStatus, Workload
+from unit.builders_home import World
+
+CONTAINER = Container("c", "hello/web@sha256:" + "a" * 64, None, None, {}, {}, 80, None, None)
+WEIGHT = Difference("HTTPRoute/web / server a", "traffic", "weight 256", "weight 1")
+
+
+class Machine:
+    """Replicas in memory, and a drift service over them."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.found: dict[str, ReplicaStatus] = {}
+        self.service = self.restarted()
+
+    def restarted(self) -> DriftService:
+        """The service of a server that has just started."""
+        world = self.world
+        return DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, lambda: list(self.found.values())))
+
+    def replica(self, name: str, **changes: object) -> None:
+        """Add or change a replica."""
+        spec = ReplicaSpec(name, "web", "h", 9001, CONTAINER, Identity("web", "staging", "r", "d", "p-1"), 30.0)
+        before = self.found.get(name, ReplicaStatus(spec, True, 4711, "2026-11-23T06:00:00.000Z", 0, ""))
+        self.found[name] = replace(before, **changes)  # type: ignore[arg-type]
+
+    def look(self, mode: Mode = "correct", replicas: int = 1) -> None:
+        """One pass."""
+        workload = Workload("web", "staging", "web", replicas, {}, CONTAINER, "h")
+        self.service.look("staging", mode, [DesiredState("web", "staging", (workload,), (), "d")])
+
+    def healthy(self) -> None:
+        """Journal that the application serves."""
+        seen = Deployment("web", "staging", "p-1", "c", Health.HEALTHY, "2026-11-23T06:00:00.000Z")
+        self.world.recorder.record("deployment.observed", "web/staging", "setpoint", records.encode(seen))
+
+    def told(self) -> list[tuple[str, str, str]]:
+        """(state, live, done) of every case, oldest first."""
+        return [(d.state.value, d.live, d.done) for d in reversed(self.world.records.drifts())]
+
+
+@pytest.fixture
+def machine(world: World) -> Machine:
+    """A machine with one serving replica."""
+    found = Machine(world)
+    found.replica("staging-web-web-h-1")
+    found.healthy()
+    found.look()
+    return found
+
+
+def _proxy(difference: Difference = WEIGHT, kind: Kind = "proxy") -> Deviation:
+    return Deviation("web", "staging", kind, difference)
+
+
+def test_a_killed_replica_is_a_record_with_its_exit_status_and_ends_when_the_shim_has_restarted_it(machine: Machine) -> None:
+    """Found at the first look after the kill, healed when the process is there again; a quiet look says nothing."""
+    assert machine.told() == []
+    machine.replica("staging-web-web-h-1", pid=None, last_exit="killed by SIGKILL")
+    machine.look()
+    machine.look()
+    assert [(state, live) for state, live, _ in machine.told()] == [("open", "killed by SIGKILL")]
+    machine.replica("staging-web-web-h-1", pid=4712, restarts=1)
+    machine.look()
+    machine.look()
+    assert [(state, done) for state, _, done in machine.told()] == [("healed", "its shim started it again (restart 1)")]
+
+
+def test_a_kill_between_two_looks_is_told_although_it_is_over(machine: Machine) -> None:
+    """Only the count of restarts tells of it: found and ended at once; also when the server was down meanwhile."""
+    machine.replica("staging-web-web-h-1", pid=4712, restarts=1, last_exit="exit status 3")
+    machine.service = machine.restarted()
+    machine.look()
+    assert machine.told() == [("healed", "exit status 3", "its shim started it again (restart 1)")]
+
+
+def test_a_replica_whose_shim_died_stays_open_until_another_serves_in_its_place(machine: Machine) -> None:
+    """The record outlives the replica's folder, and a restart of the server."""
+    machine.replica("staging-web-web-h-1", shim_alive=False, pid=None, last_exit="killed with its shim")
+    machine.look()
+    machine.found.clear()
+    machine.service = machine.restarted()
+    machine.look()
+    assert [state for state, _, _ in machine.told()] == ["open"]
+    machine.replica("staging-web-web-h-2")
+    machine.look()
+    assert machine.told() == [("healed", "killed with its shim", "another replica was started in its place")]
+
+
+def test_what_setpoint_stops_and_what_never_served_is_no_drift(world: World) -> None:
+    """A drained replica, and one that fails on its way up, are the rollout's own matter."""
+    machine = Machine(world)
+    machine.replica("staging-web-web-h-1", pid=None, restarts=4, last_exit="exit status 1")
+    machine.look()
+    machine.replica("staging-web-web-h-1", pid=5)
+    machine.healthy()
+    machine.look()
+    machine.replica("staging-web-web-h-1", stopping=True, shim_alive=False, pid=None)
+    machine.look()
+    assert machine.told() == []
+
+
+def test_a_crash_loop_is_one_record_that_ends_after_quiet(machine: Machine) -> None:
+    """From the third time on a case stays open until half a minute was quiet: the journal does not fill up."""
+    for number in range(1, 40):
+        machine.replica("staging-web-web-h-1", pid=5000 + number, restarts=number, last_exit="exit status 1")
+        machine.look()
+        machine.world.clock.move(2)
+        machine.look()
+    cases = machine.world.records.drifts()
+    assert [d.state.value for d in cases] == ["open", "healed", "healed"]
+    entries = [e for e in machine.world.journal.entries() if e.kind.startswith("drift.")]
+    assert len(entries) < 12
+    machine.world.clock.move(decide.QUIET_S)
+    machine.look()
+    assert machine.world.records.drifts()[0].state is DriftState.HEALED
+    assert machine.world.records.drifts()[0].count == 39
+
+
+def test_a_difference_is_recorded_then_corrected_and_ended_by_the_next_look(machine: Machine) -> None:
+    """The judge returns what may be corrected only after the record is written."""
+    assert machine.service.judge("staging", "proxy", [_proxy()]) == {WEIGHT}
+    assert [state for state, _, _ in machine.told()] == ["open"]
+    assert machine.service.judge("staging", "proxy", []) == frozenset()
+    assert machine.told() == [("healed", "weight 1", "set back by run-time commands")]
+
+
+def test_a_fight_over_one_field_is_corrected_later_each_time(machine: Machine) -> None:
+    """At once, then after 2, 6, 18 s; ten quiet minutes make it forget."""
+    waited = []
+    for _ in range(4):
+        since = machine.world.clock.now()
+        while WEIGHT not in machine.service.judge("staging", "proxy", [_proxy()]):
+            machine.world.clock.move(1)
+        waited.append((machine.world.clock.now() - since).total_seconds())
+        machine.world.clock.move(1)
+        machine.service.judge("staging", "proxy", [])
+        machine.world.clock.move(decide.QUIET_S)
+        machine.service.judge("staging", "proxy", [])
+    assert waited == [0, 2, 6, 18]
+    machine.world.clock.move(decide.WINDOW_S + 1)
+    assert machine.service.judge("staging", "proxy", [_proxy()]) == {WEIGHT}
+
+
+def test_report_leaves_alone_what_serves_until_a_person_or_the_mode_says_otherwise(machine: Machine) -> None:
+    """The case is reported and survives a restart; `heal` opens it for correction, and only once."""
+    machine.look("report")
+    assert machine.service.judge("staging", "proxy", [_proxy()]) == frozenset()
+    assert [state for state, _, _ in machine.told()] == ["reported"]
+    assert [case.state for case in machine.service.cases("staging", "proxy")] == [DriftState.REPORTED]
+    assert machine.service.places("proxy") == {"staging"}
+    machine.service = machine.restarted()
+    machine.look("report")
+    assert machine.service.judge("staging", "proxy", [_proxy()]) == frozenset()
+    [ordered] = machine.service.heal("web", "staging", "person:sam@example.com")
+    assert (ordered.state, ordered.ordered_by) == (DriftState.OPEN, "person:sam@example.com")
+    assert machine.service.judge("staging", "proxy", [_proxy()]) == {WEIGHT}
+    machine.service.judge("staging", "proxy", [])
+    assert machine.told()[0][0] == "healed"
+    with pytest.raises(ConflictError, match="SP660"):
+        machine.service.heal("web", "staging", "operator")
+    machine.service.judge("staging", "proxy", [_proxy()])
+    machine.look("correct")
+    machine.world.clock.move(3)
+    assert machine.service.judge("staging", "proxy", [_proxy()]) == {WEIGHT}
+
+
+def test_report_never_leaves_anything_dead(machine: Machine) -> None:
+    """A proxy that does not run is started in every mode, and a replica too."""
+    machine.look("report")
+    dead = Difference("proxy of staging", "process", "listens on 127.0.0.1:1", "does not run")
+    for _ in range(3):
+        assert machine.service.judge("staging", "proxy", [_proxy(dead)]) == {dead}
+        machine.service.judge("staging", "proxy", [])
+    machine.replica("staging-web-web-h-1", pid=None, last_exit="killed by SIGKILL")
+    machine.look("report")
+    assert machine.world.records.drifts(ended=False)[0].state is DriftState.OPEN
+
+
+def test_what_ends_before_its_correction_is_gone_not_healed(machine: Machine) -> None:
+    """Setpoint claims nothing that it did not do."""
+    machine.look("report")
+    machine.service.judge("staging", "proxy", [_proxy()])
+    machine.service.judge("staging", "proxy", [])
+    assert machine.told() == [("gone", "weight 1", "it is as desired again, without a correction by Setpoint")]
+
+
+def test_cases_survive_the_deletion_of_the_database(machine: Machine, tmp_path: Path) -> None:
+    """Open and ended cases are folded from the journal again, equal to before."""
+    machine.service.judge("staging", "proxy", [_proxy()])
+    machine.service.judge("staging", "proxy", [])
+    machine.look("report")
+    machine.service.judge("staging", "proxy", [_proxy(replace(WEIGHT, subject="another"))])
+    before = machine.world.records.drifts()
+    engine = open_database(tmp_path / "anew.db")
+    Projection(engine).apply(machine.world.journal.entries())
+    assert Records(engine).drifts() == before
+    assert {(one.kind, one.state.value, one.count) for one in Records(engine).drift_sums()} == {
+        ("proxy", "healed", 1),
+        ("proxy", "reported", 1),
+    }
+
+
+def test_reasons_say_what_differs_since_when_and_what_happens_next(machine: Machine) -> None:
+    """The same reasons serve why, status and the page."""
+    machine.look("report")
+    machine.service.judge("staging", "proxy", [_proxy()])
+    [reason] = decide.reasons(machine.world.records.drifts(ended=False), "web")
+    assert (reason.code, reason.fix) == ("DRIFT_REPORTED", "setpoint heal web staging")
+    assert "traffic is weight 1, not weight 256, since 2026-11-23T06:00" in reason.found
+    machine.service.heal("web", "staging", "operator")
+    [reason] = decide.reasons(machine.world.records.drifts(ended=False), "web")
+    assert (reason.code, reason.fix) == ("DRIFT_FOUND", "")
+
+
+def test_the_backoff_grows_to_five_minutes() -> None:
+    """2 s, then three times longer, never more than 300 s."""
+    assert [decide.backoff_s(count) for count in range(1, 9)] == [0, 2, 6, 18, 54, 162, 300, 300]
