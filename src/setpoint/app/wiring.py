@@ -214,42 +214,14 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
-    runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
-    drift = DriftService(DriftParts(store.records, store.records, store.recorder, store.clock, runtime.replicas))
-    proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
-    rollout = HostRollout(runtime, proxy, store.recorder, store.clock, store.records.restarts_told)
-    prune = PruneService(
-        PruneParts(
-            records=store.records,
-            deployments=store.records,
-            recorder=store.recorder,
-            reader=delivery,
-            rendering=rendering,
-            replicas=runtime.replicas,
-            approved=store.records.approved_losses,
-        )
-    )
-    reconcile = ReconcileService(
-        ReconcileParts(
-            delivery=delivery,
-            admission=admission,
-            rendering=rendering,
-            rollout=rollout,
-            records=store.records,
-            holds=store.holds,
-            recorder=store.recorder,
-            clock=store.clock,
-            drift=drift,
-            prune=prune,
-            served=lambda environment: _served(proxy, environment),
-        )
-    )
+    target = _target(store, delivery, rendering, admission, toolchain)
+    runtime, drift, prune = target.runtime, target.drift, target.prune
     parts = LoopParts(
         store.bus,
         SourceService(store.git),
         pipeline,
         promotions,
-        reconcile,
+        target.reconcile,
         ImageDrift(ImageCare(runtime.images, runtime.generations), drift, runtime.replicas),
         delivery,
         lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
@@ -265,14 +237,14 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         stops=stops,
         delivery=delivery,
         runtime=runtime,
-        proxy=proxy,
+        proxy=target.proxy,
         drift=drift,
         prune=prune,
         status=StatusView(delivery, promotions, store.records, prune.orphans),
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
         plan=PlanView(
-            PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, proxy.differences, _touched(store))
+            PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, target.proxy.differences, _touched(store))
         ),
         evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,
@@ -280,6 +252,39 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         registration=Registration(store.git, store.records, store.recorder, delivery),
         loop=ControlLoop(parts),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The host: what runs, what leads to it, and who keeps both as desired."""
+
+    runtime: HostRuntime
+    proxy: HaProxy
+    drift: DriftService
+    prune: PruneService
+    reconcile: ReconcileService
+
+
+def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admission: Admission, toolchain: HostToolchain) -> _Target:
+    records, recorder = store.records, store.recorder
+    runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
+    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas))
+    proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
+    prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
+    parts = ReconcileParts(
+        delivery=delivery,
+        admission=admission,
+        rendering=rendering,
+        rollout=HostRollout(runtime, proxy, recorder, store.clock, records.restarts_told),
+        records=records,
+        holds=store.holds,
+        recorder=recorder,
+        clock=store.clock,
+        drift=drift,
+        prune=prune,
+        served=lambda environment: _served(proxy, environment),
+    )
+    return _Target(runtime, proxy, drift, prune, ReconcileService(parts))
 
 
 def _pipeline(
