@@ -10,11 +10,13 @@ from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
+from setpoint.core.errors import NotFoundError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import Archive, LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import PipelineService, RunParts
-from setpoint.pipeline.task import TaskParts, TaskRunner
+from setpoint.pipeline.task import TaskRunner
 from unit.builders_home import World
 
 PIPELINE = b"""apiVersion: setpoint.dev/v1alpha1
@@ -34,11 +36,14 @@ class Machine:
 
     def __init__(self) -> None:
         self.ran: list[str] = []
+        self.secrets: dict[str, tuple[str, str]] = {}
+        self.given: dict[str, dict[str, str]] = {}
         self.exits: dict[str, TaskExit] = {}
         self.waiting = asyncio.Event()
         self.blocked: str = ""
         self.left: set[str] = set()
         self.reports = True
+        self.report = b"<testsuite/>"
         self.outputs = b"vendored"
         self.faults: list[str] = []
         self.produced: list[dict[str, TaskState]] = []
@@ -48,6 +53,7 @@ class Machine:
         """Run a task; the blocked one runs until it is cancelled."""
         name = command.argv[-1]
         self.ran.append(name)
+        self.given[name] = command.secrets
         on_log(LogRecord(0, "2026-11-23T06:00:00.000Z", "out", f"this is {name}"))
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -74,7 +80,7 @@ class Machine:
 
     def read(self, task_id: str, path: str, limit_bytes: int) -> bytes | None:
         """Return the report."""
-        return b"<testsuite/>" if self.reports else None
+        return self.report if self.reports else None
 
     def remove(self, task_id: str) -> None:
         """Delete a workspace."""
@@ -83,6 +89,16 @@ class Machine:
     def sweep(self) -> int:
         """Delete nothing."""
         return 0
+
+    def version(self, run: Run, name: str) -> str:
+        """Return the version of a secret."""
+        if name not in self.secrets:
+            raise NotFoundError("SP252", f"no secret {name}")
+        return self.secrets[name][0]
+
+    def value(self, run: Run, name: str, version: str) -> str:
+        """Return the value of a secret."""
+        return self.secrets[name][1]
 
     def facts(self) -> ToolchainFacts:
         """Return the tools."""
@@ -105,6 +121,7 @@ def make_service(world: World, machine: Machine, root: Path, slots: int = 2, rec
         index=OutputIndex(content),
         cache=TaskCacheFolder(root / "cache"),
         logs=TaskLogFolder(root / "logs"),
+        secrets=machine,
         toolchain=machine,
         recorder=recorder,
         clock=world.clock,

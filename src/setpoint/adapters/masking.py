@@ -17,6 +17,8 @@ _SHORTEST: Final = 4
 _SHORTEST_LINE: Final = 8
 """A line of a multi-line secret counts from here on, so that a lone `{` of a JSON key does not mask every brace."""
 _SHORTEST_ENCODED: Final = 8
+_BASE64_WIDTHS: Final = (76, 64)
+"""coreutils and MIME; PEM."""
 
 
 def variants(value: str) -> set[bytes]:
@@ -43,7 +45,18 @@ def _base64_forms(raw: bytes) -> set[bytes]:
             settled = settled[:-1]
         if len(settled) >= _SHORTEST_ENCODED:
             forms |= {settled, settled.replace(b"+", b"-").replace(b"/", b"_")}
-    return forms
+    return forms | _base64_lines(raw)
+
+
+def _base64_lines(raw: bytes) -> set[bytes]:
+    """Return the whole lines of a value that fills several when `base64` or PEM wraps it: the line ends hide it from the other forms."""
+    found = set()
+    for whole in (raw, raw + b"\n"):
+        text = base64.b64encode(whole)
+        for width in _BASE64_WIDTHS:
+            lines = [text[start : start + width] for start in range(0, len(text), width)]
+            found |= {line for line in lines if len(lines) > 1 and len(line) >= _SHORTEST_ENCODED}
+    return found
 
 
 class Masker:

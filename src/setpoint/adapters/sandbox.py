@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 _PROBE_TIMEOUT_S = 10
 INSTALL_HINT = "install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
@@ -66,18 +66,55 @@ def sandbox_argv(
     return [*argv, "--chdir", cwd, "--", *program]
 
 
+_KERNEL: Final = Path("/proc/sys")
+_FORBIDDEN: Final = (
+    ("kernel/apparmor_restrict_unprivileged_userns", "1", "AppArmor forbids unprivileged user namespaces", "0"),
+    ("kernel/unprivileged_userns_clone", "0", "the kernel forbids unprivileged user namespaces", "1"),
+    ("user/max_user_namespaces", "0", "the kernel allows no user namespaces", "15000"),
+)
+"""(file below /proc/sys, the value that forbids, what it means, the value that allows)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why no sandbox can be made here."""
+
+    why: str
+    fix: str
+    """One line that a person can follow."""
+
+
+def obstacle(stderr: str, kernel: Path = _KERNEL) -> Obstacle:
+    """Return what stands in the way of a bubblewrap that is installed and failed with these words."""
+    for name, forbids, why, allows in _FORBIDDEN:
+        try:
+            found = (kernel / name).read_text().strip()
+        except OSError:
+            continue
+        if found == forbids:
+            setting = name.replace("/", ".")
+            keep = f"; to keep it over a restart: echo '{setting}={allows}' > /etc/sysctl.d/60-setpoint.conf"
+            return Obstacle(f"{why} ({setting}={forbids})", f"as root: sysctl -w {setting}={allows}{keep}")
+    if "Operation not permitted" in stderr or "Permission denied" in stderr:
+        fix = "in a container, allow it there: --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or --privileged"
+        return Obstacle(f"something around this process (a container?) forbids user namespaces: {stderr}", fix)
+    return Obstacle(f"bubblewrap fails: {stderr}", "run it by hand to see more: bwrap --ro-bind / / true")
+
+
 @cache
-def probe() -> str:
-    """Return an empty string when sandboxes work here, else one sentence that says why not and what to do."""
+def obstacle_here() -> Obstacle | None:
+    """Return why no sandbox can be made on this machine; None when one can (asked once per process)."""
     if shutil.which("bwrap") is None:
-        return f"bubblewrap is not installed: {INSTALL_HINT}"
+        return Obstacle("bubblewrap is not installed", INSTALL_HINT)
     argv = sandbox_argv(["/usr/bin/true"], system_mounts(), {}, cwd="/", network=False)
     try:
         done = subprocess.run(argv, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        return f"bubblewrap does not run: {error}"
-    if done.returncode == 0:
-        return ""
-    text = done.stderr.decode(errors="replace").strip()
-    hint = "allow unprivileged user namespaces (sysctl kernel.unprivileged_userns_clone=1, or an AppArmor profile for bwrap)"
-    return f"bubblewrap cannot make a sandbox: {text}; {hint}"
+        return Obstacle(f"bubblewrap does not run: {error}", INSTALL_HINT)
+    return None if done.returncode == 0 else obstacle(done.stderr.decode(errors="replace").strip())
+
+
+def probe() -> str:
+    """Return an empty string when sandboxes work here, else one sentence that says why not and what to do."""
+    found = obstacle_here()
+    return "" if found is None else f"{found.why}; {found.fix}"

@@ -87,8 +87,8 @@ def _git() -> Check:
 
 
 def _sandbox() -> Check:
-    fault = sandbox.probe()
-    return Check("bubblewrap", not fault, fault or "makes sandboxes", sandbox.INSTALL_HINT)
+    found = sandbox.obstacle_here()
+    return Check("bubblewrap", found is None, found.why if found else "makes sandboxes", found.fix if found else "")
 
 
 def _haproxy() -> Check:

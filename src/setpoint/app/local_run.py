@@ -25,6 +25,7 @@ from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.adapters.toolchain import HostToolchain
 from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.app.home import Home
+from setpoint.app.secret_source import LocalSecrets
 from setpoint.app.settings import Settings
 from setpoint.artifact.recipe import ImageRecipe
 from setpoint.artifact.service import ArtifactService, AssembleRequest
@@ -34,8 +35,9 @@ from setpoint.evidence.model import LOCAL_BUILDER
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline
 from setpoint.pipeline.model import LogRecord, Run, RunState, TaskResult, TaskState
+from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH, PipelineService, RunParts, as_pending
-from setpoint.pipeline.task import UNKNOWN, TaskParts, TaskRunner
+from setpoint.pipeline.task import UNKNOWN, TaskRunner
 from setpoint.source.model import TreeFile
 
 _LOOK_S: Final = 1.0
@@ -329,7 +331,19 @@ class _Local:
         workspaces = WorkspaceFolder(self._home.workspaces, dedicated_uid())
         cache = TaskCacheFolder(self._home.task_cache)
         index = OutputIndex(self._content)
-        parts = TaskParts(git, runner, workspaces, self._content, index, cache, self._logs, self._toolchain, self._memory, SystemClock())
+        parts = TaskParts(
+            git=git,
+            executor=runner,
+            workspaces=workspaces,
+            content=self._content,
+            index=index,
+            cache=cache,
+            logs=self._logs,
+            secrets=LocalSecrets(),
+            toolchain=self._toolchain,
+            recorder=self._memory,
+            clock=SystemClock(),
+        )
         products = _Products(self)
         service = RunParts(git, TaskRunner(parts), self._memory, self._memory, products, SystemClock())
         return _Pipeline(service, Settings().task_slots, self._document)

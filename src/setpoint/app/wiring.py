@@ -26,6 +26,7 @@ from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.policy import CelPolicy
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
+from setpoint.adapters.secret_files import SecretFolder
 from setpoint.adapters.signer.client import SignerClient, SignerPaths
 from setpoint.adapters.sshsig import commit_signed
 from setpoint.adapters.task_cache import TaskCacheFolder
@@ -39,6 +40,7 @@ from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
 from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
+from setpoint.app.secret_source import ServerSecrets
 from setpoint.app.settings import Settings
 from setpoint.artifact.service import ArtifactService
 from setpoint.core import clock, ids
@@ -49,14 +51,16 @@ from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.hold.service import Holds
 from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.service import Journal
+from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.evidence import EvidenceView
 from setpoint.observe.plan import PlanParts, PlanView
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.observe.verify import Verifier
+from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import PipelineService, RunParts
-from setpoint.pipeline.task import TaskParts, TaskRunner
+from setpoint.pipeline.task import TaskRunner
 from setpoint.promotion.builds import Builds
 from setpoint.promotion.facts import FactGatherer, FactParts
 from setpoint.promotion.parts import PromotionParts
@@ -118,6 +122,7 @@ class Application:
     trust: TrustRoot
     links: LoginLinks
     pipeline: PipelineService
+    secrets: Secrets
     promotions: PromotionService
     stops: Stops
     delivery: DeliveryReader
@@ -233,6 +238,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         trust=trust,
         links=LoginLinks(store.clock, store.tokens),
         pipeline=pipeline,
+        secrets=secrets_of(store),
         promotions=promotions,
         stops=stops,
         delivery=delivery,
@@ -302,6 +308,7 @@ def _pipeline(
             index=OutputIndex(store.content),
             cache=cache,
             logs=store.logs,
+            secrets=ServerSecrets(secrets_of(store)),
             toolchain=toolchain,
             recorder=store.recorder,
             clock=store.clock,
@@ -321,6 +328,11 @@ def _pipeline(
         ),
     )
     return PipelineService(RunParts(store.git, tasks, store.records, store.recorder, products, store.clock), settings.task_slots)
+
+
+def secrets_of(store: Store) -> Secrets:
+    """Return the secrets of a home."""
+    return Secrets(store.records, SecretFolder(store.home.secrets), store.recorder)
 
 
 def _scratch(home: Home) -> Path:

@@ -45,6 +45,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "evidence": ("setpoint.cli.evidence", "command", "List the signed evidence of a thing, or export it for offline use."),
     "trace": ("setpoint.cli.trace", "command", "Follow a URL, replica, digest or commit through its whole journey."),
     "events": ("setpoint.cli.events", "command", "Print the journal: who did what, and when."),
+    "secret": ("setpoint.cli.secret", "command", "Set, list and remove the secrets that tasks are given."),
     "token": ("setpoint.cli.token", "command", "Create, list and revoke tokens."),
     "doctor": ("setpoint.cli.doctor", "command", "Check machine, home and server; each line with a fix."),
     "explain": ("setpoint.cli.explain", "command", "Explain the code of an error or a reason."),

@@ -50,6 +50,10 @@ class Api:
         """Return the JSON that answers a POST of body; None when the answer is empty."""
         return self._call("POST", _target(path, None), body)
 
+    def put(self, path: str, body: Any) -> Any:
+        """Return the JSON that answers a PUT of body."""
+        return self._call("PUT", _target(path, None), body)
+
     def delete(self, path: str) -> Any:
         """Return the JSON that answers a DELETE; None when the answer is empty."""
         return self._call("DELETE", _target(path, None), None)

@@ -9,7 +9,7 @@ from typing import Final
 from setpoint.core import documents, suggest
 from setpoint.core.documents import Document, Loc
 from setpoint.core.errors import Finding
-from setpoint.pipeline import graph, patterns
+from setpoint.pipeline import graph, matrix, patterns
 from setpoint.pipeline.tasks import Expansion, output_fault
 from setpoint.pipeline.written import Pipeline
 
@@ -85,6 +85,10 @@ def _tasks(document: Document[Pipeline]) -> Iterator[Finding]:
             fix = "remove it: a task without network is reused as long as its key is the same"
             yield document.finding(("tasks", name, "valid"), "SP224", "`valid` is for tasks with `network: true`", fix, at="key")
         yield from _once(document, name)
+        for variable in task.secrets:
+            if variable in task.env or (task.matrix is not None and variable in map(matrix.variable, task.matrix.axes)):
+                what = f"`{variable}` is set by the task's `env` or matrix too"
+                yield document.finding(("tasks", name, "secrets", variable), "SP237", what, "give one of them another name", at="key")
         if not task.run.strip():
             yield document.finding(("tasks", name, "run"), documents.BAD_VALUE, f"`{name}` runs nothing", "write a command")
 

@@ -4,9 +4,9 @@ Called by the models in `written`; a word that passed can be used without lookin
 """
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from setpoint.core.documents import InvalidError
 from setpoint.core.durations import Duration, to_text
@@ -15,6 +15,7 @@ from setpoint.pipeline import patterns
 MAX_TIMEOUT_S: Final = 24 * 3600
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+_SECRET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _REFERENCE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
 
 
@@ -71,6 +72,17 @@ def _place(text: str) -> str:
     return text
 
 
+def _secret_name(text: str) -> str:
+    if not _SECRET.fullmatch(text):
+        raise InvalidError(f"`{text}` is no name of a secret", "letters, digits and underscores, no digit first, at most 64", "SP220")
+    return text
+
+
+def _by_variable(value: Any) -> Any:
+    """Return a list of names as {variable: name}: every secret under its own name."""
+    return {name: name for name in value} if isinstance(value, list) and all(isinstance(name, str) for name in value) else value
+
+
 def _base(text: str) -> str:
     if not _REFERENCE.fullmatch(text):
         fix = "write `host`, or a reference such as registry.example/python@sha256:…"
@@ -80,6 +92,19 @@ def _base(text: str) -> str:
 
 Name = Annotated[str, AfterValidator(_name)]
 Variables = dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_plain_text)]]
+Secrets = Annotated[
+    dict[Annotated[str, AfterValidator(_variable)], Annotated[str, AfterValidator(_secret_name)]],
+    BeforeValidator(_by_variable),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "object", "additionalProperties": {"type": "string"}},
+            ]
+        }
+    ),
+]
+"""A list of names, or {variable: name}; always the latter in the model."""
 Pattern = Annotated[str, AfterValidator(_pattern)]
 PlainText = Annotated[str, AfterValidator(_plain_text)]
 Place = Annotated[str, AfterValidator(_place)]

@@ -111,6 +111,8 @@ class KeyManifest:
     network: bool
     trust: str
     takes: tuple[Taken, ...] = ()
+    secrets: tuple[str, ...] = ()
+    """`VARIABLE=NAME@version` of each secret: the version, never the value."""
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -184,6 +186,8 @@ class TaskCommand:
     network: bool
     timeout_s: float
     log_quota_bytes: int = 64 << 20
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    """Environment variable -> value; masked in what the task prints, and never written down."""
 
 
 @dataclass(frozen=True, slots=True)

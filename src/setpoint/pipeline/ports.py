@@ -92,6 +92,22 @@ class OutputIndex(Protocol):
         ...
 
 
+class SecretSource(Protocol):
+    """Gives secrets to tasks of runs that may have them."""
+
+    def version(self, run: Run, name: str) -> str:
+        """Return the version in force of a secret of the run's repository.
+
+        Raises:
+            UserError: the run is given no secrets (SP238), or there is none of this name (SP252).
+        """
+        ...
+
+    def value(self, run: Run, name: str, version: str) -> str:
+        """Return the value of a version; UserError SP253 when it is not here."""
+        ...
+
+
 class TaskCache(Protocol):
     """Green results by (trust, key): claims with a writer; their content lies in the content store."""
 

@@ -18,8 +18,9 @@ from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipelin
 from setpoint.pipeline.decide import cancelled_text, superseded
 from setpoint.pipeline.model import Outcome, Run, RunState, TaskResult, TaskState
 from setpoint.pipeline.ports import RunProducts, RunRecords
+from setpoint.pipeline.prepared import PreparedTask
 from setpoint.pipeline.slots import Slots
-from setpoint.pipeline.task import PreparedTask, TaskRunner
+from setpoint.pipeline.task import TaskRunner
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
 

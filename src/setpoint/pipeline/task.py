@@ -4,83 +4,35 @@ Called by the pipeline service; a task's facts are journalled here, and nowhere 
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from setpoint.core import clock, records
 from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.ground.journal.model import Fact
-from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
-from setpoint.pipeline.config import PipelineDocument, select_inputs
+from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import (
-    Archive,
-    KeyManifest,
     LogRecord,
     Outcome,
     Run,
     RunState,
     StoredFile,
-    Taken,
     TaskCommand,
     TaskExit,
     TaskResult,
     TaskState,
 )
-from setpoint.pipeline.ports import ContentStore, Executor, NotStartedError, OutputIndex, TaskCache, TaskLogs, Toolchain, Workspaces
-from setpoint.pipeline.tasks import Task
-from setpoint.source.model import TreeFile
-from setpoint.source.ports import GitStore
+from setpoint.pipeline.ports import (
+    NotStartedError,
+)
+from setpoint.pipeline.prepared import PreparedTask, TaskParts, archives_of, inputs_of, preparing, secret_values
+from setpoint.pipeline.redaction import holds, masked
 
 REPORT_LIMIT_BYTES = 64 << 20
 UNKNOWN = "whether it happened is not known"
 ATTEMPTS = 3
 """How often a task is begun when the runner dies under it; a task that takes its runner along must not do so for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskParts:
-    """What executing a task works with."""
-
-    git: GitStore
-    executor: Executor
-    workspaces: Workspaces
-    content: ContentStore
-    index: OutputIndex
-    cache: TaskCache
-    logs: TaskLogs
-    toolchain: Toolchain
-    recorder: Recorder
-    clock: clock.Clock
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedTask:
-    """A task with everything its key covers."""
-
-    run: Run
-    name: str
-    config: Task
-    files: Sequence[TreeFile]
-    upstream: Mapping[str, TaskResult]
-    manifest: KeyManifest
-    key: str
-
-
-class _InputChoice:
-    """The inputs of a wave of tasks; tasks that declare the same patterns share one choice and one root."""
-
-    def __init__(self, files: Sequence[TreeFile]) -> None:
-        self._files = files
-        self._found: dict[tuple[str, ...] | None, tuple[list[TreeFile], str]] = {}
-
-    def of(self, patterns: Sequence[str] | None) -> tuple[list[TreeFile], str]:
-        """Return the files that the patterns choose and their input root; UserError SP230 when one matches nothing."""
-        key = None if patterns is None else tuple(patterns)
-        if key not in self._found:
-            chosen = select_inputs(patterns, self._files)
-            self._found[key] = chosen, decide.input_root(chosen)
-        return self._found[key]
 
 
 class TaskRunner:
@@ -97,7 +49,7 @@ class TaskRunner:
         A whole wave of startable tasks at once: one reading of the tree, one write to the journal. A task whose `inputs:` match nothing
         is settled as failed, with the reason.
         """
-        prepare = self._preparing(run, document, results)
+        prepare = preparing(self._parts, run, document, results)
         settled: list[TaskResult] = []
         left: list[PreparedTask] = []
         for name in names:
@@ -118,34 +70,9 @@ class TaskRunner:
         """Return a task with everything its key covers.
 
         Raises:
-            UserError: its inputs match nothing (SP230), or it takes what is not there (SP234).
+            UserError: its inputs match nothing (SP230), it takes what is not there (SP234), or is not given a secret (SP238, SP252).
         """
-        return self._preparing(run, document, results)(name)
-
-    def _preparing(self, run: Run, document: PipelineDocument, results: Mapping[str, TaskResult]) -> Callable[[str], PreparedTask]:
-        """Return what prepares tasks of a run; the tree is read once for all of them."""
-        chosen = _InputChoice(self._parts.git.files(run.repository, run.tree))
-        toolchain = self._parts.toolchain.facts()
-
-        def prepare(name: str) -> PreparedTask:
-            config = document.tasks[name]
-            upstream = {need: results[need] for need in config.needs}
-            inputs, root = chosen.of(config.inputs)
-            takes = self._taken(config, upstream)
-            whole = {need: upstream[need] for need in config.whole}
-            manifest = decide.key_manifest(config, root, whole, toolchain, run.trust, takes)
-            return PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
-
-        return prepare
-
-    def _taken(self, config: Task, upstream: Mapping[str, TaskResult]) -> list[Taken]:
-        """Return what `from:` takes, each with its digest."""
-        found = []
-        for take in config.takes:
-            outputs = upstream[take.task].outputs
-            digest = self._parts.index.digest(outputs.digest, take.path) if outputs is not None else ""
-            found.append(Taken(take.task, take.path, take.place, digest))
-        return found
+        return preparing(self._parts, run, document, results)(name)
 
     def _reuse(self, task: PreparedTask) -> TaskResult | None:
         """Return the result that an earlier green one under the same key proves, if its content is still here."""
@@ -262,9 +189,11 @@ class TaskRunner:
     async def _attempt(self, task: PreparedTask, task_id: str, argv: tuple[str, ...], attempts: int) -> TaskExit:
         """Execute in a fresh workspace; again when the runner was lost, as after a crash of the server, but not for ever (law 5)."""
         parts = self._parts
-        command = TaskCommand(task_id, argv, dict(task.config.env), task.config.network, task.config.timeout)
+        config = task.config
+        values = await asyncio.to_thread(secret_values, parts, task) if config.secrets else {}
+        command = TaskCommand(task_id, argv, dict(config.env), config.network, config.timeout, secrets=values)
         for attempt in range(1, attempts + 1):
-            await asyncio.to_thread(parts.workspaces.create, task_id, self._files(task), self._archives(task))
+            await asyncio.to_thread(parts.workspaces.create, task_id, inputs_of(parts, task), archives_of(parts, task))
             try:
                 ended = await parts.executor.execute(command, lambda line: parts.logs.append(task.run.run, task.name, line))
             except NotStartedError as error:
@@ -286,19 +215,6 @@ class TaskRunner:
         skipped = [TaskResult(run.run, name, TaskState.SKIPPED, "", empty, reason=why) for name, why in reasons.items()]
         self._parts.recorder.record_all([_finished(result) for result in skipped])
         return skipped
-
-    def _files(self, task: PreparedTask) -> Iterator[tuple[str, int, bytes]]:
-        for file in task.files:
-            yield file.path, file.mode, self._parts.git.blob(task.run.repository, file.blob)
-
-    def _archives(self, task: PreparedTask) -> list[Archive]:
-        """Return the outputs to be laid into the workspace: all that `needs` names, then what `from` takes."""
-        found = []
-        for name, take in task.config.laid:
-            outputs = task.upstream[name].outputs
-            path = self._parts.content.path(outputs.digest) if outputs is not None else None
-            found += [Archive(path, take)] if path is not None else []
-        return found
 
     def _result(self, task: PreparedTask, started_at: str) -> TaskResult:
         finished_at = clock.to_text(self._parts.clock.now())
@@ -337,7 +253,9 @@ class TaskRunner:
         for kind, path in task.config.evidence.items():
             data = self._parts.workspaces.read(f"{task.run.run}-{task.name}", path, REPORT_LIMIT_BYTES)
             if data is not None:
-                found[kind] = self._parts.content.put(data)
+                found[kind] = self._parts.content.put(
+                    masked(data, secret_values(self._parts, task).values()) if task.config.secrets else data
+                )
         return found
 
     def _outputs(self, task: PreparedTask) -> tuple[StoredFile | None, list[str]]:
@@ -345,8 +263,17 @@ class TaskRunner:
             return None, []
         scratch = self._parts.content.scratch()
         unmatched = self._parts.workspaces.collect(f"{task.run.run}-{task.name}", task.config.outputs, scratch)
-        if unmatched:
+        told = (
+            sorted(name for name, value in secret_values(self._parts, task).items() if holds(scratch, value)) if task.config.secrets else []
+        )
+        if unmatched or told:
             scratch.unlink(missing_ok=True)
+        if told:
+            fix = "leave the secret out of what the task writes"
+            raise UserError(
+                "SP238", f"the outputs hold the value of the secret in {', '.join(told)}: nothing is kept", where=task.name, fix=fix
+            )
+        if unmatched:
             return None, unmatched
         return self._parts.content.put_file(scratch), []
 

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from setpoint.core.documents import FileModel
 from setpoint.core.durations import Duration
-from setpoint.pipeline.fields import Base, Name, Pattern, Place, PlainPath, PlainText, TargetPath, Timeout, Variables
+from setpoint.pipeline.fields import Base, Name, Pattern, Place, PlainPath, PlainText, Secrets, TargetPath, Timeout, Variables
 from setpoint.pipeline.matrix import Matrix
 
 
@@ -41,6 +41,8 @@ class TaskConfig(FileModel):
     """Patterns; None is the whole tree except delivery files."""
     outputs: tuple[Pattern, ...] = ()
     env: Variables = Field(default_factory=dict)
+    secrets: Secrets = Field(default_factory=dict)
+    """Environment variable -> name of a secret of the repository; a list gives each under its own name. Trusted runs only."""
     network: bool = False
     valid: Duration | None = None
     """Seconds for which a networked result may be reused; None is: in this run only."""

@@ -195,3 +195,11 @@ def test_the_results_of_some_cells_do_not_speak_for_the_others() -> None:
     assert alone.faults == ("EVIDENCE_INCOMPLETE: test@2 left no test result, and other cells of its matrix did",)
     both = count_tests([one, two])
     assert (both.result, both.failed, both.passed, both.faults) == ("PASSED", 0, 4, ())
+
+
+def test_provenance_names_a_secret_by_its_version_and_never_by_its_value() -> None:
+    """What a build was given is known, what it is worth is not."""
+    given = replace(DEPS, manifest=replace(MANIFEST, secrets=("TOKEN=INDEX_TOKEN@3",)))
+    found = provenance(BuildFacts(RUN, RECORD, (given,), "", "3" * 40, SANDBOXED_BUILDER, AT))
+    (notes,) = [one["annotations"] for one in found.predicate["buildDefinition"]["resolvedDependencies"] if one["name"] == "task/deps"]
+    assert notes["secrets"] == ["TOKEN=INDEX_TOKEN@3"]

@@ -269,6 +269,17 @@ def _inventory_told(connection: Connection, entry: Entry) -> None:
         connection.execute(delete(t.inventories).where(*(t.inventories.c[name] == value for name, value in key.items())))
 
 
+def _secret_set(connection: Connection, entry: Entry) -> None:
+    key = {"repository": entry.body["repository"], "name": entry.body["name"]}
+    values = {"version": entry.body["version"], "set_at": entry.at, "set_by": entry.actor, "removed": False}
+    _upsert(connection, t.secrets, key, values)
+
+
+def _secret_removed(connection: Connection, entry: Entry) -> None:
+    where = [t.secrets.c.repository == entry.body["repository"], t.secrets.c.name == entry.body["name"]]
+    connection.execute(update(t.secrets).where(*where).values(removed=True))
+
+
 def _push_received(connection: Connection, entry: Entry) -> None:
     common = {"at": entry.at, "repository": entry.subject, "pusher": entry.body["pusher"]}
     for number, change in enumerate(entry.body["updates"]):
@@ -294,6 +305,8 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "quarantine.lifted": _quarantine_lifted,
     "hold.opened": _hold_opened,
     "hold.closed": _hold_closed,
+    "secret.set": _secret_set,
+    "secret.removed": _secret_removed,
     "repository.created": _repository_created,
     "delivery.registered": _delivery_registered,
     "baseline.accepted": _baseline_accepted,

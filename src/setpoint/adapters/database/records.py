@@ -14,6 +14,7 @@ from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import records
 from setpoint.evidence.model import EvidenceRecord
 from setpoint.ground.hold.model import Hold
+from setpoint.ground.secrets.model import Secret
 from setpoint.pipeline.model import Run, RunState, TaskResult
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
@@ -130,6 +131,25 @@ class Records:
         if environment is not None:
             statement = statement.where(table.c.environment == environment)
         return self._all(Hold, statement)
+
+    # Secrets
+
+    def secrets(self, repository: str | None = None) -> list[Secret]:
+        """Return the secrets in force, of one repository or of all, by repository and name."""
+        columns = t.secrets.c
+        statement = select(columns.repository, columns.name, columns.version, columns.set_at, columns.set_by)
+        statement = statement.where(columns.removed.is_(False)).order_by(columns.repository, columns.name)
+        if repository is not None:
+            statement = statement.where(columns.repository == repository)
+        with self._engine.connect() as connection:
+            return [Secret(*row) for row in connection.execute(statement)]
+
+    def last_version(self, repository: str, name: str) -> int:
+        """Return the last version that a name had, also when it was removed; 0 when it never had a value."""
+        columns = t.secrets.c
+        statement = select(columns.version).where(columns.repository == repository, columns.name == name)
+        with self._engine.connect() as connection:
+            return connection.execute(statement).scalar() or 0
 
     # Repositories and pushes
 

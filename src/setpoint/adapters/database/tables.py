@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 5
+SCHEMA: Final = 6
 
 metadata = MetaData()
 
@@ -154,4 +154,15 @@ pushes = Table(
     Column("old", String, nullable=False),
     Column("new", String, nullable=False, index=True),
     Column("pusher", String, nullable=False),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("repository", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("set_at", String, nullable=False),
+    Column("set_by", String, nullable=False),
+    Column("removed", Boolean, nullable=False),
 )

@@ -230,6 +230,7 @@ class RunnerClient:
             network=command.network,
             timeout_s=command.timeout_s,
             log_quota_bytes=command.log_quota_bytes,
+            secrets=command.secrets,
         )
         try:
             return await asyncio.shield(waiting.ended)

@@ -63,8 +63,9 @@ class SandboxedTask:
         """Start bubblewrap; a sandbox that cannot be made is reported as refused."""
         program = [str(word) for word in self._request["argv"]]
         network = bool(self._request["network"])
-        own = inside(self._around.work, str(self._request["task_id"]), self._request["environment"], network=network)
-        self._output = TaskOutput(own.secrets, int(self._request["log_quota_bytes"]), self._around.now)
+        secrets: Mapping[str, str] = self._request["secrets"]
+        own = inside(self._around.work, str(self._request["task_id"]), {**self._request["environment"], **secrets}, network=network)
+        self._output = TaskOutput((*own.secrets, *secrets.values()), int(self._request["log_quota_bytes"]), self._around.now)
         argv = sandbox_argv(program, own.mounts, own.environment, cwd="/work", network=network)
         bubblewrap = shutil.which(argv[0])
         try:

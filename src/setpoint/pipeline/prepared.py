@@ -1,0 +1,124 @@
+"""A task before it runs: its inputs, what it takes from others, the versions of its secrets, and the key over all of it.
+
+Called by the task runner; reads the tree and kept outputs, journals nothing and executes nothing.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from setpoint.core import clock
+from setpoint.ground.journal.ports import Recorder
+from setpoint.pipeline import decide
+from setpoint.pipeline.config import PipelineDocument, select_inputs
+from setpoint.pipeline.model import Archive, KeyManifest, Run, Taken, TaskResult
+from setpoint.pipeline.ports import ContentStore, Executor, OutputIndex, SecretSource, TaskCache, TaskLogs, Toolchain, Workspaces
+from setpoint.pipeline.tasks import Task
+from setpoint.source.model import TreeFile
+from setpoint.source.ports import GitStore
+
+
+@dataclass(frozen=True, slots=True)
+class TaskParts:
+    """What executing a task works with."""
+
+    git: GitStore
+    executor: Executor
+    workspaces: Workspaces
+    content: ContentStore
+    index: OutputIndex
+    cache: TaskCache
+    logs: TaskLogs
+    secrets: SecretSource
+    toolchain: Toolchain
+    recorder: Recorder
+    clock: clock.Clock
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedTask:
+    """A task with everything its key covers."""
+
+    run: Run
+    name: str
+    config: Task
+    files: Sequence[TreeFile]
+    upstream: Mapping[str, TaskResult]
+    manifest: KeyManifest
+    key: str
+
+
+class _InputChoice:
+    """The inputs of a wave of tasks; tasks that declare the same patterns share one choice and one root."""
+
+    def __init__(self, files: Sequence[TreeFile]) -> None:
+        self._files = files
+        self._found: dict[tuple[str, ...] | None, tuple[list[TreeFile], str]] = {}
+
+    def of(self, patterns: Sequence[str] | None) -> tuple[list[TreeFile], str]:
+        """Return the files that the patterns choose and their input root; UserError SP230 when one matches nothing."""
+        key = None if patterns is None else tuple(patterns)
+        if key not in self._found:
+            chosen = select_inputs(patterns, self._files)
+            self._found[key] = chosen, decide.input_root(chosen)
+        return self._found[key]
+
+
+def preparing(parts: TaskParts, run: Run, document: PipelineDocument, results: Mapping[str, TaskResult]) -> Callable[[str], PreparedTask]:
+    """Return what prepares tasks of a run; the tree is read once for all of them."""
+    chosen = _InputChoice(parts.git.files(run.repository, run.tree))
+    toolchain = parts.toolchain.facts()
+
+    def prepare(name: str) -> PreparedTask:
+        config = document.tasks[name]
+        upstream = {need: results[need] for need in config.needs}
+        inputs, root = chosen.of(config.inputs)
+        takes = _taken(parts, config, upstream)
+        whole = {need: upstream[need] for need in config.whole}
+        manifest = decide.key_manifest(config, root, whole, toolchain, run.trust, takes)
+        if config.secrets:
+            manifest = replace(manifest, secrets=tuple(_versions(parts, run, config)))
+        return PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
+
+    return prepare
+
+
+def _versions(parts: TaskParts, run: Run, config: Task) -> Iterator[str]:
+    """Yield `VARIABLE=NAME@version` of the secrets that a task asks for."""
+    for variable, name in sorted(config.secrets.items()):
+        yield f"{variable}={name}@{parts.secrets.version(run, name)}"
+
+
+def secret_values(parts: TaskParts, task: PreparedTask) -> dict[str, str]:
+    """Return {variable: value} of the very versions that the key names."""
+    found = {}
+    for text in task.manifest.secrets:
+        variable, _, label = text.partition("=")
+        name, _, version = label.rpartition("@")
+        found[variable] = parts.secrets.value(task.run, name, version)
+    return found
+
+
+def _taken(parts: TaskParts, config: Task, upstream: Mapping[str, TaskResult]) -> list[Taken]:
+    """Return what `from:` takes, each with its digest."""
+    found = []
+    for take in config.takes:
+        outputs = upstream[take.task].outputs
+        digest = parts.index.digest(outputs.digest, take.path) if outputs is not None else ""
+        found.append(Taken(take.task, take.path, take.place, digest))
+    return found
+
+
+def inputs_of(parts: TaskParts, task: PreparedTask) -> Iterator[tuple[str, int, bytes]]:
+    """Yield (path, mode, bytes) of a task's inputs."""
+    for file in task.files:
+        yield file.path, file.mode, parts.git.blob(task.run.repository, file.blob)
+
+
+def archives_of(parts: TaskParts, task: PreparedTask) -> list[Archive]:
+    """Return the outputs to be laid into the workspace: all that `needs` names, then what `from` takes."""
+    found = []
+    for name, take in task.config.laid:
+        outputs = task.upstream[name].outputs
+        path = parts.content.path(outputs.digest) if outputs is not None else None
+        found += [Archive(path, take)] if path is not None else []
+    return found
