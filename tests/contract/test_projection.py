@@ -1,5 +1,6 @@
 """The projection: folding every kind of entry, at once or one by one, gives the same tables; a lost or older database is made anew."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from setpoint.artifact.model import ArtifactRecord
 from setpoint.core.reasons import Outcome, Reason, conclude
 from setpoint.core.records import encode
 from setpoint.evidence.model import PROVENANCE, SUMMARY, EvidenceRecord
+from setpoint.ground.hold.model import Hold
 from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import empty_manifest
 from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
@@ -57,6 +59,16 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("task.started", "r-1", {"task": "test", "key": "key"}),
         ("task.finished", "r-1", encode(result)),
         ("task.started", "r-1", {"task": "slow", "key": "key"}),
+        ("task.lost", "r-1", encode(replace(result, task="publish", state=TaskState.LOST))),
+        ("task.lost", "r-1", encode(replace(result, task="migrate", state=TaskState.LOST))),
+        ("task.resolved", "r-1", {"task": "publish", "outcome": "again", "why": "nothing there"}),
+        ("task.resolved", "r-1", {"task": "migrate", "outcome": "passed", "why": "seen"}),
+        ("task.finished", "r-1", encode(replace(result, task="migrate"))),
+        ("run.cancelling", "r-1", {"why": "wrong"}),
+        ("secret.set", "hello/TOKEN", {"repository": "hello", "name": "TOKEN", "version": 1}),
+        ("secret.set", "hello/OTHER", {"repository": "hello", "name": "OTHER", "version": 1}),
+        ("secret.removed", "hello/OTHER", {"repository": "hello", "name": "OTHER", "version": 1}),
+        ("secret.set", "hello/TOKEN", {"repository": "hello", "name": "TOKEN", "version": 2}),
         ("artifact.built", IMAGE, encode(artifact)),
         ("evidence.attached", IMAGE, encode(evidence)),
         ("run.finished", "r-1", {"state": "passed", "error": ""}),
@@ -74,6 +86,8 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("deployment.observed", "web/qa", {**encode(seen), "environment": "qa"}),
         ("deployment.observed", "web/qa", {"app": "web", "environment": "qa", "gone": True}),
         ("replica.exited", "prod-web-1", {"app": "web", "environment": "prod", "exit": "exit status 1", "restarts": 1}),
+        ("hold.opened", "hold-1", encode(Hold("hold-1", "stop", "prod", "web", "operator", "wait", AT))),
+        ("hold.closed", "hold-1", {"app": "web", "environment": "prod", "why": "go on"}),
         ("quarantine.set", CANDIDATE.digest, encode(barred)),
         ("quarantine.lifted", CANDIDATE.digest, {"app": "web", "environment": "prod"}),
         ("quarantine.set", CANDIDATE.digest, encode(barred)),
@@ -169,7 +183,10 @@ def test_records_say_what_the_story_told(tmp_path: Path) -> None:
     run = records.run("r-1")
     assert run is not None
     assert (run.state, run.finished_at, records.open_runs(), records.run_for("hello", "c" * 40)) == (RunState.PASSED, AT, [], run)
-    assert [result.task for result in records.results("r-1")] == ["test"]
+    assert [(result.task, result.state) for result in records.results("r-1")] == [("test", "passed"), ("migrate", "passed")]
+    assert (run.lost, run.cancelling) == ((), "cancelled by sam@b.c: wrong")
+    assert [secret.label for secret in records.secrets()] == ["TOKEN@2"]
+    assert [records.last_version("hello", name) for name in ("TOKEN", "OTHER", "NEVER")] == [2, 1, 0]
     assert records.started("r-1") == {"slow": AT}
     assert [a.digest for a in records.artifacts(repository="hello")] == [IMAGE]
     assert records.artifacts(run="r-2") == []

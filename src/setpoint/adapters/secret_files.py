@@ -22,7 +22,7 @@ class SecretFolder:
         """Store a value durably: whole under its name, or not at all.
 
         Raises:
-            WorldError: the disk refuses (SP253).
+            WorldError: the disk refuses (SP254).
         """
         folder = self._folder(repository, name)
         temporary = folder / f".{secrets.token_hex(6)}"
@@ -39,7 +39,7 @@ class SecretFolder:
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise WorldError(
-                "SP253", f"the secret cannot be stored: {error.strerror}", where=str(folder), fix="make room on the disk"
+                "SP254", f"the secret cannot be stored: {error.strerror}", where=str(folder), fix="make room on the disk"
             ) from error
 
     def read(self, repository: str, name: str, version: int) -> str | None:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Literal
 
+from setpoint.core.errors import WorldError
 from setpoint.pipeline.placing import Take
 
 
@@ -199,6 +200,10 @@ class LogRecord:
     stream: Literal["out", "err", "note"]
     """`note` is a sentence of Setpoint's own (truncation, timeout)."""
     text: str
+
+
+class NotStartedError(WorldError):
+    """The executor is sure that nothing of the task was executed."""
 
 
 @dataclass(frozen=True, slots=True)

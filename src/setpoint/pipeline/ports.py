@@ -8,13 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from setpoint.core.errors import WorldError
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import Archive, LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, ToolchainFacts
-
-
-class NotStartedError(WorldError):
-    """The executor is sure that nothing of the task was executed."""
 
 
 class Executor(Protocol):

@@ -14,6 +14,7 @@ from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import (
     LogRecord,
+    NotStartedError,
     Outcome,
     Run,
     RunState,
@@ -22,9 +23,6 @@ from setpoint.pipeline.model import (
     TaskExit,
     TaskResult,
     TaskState,
-)
-from setpoint.pipeline.ports import (
-    NotStartedError,
 )
 from setpoint.pipeline.prepared import PreparedTask, TaskParts, archives_of, inputs_of, preparing, secret_values
 from setpoint.pipeline.redaction import holds, masked

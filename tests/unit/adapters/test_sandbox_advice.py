@@ -42,7 +42,7 @@ def test_any_other_fault_shows_bubblewraps_own_words(tmp_path: Path) -> None:
 def test_a_machine_without_bubblewrap_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Doctor and the sentence of a failed task say the same."""
     sandbox.obstacle_here.cache_clear()
-    monkeypatch.setattr(sandbox.shutil, "which", lambda _name: None)
+    monkeypatch.setattr("shutil.which", lambda _name: None)
     try:
         check = doctor._sandbox()
         assert (check.ok, check.found, check.fix) == (False, "bubblewrap is not installed", sandbox.INSTALL_HINT)

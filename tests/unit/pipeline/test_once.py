@@ -8,8 +8,7 @@ import pytest
 
 from setpoint.core.errors import ConfigError, ConflictError, WorldError
 from setpoint.pipeline.config import parse_pipeline
-from setpoint.pipeline.model import Outcome, Run, RunState, TaskExit
-from setpoint.pipeline.ports import NotStartedError
+from setpoint.pipeline.model import NotStartedError, Outcome, Run, RunState, TaskExit
 from setpoint.pipeline.service import PipelineService
 from unit.builders_home import World
 from unit.builders_pipeline import Machine, begin, ended, make_service, run_story, states

@@ -19,8 +19,7 @@ import setpoint
 from setpoint.adapters.runner import package_client
 from setpoint.adapters.runner.protocol import RUNNER_UID, VERSION, MessageReader, encode
 from setpoint.core.errors import BugError, WorldError
-from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
-from setpoint.pipeline.ports import NotStartedError
+from setpoint.pipeline.model import LogRecord, NotStartedError, TaskCommand, TaskExit
 
 _READY_TIMEOUT_S: Final = 30.0
 _KILL_MARGIN_S: Final = 10.0

@@ -25,7 +25,7 @@ class Vault(Protocol):
     """Keeps values at rest, outside of journal and database."""
 
     def write(self, repository: str, name: str, version: int, value: str) -> None:
-        """Store a value durably; WorldError SP253 when the disk refuses."""
+        """Store a value durably; WorldError SP254 when the disk refuses."""
         ...
 
     def read(self, repository: str, name: str, version: int) -> str | None:
