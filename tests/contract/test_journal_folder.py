@@ -10,9 +10,9 @@ import pytest
 from setpoint.adapters import journal_folder
 from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.core import canonical
-from setpoint.core.errors import BugError, WorldError
+from setpoint.core.errors import BugError, UserError, WorldError
 from setpoint.ground.journal.model import GENESIS, Entry, leaf_hash, parse
-from setpoint.ground.journal.service import Journal
+from setpoint.ground.journal.service import Journal, check_chain
 
 GOLDEN = Entry(
     index=7,
@@ -121,13 +121,17 @@ def test_segments_roll_and_are_read_as_one(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("victim", [0, 2, 3])
 def test_a_changed_entry_breaks_the_chain_after_it(tmp_path: Path, victim: int) -> None:
-    """`check` names the entry that no longer continues what stands before it."""
+    """`check` names the entry that no longer continues what stands before it, and its place; nothing is written behind it."""
     _filled(tmp_path)
     (segment,) = tmp_path.glob("*.log")
     lines = segment.read_bytes().splitlines()
     lines[victim] = lines[victim].replace(b'"n":', b'"n":1')
     segment.write_bytes(b"\n".join(lines) + b"\n")
-    assert _open(tmp_path).check().fault == f"entry {victim + 1} does not continue the chain"
+    found = check_chain(JournalFolder(tmp_path, writable=False))
+    assert (found.fault, found.where) == (f"entry {victim + 1} does not continue the chain", f"{segment}:{victim + 2}")
+    with pytest.raises(UserError, match="SP005") as refused:
+        _open(tmp_path)
+    assert (refused.value.where, "restore journal/" in refused.value.fix) == (found.where, True)
 
 
 def test_a_removed_and_an_unreadable_entry_are_found(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from live_home import APP, ENVIRONMENT, PIPELINE, PRODUCTION, SETPOINT_FILE, TESTS, LiveHome, wait_for
 
 
@@ -94,9 +96,8 @@ def test_law_4_the_database_can_be_deleted(live: LiveHome) -> None:
 
 
 def test_law_4_a_changed_journal_is_noticed(live: LiveHome) -> None:
-    """The chain check names the first entry that does not fit."""
+    """The chain check names the first entry that does not fit, with file and line, and no server starts on such a journal."""
     assert live.api().get("/api/v1/journal/check")["holds"] is True
-    live.stop()
     segment = next((live.home / "journal").glob("*.log"))
     good = segment.read_bytes()
     lines = good.split(b"\n")
@@ -105,13 +106,15 @@ def test_law_4_a_changed_journal_is_noticed(live: LiveHome) -> None:
     lines[3] = json.dumps(entry, sort_keys=True, separators=(",", ":")).encode()
     segment.write_bytes(b"\n".join(lines))
     try:
-        live.start()
         found = live.api().get("/api/v1/journal/check")
         assert found["holds"] is False
         assert "entry 4" in found["fault"]
+        assert found["where"].endswith(f"{segment.name}:5")
+        live.stop()
+        with pytest.raises(pytest.fail.Exception, match=rf"SP005(?s:.*){segment.name}:5(?s:.*)restore journal/ from a copy"):
+            live.start()
     finally:
         live.stop()
-        lines = segment.read_bytes().split(b"\n")
         segment.write_bytes(good)
         live.start()
 

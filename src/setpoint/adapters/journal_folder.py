@@ -68,6 +68,13 @@ class JournalFolder:
         known, place, offset = self._after
         return (known, offset) if place == segment and known <= start and offset <= size_bytes else (first, 0)
 
+    def place(self, index: int) -> str:
+        """Return file and line of an entry."""
+        before = [segment for segment in self._segments() if int(segment.stem) <= index]
+        if not before:
+            return str(self._folder)
+        return f"{before[-1]}:{index - int(before[-1].stem) + 1}"
+
     def append(self, first_index: int, lines: list[bytes]) -> None:
         """Write lines and fsync.
 

@@ -15,7 +15,7 @@ from setpoint.core.errors import ConflictError, NotAllowedError, UserError
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import Outcome, Run
-from setpoint.promotion.model import Promotion
+from setpoint.promotion.model import Promotion, Quarantine
 from setpoint.promotion.people import require_operator
 from setpoint.promotion.stops import LONGEST_S
 from setpoint.reconcile.drift.model import Drift
@@ -94,6 +94,16 @@ class PruneBody(PlaceBody):
     message: Message = ""
 
 
+class QuarantineBody(_Body):
+    """What to bar."""
+
+    app: Name
+    environment: Name
+    digest: Name = ""
+    """Of an artifact; empty: the candidate that waits there."""
+    message: Annotated[str, Field(min_length=1, max_length=2000)]
+
+
 class RepositoryBody(_Body):
     """A repository to host."""
 
@@ -138,6 +148,18 @@ def approve(app: App, caller: Caller, promotion: str, body: ApproveBody) -> Prom
 def rollback(app: App, caller: Caller, body: RollbackBody) -> Promotion:
     """Bring back an earlier candidate; quarantines the one it overrides."""
     return app.promotions.rollback(body.app, body.environment, caller, body.to, body.message)
+
+
+@router.get("/quarantines")
+def quarantines(app: App, _caller: Caller, application: str, environment: str) -> list[Quarantine]:
+    """Return what is barred from an environment; `POST /promotions` with `lift` ends it."""
+    return app.store.records.quarantines(application, environment)
+
+
+@router.post("/quarantines")
+def quarantine(app: App, caller: Caller, body: QuarantineBody) -> Quarantine:
+    """Bar the candidate that waits for an environment, or a digest, until somebody lifts it."""
+    return app.promotions.quarantine(body.app, body.environment, caller, body.digest, body.message)
 
 
 @router.get("/holds")

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from setpoint.api import streams
@@ -179,10 +179,10 @@ def promotion(app: App, _caller: Caller, promotion: str) -> Promotion:
 
 @router.get("/events")
 def events(
-    app: App, _caller: Caller, after: int = -1, limit: Limit = 100, subject: str | None = None, since: str | None = None
+    app: App, _caller: Caller, wanted: Annotated[streams.Wanted, Depends()], after: int = -1, limit: Limit = 100
 ) -> list[dict[str, Any]]:
-    """Return journal entries with index > after (or the newest `limit` when after is -1), oldest first."""
-    return streams.entries(app, after, limit, subject, since)
+    """Return journal entries with index > after (or the newest `limit` when after is -1), oldest first, that fit every filter."""
+    return streams.entries(app, after, limit, wanted)
 
 
 @router.get("/events/stream", response_class=StreamingResponse)
@@ -195,4 +195,5 @@ async def follow_events(request: Request, app: App, _caller: Caller, after: int 
 def journal_check(app: App, _caller: Caller) -> dict[str, Any]:
     """Walk the whole journal and say whether its chain holds."""
     found = app.store.journal.check()
-    return {"entries": found.entries, "head": found.head, "fault": found.fault, "holds": not found.fault}
+    shown = {"entries": found.entries, "head": found.head, "fault": found.fault, "where": found.where, "fix": found.fix}
+    return {**shown, "holds": not found.fault}

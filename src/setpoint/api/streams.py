@@ -7,7 +7,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fastapi import Request
@@ -85,13 +85,36 @@ def as_event(entry: Entry) -> dict[str, Any]:
     }
 
 
-def entries(app: Application, after: int, limit: int, subject: str | None, since: str | None) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which journal entries somebody asks for; what is left out does not matter."""
+
+    subject: str | None = None
+    """Exactly this run, promotion, repository, hold, token, or application/environment."""
+    kind: str | None = None
+    """A kind, or the noun before its dot: `hold.opened`, `hold`."""
+    actor: str | None = None
+    """`operator`, `setpoint` or `person:EMAIL`."""
+    since: str | None = None
+    """RFC 3339: not older."""
+
+    def fits(self, entry: Entry) -> bool:
+        """Say whether an entry is asked for."""
+        return (
+            self.subject in (None, entry.subject)
+            and self.kind in (None, entry.kind, entry.kind.partition(".")[0])
+            and self.actor in (None, entry.actor)
+            and (self.since is None or entry.at >= self.since)
+        )
+
+
+def entries(app: Application, after: int, limit: int, wanted: Wanted) -> list[dict[str, Any]]:
     """Return journal entries (see the route)."""
-    newest = after < 0 and since is None
-    start = max(0, len(app.store.journal) - limit) if newest and subject is None else after + 1
+    newest = after < 0 and wanted.since is None
+    start = max(0, len(app.store.journal) - limit) if newest and wanted == Wanted() else after + 1
     chosen: deque[Entry] = deque(maxlen=limit if newest else None)
     for entry in app.store.journal.entries(start):
-        if (subject is None or entry.subject == subject) and (since is None or entry.at >= since):
+        if wanted.fits(entry):
             chosen.append(entry)
             if not newest and len(chosen) == limit:
                 break

@@ -24,6 +24,8 @@ _BODY_COLUMNS = 100
 @click.option("--after", type=click.IntRange(0), help="Only entries after this index.")
 @click.option("--limit", type=click.IntRange(1, _MAX_EVENTS), default=50, show_default=True, help="How many at most.")
 @click.option("--subject", help="Only entries about this run, promotion, repository or token.")
+@click.option("--kind", help="Only entries of this kind, such as promotion.pinned, or of everything about a noun: hold, promotion.")
+@click.option("--actor", help="Only what this one did: operator, setpoint, or person:EMAIL.")
 @click.option("--since", "since_s", type=DURATION, help="Only entries younger than this, such as 10m.")
 @click.option("--follow", "-f", is_flag=True, help="Go on with new entries as they come.")
 @click.option("--check", is_flag=True, help="Walk the whole journal and say whether its chain of hashes holds.")
@@ -44,17 +46,25 @@ def command(api: "Api", *, check: bool, follow: bool, as_json: bool, **chosen: A
     for entry in entries:
         _print(entry, as_json=as_json)
     if follow:
-        query = {"subject": chosen["subject"], "after": chosen["after"] if last is None else last}
+        query = {"after": chosen["after"] if last is None else last}
         for event in api.stream("events/stream", query):
             entry = json.loads(event.data)
-            if event.event != "end" and chosen["subject"] in {None, entry["subject"]}:
+            if event.event != "end" and _fits(entry, chosen):
                 _print(entry, as_json=as_json)
 
 
-def _past(api: "Api", after: int | None, limit: int, subject: str | None, since_s: int | None) -> tuple[list[dict[str, Any]], int | None]:
+def _fits(entry: dict[str, Any], chosen: dict[str, Any]) -> bool:
+    """Say whether a live entry is asked for, as the server does for those of the past."""
+    kinds = {None, entry["kind"], entry["kind"].partition(".")[0]}
+    return chosen["subject"] in {None, entry["subject"]} and chosen["kind"] in kinds and chosen["actor"] in {None, entry["actor"]}
+
+
+def _past(
+    api: "Api", *, after: int | None, limit: int, since_s: int | None, **filters: str | None
+) -> tuple[list[dict[str, Any]], int | None]:
     """Return the entries that already are, oldest first, and the index after which the live ones begin."""
     start = clock.to_text(datetime.now(UTC) - timedelta(seconds=since_s)) if since_s is not None else None
-    query = {"after": after, "limit": limit if start is None else _MAX_EVENTS, "subject": subject, "since": start}
+    query = {"after": after, "limit": limit if start is None else _MAX_EVENTS, "since": start, **filters}
     entries = sorted(items_of(api.get("events", query)), key=lambda entry: int(entry["index"]))
     last = int(entries[-1]["index"]) if entries else None
     if start is not None:
@@ -78,6 +88,7 @@ def _check(api: "Api", *, as_json: bool) -> None:
         print_json(answer)
     fault = answer.get("fault", "")
     if fault:
-        raise AnswerNo(f"the journal's chain is broken after {answer['entries']} entries: {fault}")
+        place = f"\n  --> {answer['where']}\n  = help: {answer['fix']}" if answer.get("where") else ""
+        raise AnswerNo(f"the journal's chain is broken after {answer['entries']} entries: {fault}{place}")
     if not as_json:
         print_text(f"the chain holds: {answer['entries']} entries, head {answer['head']}")

@@ -35,6 +35,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "promote": ("setpoint.cli.promote", "command", "Ask for a candidate in an environment."),
     "approve": ("setpoint.cli.approve", "command", "Approve a promotion."),
     "rollback": ("setpoint.cli.rollback", "command", "Take an environment back to what ran before."),
+    "quarantine": ("setpoint.cli.quarantine", "command", "Bar a candidate or a digest from an environment."),
     "hold": ("setpoint.cli.hold", "command", "Stop new versions from getting into an environment."),
     "release": ("setpoint.cli.release", "command", "End a hold."),
     "diff": ("setpoint.cli.diff", "command", "Compare what is pinned with what runs."),

@@ -137,7 +137,7 @@ class Quarantine:
     environment: str
     app: str
     candidate: str
-    """Candidate digest."""
+    """Candidate digest; of a bare quarantine that of the artifact."""
     artifacts: dict[str, str]
     """artifact name -> digest: the same build under other configuration is not proposed again by itself"""
     trees: tuple[str | None, str | None]
@@ -147,6 +147,8 @@ class Quarantine:
     why: str
     lifted_at: str | None = None
     lifted_by: str = ""
+    bare: bool = False
+    """`candidate` is the digest of an artifact that a person barred, whatever comes with it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,8 +110,9 @@ def _settle(facts: ProposalFacts, candidate: Candidate, build: Build) -> Proposa
 
 
 def quarantine_of(candidate: Candidate, quarantines: Sequence[Quarantine]) -> Quarantine | None:
-    """Return the quarantine that bars exactly this candidate (digests plus trees), if one is in force."""
-    return next((barred for barred in quarantines if barred.candidate == candidate.digest), None)
+    """Return the quarantine that bars exactly this candidate (digests plus trees), or one of its digests as such, if one is in force."""
+    digests = {artifact.digest for artifact in candidate.artifacts.values()}
+    return next((q for q in quarantines if q.candidate == candidate.digest or (q.bare and q.candidate in digests)), None)
 
 
 def _already_barred(candidate: Candidate, quarantines: Sequence[Quarantine]) -> Quarantine | None:

@@ -208,20 +208,6 @@ class Rollbacks:
             if commit != hold.overridden:
                 self._parts.holds.close(hold, "setpoint", f"the pin was changed by {commit[:12] or 'its removal'}")
 
-    def lift(self, app: str, environment: str, actor: str) -> int:
-        """End the quarantines of an application in an environment; returns how many.
-
-        Raises:
-            ConflictError: nothing is quarantined (SP515).
-        """
-        barred = self._parts.records.quarantines(app, environment)
-        if not barred:
-            raise ConflictError("SP515", "nothing is quarantined", where=f"{app} in {environment}")
-        body = {"app": app, "environment": environment}
-        names = sorted({quarantine.candidate for quarantine in barred})
-        self._parts.recorder.record_all([Fact("quarantine.lifted", candidate, actor, body) for candidate in names])
-        return len(barred)
-
 
 def _created(target: Promotion, name: str, wish: Wish, head: str, at: str, hold: str) -> Promotion:
     """Return the promotion that brings a target's candidate back."""

@@ -15,9 +15,10 @@ from setpoint.ground.identity.model import Principal
 from setpoint.promotion import decide, propose
 from setpoint.promotion.candidates import Candidates
 from setpoint.promotion.explaining import Explanation, Explanations
-from setpoint.promotion.model import Approval, Promotion, PromotionState
+from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.people import require_operator
+from setpoint.promotion.quarantining import Quarantining
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.rollback import AUTOMATIC, Rollbacks, SentBack, Wish, told
 
@@ -30,6 +31,7 @@ class PromotionService:
         self._lock = parts.deciding
         self._rollbacks = Rollbacks(parts)
         self._candidates = Candidates(parts)
+        self._quarantining = Quarantining(parts, self._candidates)
         self._explanations = Explanations(parts, self._candidates, self._decide)
 
     # The loop
@@ -312,7 +314,18 @@ class PromotionService:
         with self._lock:
             delivery = self._parts.delivery.require(app, environment)
             require_operator(delivery, environment, principal)
-            return self._rollbacks.lift(app, environment, principal.actor)
+            return self._quarantining.lift(app, environment, principal.actor)
+
+    def quarantine(self, app: str, environment: str, principal: Principal, digest: str, why: str) -> Quarantine:
+        """Bar what waits, or a digest, from an environment (see `Quarantining.bar`).
+
+        Raises:
+            NotAllowedError: only owners, approvers and the operator (SP514).
+        """
+        with self._lock:
+            delivery = self._parts.delivery.require(app, environment)
+            require_operator(delivery, environment, principal)
+            return self._quarantining.bar(delivery, (app, environment), principal, digest, why)
 
     def find(self, promotion_id: str) -> Promotion:
         """Return a promotion by id or unique beginning.

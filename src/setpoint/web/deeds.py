@@ -15,6 +15,7 @@ from setpoint.core.errors import ConflictError, UserError
 from setpoint.pipeline.model import Outcome
 from setpoint.promotion.model import PromotionState
 from setpoint.promotion.people import require_operator
+from setpoint.promotion.propose import quarantine_of
 from setpoint.promotion.stops import seconds_of
 from setpoint.web.entrance import Form
 from setpoint.web.render import PageRoute, render
@@ -120,9 +121,9 @@ def confirm_rollback(request: Request, app: App, caller: Caller, application: st
     delivery = app.delivery.load()
     may = rights(delivery, environment, caller, (), app.store.clock.now()) if delivery is not None else None
     pinned = [p for p in app.store.records.promotions(application, environment, 1000) if p.state is PromotionState.PINNED]
-    barred = {quarantine.candidate for quarantine in app.store.records.quarantines(application, environment)}
+    barred = app.store.records.quarantines(application, environment)
     current = next((p for p in pinned if p.promotion == why.running.promotion), None)
-    targets = {p.candidate.digest: p for p in reversed(pinned) if p.candidate.digest not in barred}
+    targets = {p.candidate.digest: p for p in reversed(pinned) if quarantine_of(p.candidate, barred) is None}
     if current is not None:
         targets.pop(current.candidate.digest, None)
     chosen = sorted(targets.values(), key=lambda p: p.pinned_at or "", reverse=True)[:20]

@@ -135,14 +135,15 @@ def promotion_page(app: App, _caller: Caller, promotion: str) -> Response:
 
 
 @router.get("/events")
-def events(request: Request, app: App, caller: Caller, before: str | None = None) -> Response:
-    """Show the journal, newest first."""
+def events(request: Request, app: App, caller: Caller, before: str | None = None, check: str | None = None) -> Response:
+    """Show the journal, newest first; asked for it, walk its whole chain and say whether it holds."""
+    checked = app.store.journal.check() if check is not None else None
     length = len(app.store.journal)
     wanted = _number(before)
     end = min(length, wanted) if wanted is not None else length
     start = max(0, end - EVENTS_A_PAGE)
     entries = [as_event(entry) for entry in islice(app.store.journal.entries(start), end - start)]
-    return _show(request, "events.html", app, caller, entries=entries[::-1], start=start, end=end, length=length)
+    return _show(request, "events.html", app, caller, entries=entries[::-1], start=start, end=end, length=length, checked=checked)
 
 
 class _LostRoute(PageRoute):

@@ -168,3 +168,52 @@ def test_holds_come_back_from_the_journal(world: World) -> None:
     world.forget_the_database()
     assert world.records.holds(ended=True) == before
     assert [hold.ended_why for hold in before] == ["over", ""]
+
+
+def test_a_person_bars_what_waits_or_a_digest(world: World) -> None:
+    """The waiting candidate, or any with a bare digest, stays out until it is lifted; the next build comes in."""
+    world.register()
+    service = world.service()
+    world.build("1")
+    service.advance()
+    stops = _stops(world, service)
+    stops.hold("web", "staging", OPERATOR, None, "look first")
+    world.build("2")
+    service.advance()
+    barred = service.quarantine("web", "staging", OPERATOR, "", "it logs passwords")
+    third = world.build("3")
+    bare = service.quarantine("web", "staging", OPERATOR, third.digest, "so does this")
+    assert (barred.bare, bare.bare, bare.candidate) == (False, True, third.digest)
+    stops.release("web", "staging", OPERATOR)
+    service.advance()
+    assert world.version("staging") == "1"
+    assert [reason.code for reason in service.explain("web", "staging").proposal.reasons] == ["QUARANTINED"]
+    world.commit("delivery", {"apps/web/app.yaml": b"base 2"})
+    service.advance()
+    assert world.version("staging") == "1", "configuration moves on with the pinned digests, the barred ones stay out"
+    world.build("4")
+    service.advance()
+    assert world.version("staging") == "4"
+    assert service.lift("web", "staging", OPERATOR) == 2
+
+
+def test_what_runs_is_rolled_back_and_not_barred(world: World) -> None:
+    """A quarantine of what is pinned, of nothing, of no digest, twice, or without words is refused with the way out."""
+    world.register()
+    service = world.service()
+    built = world.build("1")
+    service.advance()
+    with pytest.raises(ConflictError, match="what is pinned") as refused:
+        service.quarantine("web", "staging", OPERATOR, built.digest, "bad")
+    assert refused.value.fix == "setpoint rollback web staging"
+    with pytest.raises(ConflictError, match="no candidate waits"):
+        service.quarantine("web", "staging", OPERATOR, "", "bad")
+    with pytest.raises(UserError, match="no digest"):
+        service.quarantine("web", "staging", OPERATOR, "latest", "bad")
+    with pytest.raises(UserError, match="needs a reason"):
+        service.quarantine("web", "staging", OPERATOR, "", " ")
+    with pytest.raises(NotAllowedError):
+        service.quarantine("web", "staging", SAM, "sha256:" + "1" * 64, "bad")
+    service.quarantine("web", "staging", OPERATOR, "sha256:" + "1" * 64, "bad")
+    with pytest.raises(ConflictError, match="already"):
+        service.quarantine("web", "staging", OPERATOR, "sha256:" + "1" * 64, "bad")

@@ -52,7 +52,8 @@ def delivery_of(sources: Sources, promotion: Promotion) -> str:
 
 def refuse_quarantined(sources: Sources, candidate: Candidate) -> None:
     """Raise UserError SP411 when the candidate is barred from its environment."""
-    if (candidate.digest, candidate.app, candidate.environment) in sources.ledger.quarantined:
+    names = [candidate.digest, *(artifact.digest for artifact in candidate.artifacts.values())]
+    if any((name, candidate.app, candidate.environment) in sources.ledger.quarantined for name in names):
         fix = f"setpoint promote {candidate.app} --to {candidate.environment} --lift"
         raise UserError("SP411", "the candidate is quarantined", where=f"{candidate.app} in {candidate.environment}", fix=fix)
 

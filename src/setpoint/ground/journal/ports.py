@@ -13,6 +13,10 @@ class JournalStorage(Protocol):
         """Yield the stored lines (without newline) from entry `start` on, in order."""
         ...
 
+    def place(self, index: int) -> str:
+        """Return where entry `index` is or would be stored, for people: `.../journal/000000000000.log:5`."""
+        ...
+
     def append(self, first_index: int, lines: list[bytes]) -> None:
         """Make lines durable (fsync) at first_index, all or none visible to a later `read`."""
         ...

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from setpoint.core import clock
-from setpoint.core.errors import BugError
+from setpoint.core.errors import BugError, UserError
 from setpoint.ground.journal.model import GENESIS, Entry, Fact, leaf_hash, parse
 from setpoint.ground.journal.ports import JournalStorage
+
+_FIX = (
+    "restore journal/ from a copy: it, or the entry before it, was changed, and what follows proves nothing; "
+    "what runs keeps running, and no server writes here until then"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,21 +28,43 @@ class ChainCheck:
     """Hex leaf hash of the last entry (GENESIS when empty)."""
     fault: str = ""
     """Empty when the chain holds; else which entry breaks it and how."""
+    where: str = ""
+    """File and line of that entry."""
+    fix: str = ""
+    last_at: str = ""
+    """When the last entry that holds was written."""
+
+
+def check_chain(storage: JournalStorage) -> ChainCheck:
+    """Walk every stored entry and say where the chain breaks, if it does (law 4); a changed last entry shows only with the next one."""
+    head, count, last_at = GENESIS, 0, ""
+    for line in storage.read(0):
+        try:
+            entry = parse(line)
+        except (ValueError, TypeError):
+            return ChainCheck(count, head, f"entry {count} is not readable", storage.place(count), _FIX, last_at)
+        if entry.index != count or entry.prev != head:
+            return ChainCheck(count, head, f"entry {count} does not continue the chain", storage.place(count), _FIX, last_at)
+        head, count, last_at = leaf_hash(line), count + 1, entry.at
+    return ChainCheck(count, head, last_at=last_at)
 
 
 class Journal:
     """An append-only, hash-chained list of entries over a storage."""
 
     def __init__(self, storage: JournalStorage, time: clock.Clock) -> None:
+        """Read and check what is stored.
+
+        Raises:
+            UserError: the chain does not hold (SP005): nothing is written behind what cannot be believed.
+        """
         self._storage = storage
         self._clock = time
         self._lock = threading.RLock()
-        self._next = 0
-        self._head = GENESIS
-        self._last_at = ""
-        for entry in self.entries():
-            self._next, self._last_at = entry.index + 1, entry.at
-            self._head = leaf_hash(entry.leaf())
+        found = check_chain(storage)
+        if found.fault:
+            raise UserError("SP005", f"the journal is damaged: {found.fault}", where=found.where, fix=found.fix)
+        self._next, self._head, self._last_at = found.entries, found.head, found.last_at
 
     def __len__(self) -> int:
         return self._next
@@ -87,14 +114,5 @@ class Journal:
                 raise BugError("SP001", f"journal entry {start + offset} cannot be read", fix=fix) from error
 
     def check(self) -> ChainCheck:
-        """Walk the whole journal and say where the chain breaks, if it does (law 4)."""
-        head, count = GENESIS, 0
-        for line in self._storage.read(0):
-            try:
-                entry = parse(line)
-            except (ValueError, TypeError):
-                return ChainCheck(count, head, f"entry {count} is not readable")
-            if entry.index != count or entry.prev != head:
-                return ChainCheck(count, head, f"entry {count} does not continue the chain")
-            head, count = leaf_hash(line), count + 1
-        return ChainCheck(count, head)
+        """Walk the whole journal as it is stored now."""
+        return check_chain(self._storage)
