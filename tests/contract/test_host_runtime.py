@@ -24,11 +24,11 @@ from setpoint.adapters import sandbox
 from setpoint.adapters.host import processes
 from setpoint.adapters.host.replica_sandbox import expand
 from setpoint.adapters.host.runtime import HostFolders, HostRuntime
-from setpoint.artifact.model import CONFIG, LAYER, MANIFEST, StoredManifest
+from setpoint.artifact.model import CONFIG, EMPTY, LAYER, MANIFEST, TITLE, StoredManifest
 from setpoint.artifact.ports import OciStore
 from setpoint.core.errors import ConflictError, UserError
 from setpoint.pipeline.model import ToolchainFacts
-from setpoint.reconcile.model import Container, Identity, Probe, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.model import Container, Identity, ImageMount, Probe, ReplicaSpec, ReplicaStatus
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(bool(sandbox.probe()), reason=f"needs bubblewrap: {sandbox.probe()}")]
 
@@ -42,6 +42,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/die": os._exit(3)
         what = {"env": dict(os.environ), "argv": sys.argv, "uid": os.getuid(), "root": sorted(os.listdir("/"))}
         if os.path.exists("/config/app.txt"): what["config"] = open("/config/app.txt").read()
+        for path in ("/models/model.bin", "/app/one.bin"):
+            if os.path.exists(path): what[path] = [open(path).read(), os.access(path, os.W_OK), os.access(os.path.dirname(path), os.W_OK)]
         try: open("/app/x", "w"); what["writable"] = True
         except OSError: what["writable"] = False
         body = json.dumps(what).encode()
@@ -97,6 +99,12 @@ class DictStore:
             "layers": [{"mediaType": LAYER, "digest": layer}],
         }
         return f"hello/web@{self.add(json.dumps(manifest).encode())}"
+
+    def file(self, title: str, data: bytes) -> str:
+        """Store an artifact that is a file and return its reference."""
+        layers = [{"mediaType": "x/y", "digest": self.add(data), "annotations": {TITLE: title}}]
+        config = {"mediaType": EMPTY, "digest": self.add(b"{}")}
+        return f"hello/model@{self.add(json.dumps({'mediaType': MANIFEST, 'config': config, 'layers': layers}).encode())}"
 
 
 @dataclass
@@ -190,6 +198,37 @@ def test_a_replica_serves_on_its_port_with_the_environment_and_files_it_was_give
     assert b"COLOUR" not in Path(f"/proc/{status.pid}/cmdline").read_bytes()
     runtime.start(spec)
     assert one(runtime, spec.replica).pid == status.pid
+
+
+def test_a_file_artifact_is_mounted_read_only_beside_the_container(host: Host) -> None:
+    """A replica sees a mounted artifact as a folder and as the one file that subPath names, and can write neither."""
+    runtime = host.runtime()
+    model = host.store.file("model.bin", b"weights")
+    mounts = (ImageMount("/models", model), ImageMount("/app/one.bin", model, "model.bin"))
+    spec = host.spec("staging-hello-web-h1-1", runtime, mounts=mounts)
+    runtime.start(spec)
+    seen = get(serving(runtime, spec.replica))
+    assert seen["/models/model.bin"] == ["weights", False, False]
+    assert seen["/app/one.bin"] == ["weights", False, False]
+    assert len(list((host.folder / "images").iterdir())) == 2
+
+
+@pytest.mark.parametrize("part", ["gone.bin", "../rootfs/..", "out/x"])
+def test_a_mount_of_what_the_artifact_does_not_hold_is_refused(host: Host, part: str, tmp_path: Path) -> None:
+    """A subPath that is not there, or would leave the artifact, is an error that lists what is there; nothing starts."""
+    (tmp_path / "x").write_text("of the host")
+    runtime = host.runtime()
+    reference = host.store.image({"model.bin": "weights", "out": ""})
+    spec = host.spec("staging-hello-web-h1-1", runtime, mounts=(ImageMount("/models", reference, part),))
+    out = host.folder / "images" / reference.partition("sha256:")[2] / "rootfs" / "out"
+    with pytest.raises(UserError, match="SP631") as caught:
+        runtime.start(spec)
+    assert "model.bin, out" in caught.value.fix
+    out.unlink()
+    out.symlink_to(tmp_path)
+    with pytest.raises(UserError, match="SP631"):
+        runtime.start(spec)
+    assert runtime.replicas() == []
 
 
 def test_a_killed_application_comes_back(host: Host) -> None:

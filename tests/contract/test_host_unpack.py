@@ -14,7 +14,7 @@ import pytest
 
 from setpoint.adapters.host.layers import Limits
 from setpoint.adapters.host.unpack import ImageFolder, UnpackedImage
-from setpoint.artifact.model import CONFIG, INDEX, LAYER, MANIFEST, StoredManifest
+from setpoint.artifact.model import CONFIG, EMPTY, FOLDER_UNPACK, INDEX, LAYER, MANIFEST, TITLE, StoredManifest
 from setpoint.artifact.ports import OciStore
 from setpoint.core.errors import NotFoundError, UserError
 
@@ -100,6 +100,13 @@ class Shelf:
         }
         return "app/web@" + self.blobs.add(json.dumps(manifest).encode())
 
+    def put_files(self, *files: tuple[bytes, dict[str, str]]) -> str:
+        """Store an artifact that is no image, of (bytes, annotations), and return its reference."""
+        layers = [{"mediaType": "x/y", "digest": self.blobs.add(data), "annotations": notes} for data, notes in files]
+        config = {"mediaType": EMPTY, "digest": self.blobs.add(b"{}")}
+        manifest = {"mediaType": MANIFEST, "artifactType": "application/x", "config": config, "layers": layers}
+        return "app/model@" + self.blobs.add(json.dumps(manifest).encode())
+
     def unpack(self, *layers: bytes) -> UnpackedImage:
         """Unpack an image of these layers."""
         return self.images().unpack(self.put(*layers))
@@ -155,6 +162,50 @@ def test_an_image_is_unpacked_once_and_its_configuration_is_told(shelf: Shelf) -
     assert shelf.images().unpack(image) == first
     assert shelf.blobs.opened == opened
     assert [path.name for path in (shelf.folder / "images").iterdir()] == [image.partition("sha256:")[2]]
+
+
+def test_files_are_placed_under_their_titles(shelf: Shelf) -> None:
+    """A file artifact, of ours or pushed with oras, becomes its files; a folder layer is unpacked; once, like an image."""
+    packed = layer(entry("vocab", None), entry("vocab/words", "a b", mode=0o755))
+    reference = shelf.put_files(
+        (b"weights", {TITLE: "model.bin"}), (b"x", {TITLE: "deep/x"}), (packed, {TITLE: "vocab", FOLDER_UNPACK: "true"})
+    )
+    found = shelf.images().unpack(reference)
+    assert tree(found.rootfs) == {"model.bin": "weights", "deep/x": "x", "vocab/words": "a b"}
+    assert (found.rootfs / "model.bin").stat().st_mode & 0o777 == 0o644
+    opened = shelf.blobs.opened
+    assert shelf.images().unpack(reference) == found
+    assert shelf.blobs.opened == opened
+
+
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("../outside", "climbs out"),
+        ("/etc/x", "absolute"),
+        ("a/../../x", "climbs out"),
+        (".", "no name"),
+        ("", "no name"),
+        (None, "no title"),
+    ],
+)
+def test_a_file_cannot_be_placed_outside(shelf: Shelf, title: str | None, text: str) -> None:
+    """A title is a plain relative name; anything else is refused and nothing is left."""
+    with pytest.raises(UserError, match="SP633") as caught:
+        shelf.images().unpack(shelf.put_files((b"x", {} if title is None else {TITLE: title})))
+    assert text in caught.value.what
+    assert (shelf.folder / "outside").read_text() == "safe"
+    assert list((shelf.folder / "images").iterdir()) == []
+
+
+def test_a_damaged_or_overlarge_file_is_refused(shelf: Shelf) -> None:
+    """The bytes are checked against the digest while they are copied, and the limits of an image hold."""
+    reference = shelf.put_files((b"weights", {TITLE: "model.bin"}))
+    with pytest.raises(UserError, match="more than 3 bytes"):
+        shelf.images(total_bytes=3).unpack(reference)
+    shelf.blobs.held["sha256:" + hashlib.sha256(b"weights").hexdigest()] = b"changed"
+    with pytest.raises(UserError, match="do not match"):
+        shelf.images().unpack(reference)
 
 
 def test_an_image_of_an_earlier_boot_is_unpacked_again(shelf: Shelf) -> None:

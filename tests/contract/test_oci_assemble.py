@@ -12,8 +12,9 @@ import pytest
 
 from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
-from setpoint.artifact.model import CONFIG, LAYER, MANIFEST, ArtifactAssembled
-from setpoint.artifact.recipe import CopyRule, ImageRecipe
+from setpoint.artifact.files import is_files
+from setpoint.artifact.model import CONFIG, EMPTY, FILE, FILES, FOLDER_DIGEST, FOLDER_UNPACK, LAYER, MANIFEST, TITLE, ArtifactAssembled
+from setpoint.artifact.recipe import CopyRule, FileRecipe, ImageRecipe
 from setpoint.artifact.service import ArtifactService, AssembleRequest
 from setpoint.core.digest import sha256
 from setpoint.core.errors import ConfigError, UserError
@@ -66,7 +67,7 @@ def store(tmp_path: Path) -> OciStoreFolder:
 def _assemble(
     store: OciStoreFolder,
     tmp_path: Path,
-    recipe: ImageRecipe,
+    recipe: ImageRecipe | FileRecipe,
     outputs: Mapping[str, Path],
     source: Iterable[tuple[str, int, bytes]] = SOURCE,
 ) -> ArtifactAssembled:
@@ -112,6 +113,65 @@ def test_a_host_image_holds_exactly_what_its_recipe_copies(store: OciStoreFolder
     config = json.loads(store.read_blob("shop/web", json.loads(stored.data)["config"]["digest"]))
     assert config["config"]["WorkingDir"] == "/app"
     assert config["rootfs"]["diff_ids"] == list(made.diff_ids)
+
+
+def _manifest(store: OciStoreFolder, made: ArtifactAssembled) -> dict[str, Any]:
+    stored = store.manifest("shop/web", made.descriptor.digest)
+    assert stored is not None
+    found: dict[str, Any] = json.loads(stored.data)
+    return found
+
+
+def test_a_file_is_stored_as_it_is_under_its_title(store: OciStoreFolder, tmp_path: Path, deps: Path) -> None:
+    """One layer of exactly the file's bytes, an empty config, the file's name as the title: what oras pushes and pulls."""
+    made = _assemble(store, tmp_path, FileRecipe.of("deps:vendor/six.py", "model"), {"deps": deps})
+    manifest = _manifest(store, made)
+    (layer,) = manifest["layers"]
+    assert store.read_blob("shop/web", layer["digest"]) == b"six = 6\n"
+    assert (layer["mediaType"], layer["size"], layer["annotations"]) == (FILE, 8, {TITLE: "six.py"})
+    assert (manifest["artifactType"], manifest["config"]["mediaType"]) == (FILES, EMPTY)
+    assert store.read_blob("shop/web", manifest["config"]["digest"]) == b"{}"
+    assert (made.base, made.tasks, made.source_paths, made.compressor) == ("", ("deps",), (), "")
+    assert is_files(store, "shop/web", made.descriptor.digest)
+    image = _assemble(store, tmp_path, RECIPE, {"deps": deps})
+    assert not is_files(store, "shop/web", image.descriptor.digest)
+    assert not is_files(store, "shop/web", "sha256:" + "0" * 64)
+
+
+def test_a_folder_is_a_tar_that_unpacks_under_its_name(store: OciStoreFolder, tmp_path: Path, deps: Path) -> None:
+    """A folder's tar holds everything below the folder's name, and carries the annotations by which oras unpacks it."""
+    made = _assemble(store, tmp_path, FileRecipe.of("deps:vendor/", "model"), {"deps": deps})
+    (layer,) = _manifest(store, made)["layers"]
+    assert layer["annotations"] == {TITLE: "vendor", FOLDER_DIGEST: made.diff_ids[0], FOLDER_UNPACK: "true"}
+    assert _layer(store, made) == {
+        "vendor": (0o755, ""),
+        "vendor/bin": (0o755, ""),
+        "vendor/bin/tool": (0o755, b"tool"),
+        "vendor/empty": (0o755, ""),
+        "vendor/same.py": (0o644, b"six = 6\n"),
+        "vendor/six.py": (0o644, b"six = 6\n"),
+    }
+    source = _assemble(store, tmp_path, FileRecipe.of("src/", "code"), {})
+    assert source.source_paths == ("src/hello/__main__.py", "src/link", "src/run")
+
+
+def test_the_same_file_is_the_same_artifact(tmp_path: Path, deps: Path) -> None:
+    """Neither the store nor what lies beside the file changes the digest."""
+    one, two = (OciStoreFolder(tmp_path / name) for name in ("one", "two"))
+    for source in ("src/run", "deps:vendor/six.py", "deps:vendor/"):
+        recipe = FileRecipe.of(source, "m")
+        assert _assemble(one, tmp_path, recipe, {"deps": deps}) == _assemble(two, tmp_path, recipe, {"deps": deps}, reversed(SOURCE))
+
+
+@pytest.mark.parametrize(
+    ("source", "code"), [("src", "SP311"), ("src/gone", "SP311"), ("src/link", "SP314"), ("deps:vendor", "SP311"), ("src/run/", "SP311")]
+)
+def test_a_file_that_cannot_be_an_artifact_is_refused(store: OciStoreFolder, tmp_path: Path, deps: Path, source: str, code: str) -> None:
+    """A folder without a slash, a file with one, what is not there and a symbolic link are each a clear error, and nothing is stored."""
+    with pytest.raises(ConfigError) as caught:
+        _assemble(store, tmp_path, FileRecipe.of(source, "m"), {"deps": deps})
+    assert [finding.code for finding in caught.value.findings] == [code]
+    assert store.repositories() == []
 
 
 def test_the_same_request_makes_the_same_artifact(store: OciStoreFolder, tmp_path: Path, deps: Path) -> None:

@@ -39,6 +39,8 @@ SHARED = {
     "SP306": "a base that the registry does not have",
     "SP307": "a registry that gives no usable answer",
     "SP309": "a disk of the registry that refuses",
+    "SP314": "a link that an artifact cannot hold, or cannot be",
+    "SP318": "content of an artifact that contradicts what was announced",
     "SP401": "a bundle that is no bundle",
     "SP403": "evidence that does not prove what is wanted",
     "SP404": "a request that journal, Git or bytes do not bear out",

@@ -14,7 +14,7 @@ from setpoint.adapters.git.working_tree import WorkingTree
 from setpoint.adapters.kustomize import KustomizeBinary
 from setpoint.adapters.policy import CelPolicy
 from setpoint.artifact import recipe
-from setpoint.artifact.recipe import Entry, ImageRecipe
+from setpoint.artifact.recipe import Entry, Recipe, recipe_of
 from setpoint.core.documents import Document
 from setpoint.core.errors import ConfigError, Finding, UserError
 from setpoint.evidence.coverage import Made, judge
@@ -116,7 +116,7 @@ def _source(report: CheckReport, prefix: str, tree: WorkingTree) -> None:
 
 def _uncovered(document: PipelineDocument, name: str, tree: WorkingTree) -> Iterator[str]:
     """Yield a sentence for each task whose test results would not count for an artifact, as the signer will judge them."""
-    wanted = ImageRecipe.of(document, name)
+    wanted = recipe_of(document, name)
     made = Made({file.path: file.blob for file in tree.listing if wanted.wants_source(file.path)}, dict.fromkeys(wanted.tasks, ""))
     for task, config in document.tasks.items():
         if not config.evidence:
@@ -133,7 +133,7 @@ def _uncovered(document: PipelineDocument, name: str, tree: WorkingTree) -> Iter
             yield f"`{task}` does not count as evidence for `{name}`: {verdict.missing[0]} is in it; add it to {fix}"
 
 
-def _takes_all(config: Task, name: str, wanted: ImageRecipe) -> bool:
+def _takes_all(config: Task, name: str, wanted: Recipe) -> bool:
     """Say whether a task takes, by `from:`, all that an artifact copies of another's outputs."""
     parts = (take.path for take in config.takes if take.task == name)
     return placing.covers(parts, (rule.source for rule in wanted.copy if rule.origin == name))
@@ -151,7 +151,7 @@ def _inputs(document: PipelineDocument, tree: WorkingTree) -> Iterator[Finding]:
 
 def _copies(document: PipelineDocument, name: str, tree: WorkingTree) -> Iterator[Finding]:
     """Yield a finding for each `copy` line from the source tree that cannot work; outputs of tasks are not there yet."""
-    wanted = ImageRecipe.of(document, name)
+    wanted = recipe_of(document, name)
     rules = tuple(rule for rule in wanted.copy if not rule.origin)
     entries = []
     for file in tree.listing:
@@ -160,7 +160,8 @@ def _copies(document: PipelineDocument, name: str, tree: WorkingTree) -> Iterato
     _, faults = recipe.resolve(replace(wanted, copy=rules), {"": entries})
     for fault in faults:
         label = next((rule.label for rule in rules if repr(rule.label) in fault.what), "")
-        yield document.document.finding(("artifacts", name, "image", "copy", label), fault.code, fault.what, fault.fix, at="key")
+        place = document.artifacts[name].sources.get(label, ())
+        yield document.document.finding(("artifacts", name, *place), fault.code, fault.what, fault.fix, at="key")
 
 
 class _Delivery:

@@ -27,7 +27,7 @@ from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.app.home import Home
 from setpoint.app.secret_source import LocalSecrets
 from setpoint.app.settings import Settings
-from setpoint.artifact.recipe import ImageRecipe
+from setpoint.artifact.recipe import recipe_of
 from setpoint.artifact.service import ArtifactService, AssembleRequest
 from setpoint.core import clock, ids, records, suggest
 from setpoint.core.errors import BugError, NotFoundError, SetpointError, UserError
@@ -45,7 +45,7 @@ _LOOK_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class LocalArtifact:
-    """An image that was assembled here."""
+    """An artifact that was assembled here."""
 
     name: str
     digest: str
@@ -361,7 +361,7 @@ class _Local:
         return faults
 
     def _assemble(self, name: str, results: Mapping[str, TaskResult]) -> LocalArtifact:
-        recipe = ImageRecipe.of(self._document, name)
+        recipe = recipe_of(self._document, name)
         stored = {task: results[task].outputs for task in recipe.tasks}
         found = {task: self._content.path(file.digest) for task, file in stored.items() if file is not None}
         outputs = {task: path for task, path in found.items() if path is not None}

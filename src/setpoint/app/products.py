@@ -10,7 +10,7 @@ from pathlib import Path
 
 from setpoint.adapters.database.records import Records
 from setpoint.artifact.model import ArtifactRecord
-from setpoint.artifact.recipe import ImageRecipe
+from setpoint.artifact.recipe import Recipe, recipe_of
 from setpoint.artifact.service import ArtifactService, AssembleRequest
 from setpoint.core import clock, digest, records
 from setpoint.core.errors import SetpointError
@@ -65,7 +65,7 @@ class Products:
 
     def _assemble(self, run: Run, document: PipelineDocument, name: str, results: Mapping[str, TaskResult]) -> None:
         parts = self._parts
-        recipe = ImageRecipe.of(document, name)
+        recipe = recipe_of(document, name)
         outputs = {}
         for task in recipe.tasks:
             file = results[task].outputs
@@ -94,7 +94,7 @@ class Products:
         )
         parts.recorder.record("artifact.built", record.digest, "setpoint", records.encode(record))
 
-    def _source(self, run: Run, recipe: ImageRecipe) -> Iterator[tuple[str, int, bytes]]:
+    def _source(self, run: Run, recipe: Recipe) -> Iterator[tuple[str, int, bytes]]:
         for file in self._parts.git.files(run.repository, run.tree):
             if recipe.wants_source(file.path):
                 yield file.path, file.mode, self._parts.git.blob(run.repository, file.blob)

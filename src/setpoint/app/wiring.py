@@ -42,6 +42,7 @@ from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
 from setpoint.app.secret_source import ServerSecrets
 from setpoint.app.settings import Settings
+from setpoint.artifact.files import is_files
 from setpoint.artifact.service import ArtifactService
 from setpoint.core import clock, ids
 from setpoint.core.errors import UserError
@@ -215,7 +216,12 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     evidence = EvidenceService(processes.signer, store.oci, store.recorder, store.records)
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
-    rendering = Rendering(store.git, KustomizeBinary(), lambda environment: _images(delivery, environment))
+    rendering = Rendering(
+        store.git,
+        KustomizeBinary(),
+        lambda environment: _images(delivery, environment),
+        lambda repository, found: is_files(store.oci, repository, found),
+    )
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))

@@ -10,6 +10,16 @@ LAYER: Final = "application/vnd.oci.image.layer.v1.tar+gzip"
 EMPTY: Final = "application/vnd.oci.empty.v1+json"
 EMPTY_BYTES: Final = b"{}"
 
+FILES: Final = "application/vnd.setpoint.files.v1"
+"""artifactType of an artifact that is a file or a folder and no image."""
+FILE: Final = "application/octet-stream"
+"""Media type of a layer that is one file, byte for byte."""
+TITLE: Final = "org.opencontainers.image.title"
+"""Annotation of a layer: the name that it has when it is pulled or mounted (image-spec 1.1, annotations.md)."""
+FOLDER_DIGEST: Final = "io.deis.oras.content.digest"
+FOLDER_UNPACK: Final = "io.deis.oras.content.unpack"
+"""What oras writes beside a layer that is a folder's tar, and unpacks by (oras-go 2, content/file)."""
+
 LABEL_BASE: Final = "dev.setpoint.base"
 """Image label: `host`, or the digest of the base image."""
 LABEL_TOOLCHAIN: Final = "dev.setpoint.host.fingerprint"
@@ -77,16 +87,16 @@ class ArtifactAssembled:
     """What `ArtifactService.assemble` made; the manifest and all it names lie in the registry."""
 
     descriptor: Descriptor
-    """Of the image manifest."""
+    """Of the manifest."""
     config: Descriptor
     layers: tuple[Descriptor, ...]
     """The base's first, ours last."""
     diff_ids: tuple[str, ...]
     base: str
-    """`host`, or the digest of the base image's manifest."""
+    """`host`, the digest of the base image's manifest, or empty for what is no image."""
     source_paths: tuple[str, ...]
     """The source files in it, sorted: what the tasks' inputs have to cover."""
     tasks: tuple[str, ...]
     """The tasks whose outputs are in it, sorted."""
     compressor: str
-    """For example `zlib 1.2.13 level 6`: only with the same one are the bytes equal again."""
+    """For example `zlib 1.2.13 level 6`: only with the same one are the bytes equal again; empty when nothing was compressed."""

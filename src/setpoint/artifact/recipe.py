@@ -1,4 +1,4 @@
-"""What an image is made of: `copy` rules resolved into one list of places, with every fault found.
+"""What an artifact is made of: `copy` rules resolved into one list of places, with every fault found.
 
 Called by the pipeline's planner (which source files are wanted) and by `ArtifactService`; pure, never opens a file.
 Trailing slashes mean what they mean to rsync and in Dockerfiles: `src/` is what is inside of src, `/app/` is a folder to copy into.
@@ -45,24 +45,12 @@ class CopyRule:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRecipe:
-    """An image as a pipeline file describes it."""
+class Recipe:
+    """What every artifact is made of: something copied from the source tree and from outputs of tasks."""
 
     base: str
-    """`host`, or a reference with a digest."""
+    """`host`, a reference with a digest, or empty for what is no image."""
     copy: tuple[CopyRule, ...] = ()
-    command: tuple[str, ...] = ()
-    """What runs, whole: it replaces the base's entry point too. Empty: the base's."""
-    environment: dict[str, str] = field(default_factory=dict)
-    workdir: str = ""
-    """Empty: the base's, else /app when something lies there, else /."""
-
-    @classmethod
-    def of(cls, document: PipelineDocument, artifact: str) -> "ImageRecipe":
-        """Return the recipe of an artifact of a pipeline file, its base by digest."""
-        image = document.artifacts[artifact].image
-        rules = tuple(CopyRule.parse(source, destination) for source, destination in image.copy_.items())
-        return cls(document.base(artifact), rules, image.command, dict(image.env), image.workdir or "")
 
     def wants_source(self, path: str) -> bool:
         """Say whether a file of the source tree is copied by any rule."""
@@ -72,6 +60,47 @@ class ImageRecipe:
     def tasks(self) -> tuple[str, ...]:
         """The tasks whose outputs are copied, sorted."""
         return tuple(sorted({rule.origin for rule in self.copy if rule.origin}))
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecipe(Recipe):
+    """A file or folder as an artifact; its one rule copies it to `/<title>` or `/<title>/`."""
+
+    title: str = ""
+    """What it is called when it is pulled or mounted: the last part of its path, or the artifact's name for a whole tree."""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder with all that is in it."""
+        return _takes_content(self.copy[0])
+
+    @classmethod
+    def of(cls, source: str, artifact: str) -> "FileRecipe":
+        """Return the recipe of `file: {from: source}`."""
+        title = posixpath.basename(_source(CopyRule.parse(source, "/"))) or artifact
+        rule = CopyRule.parse(source, f"/{title}")
+        return cls("", (rule,), title)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecipe(Recipe):
+    """An image as a pipeline file describes it."""
+
+    command: tuple[str, ...] = ()
+    """What runs, whole: it replaces the base's entry point too. Empty: the base's."""
+    environment: dict[str, str] = field(default_factory=dict)
+    workdir: str = ""
+    """Empty: the base's, else /app when something lies there, else /."""
+
+
+def recipe_of(document: PipelineDocument, artifact: str) -> ImageRecipe | FileRecipe:
+    """Return the recipe of an artifact of a pipeline file, an image's base by digest."""
+    config = document.artifacts[artifact]
+    image = config.image
+    if image is None:
+        return FileRecipe.of(config.file.from_ if config.file is not None else "", artifact)
+    rules = tuple(CopyRule.parse(source, destination) for source, destination in image.copy_.items())
+    return ImageRecipe(document.base(artifact), rules, image.command, dict(image.env), image.workdir or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +239,7 @@ def _conflicts(placements: Mapping[str, list[Placement]]) -> list[Finding]:
     return faults
 
 
-def resolve(recipe: ImageRecipe, available: Mapping[str, Iterable[Entry]]) -> tuple[tuple[Placement, ...], tuple[Finding, ...]]:
+def resolve(recipe: Recipe, available: Mapping[str, Iterable[Entry]]) -> tuple[tuple[Placement, ...], tuple[Finding, ...]]:
     """Return (placements sorted by target, faults); `available` holds each origin's entries, "" being the source tree.
 
     Folders that two rules share are placed once. Faults: nothing matched or no such task (SP311), two sources for one path (SP312),

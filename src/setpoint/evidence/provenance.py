@@ -62,7 +62,7 @@ def _dependencies(facts: BuildFacts) -> list[dict[str, Any]]:
         {"name": "source", "uri": f"git+setpoint:{run.repository}@{run.ref}", "digest": {"gitCommit": record.revision}},
         {"name": "source-files", "digest": sha256_set(record.inputs)},
     ]
-    if record.base != "host":
+    if record.base not in ("", "host"):
         found.append({"name": "base", "digest": sha256_set(record.base.rpartition("@")[2])})
     if facts.toolchain:
         found.append({"name": "host-toolchain", "digest": sha256_set(facts.toolchain)})

@@ -138,7 +138,9 @@ class RunReport:
 class Step:
     """One link of a trace, or one stop of a change's journey."""
 
-    kind: Literal["url", "replica", "image", "artifact", "pin", "promotion", "approval", "evidence", "run", "revision", "deployment"]
+    kind: Literal[
+        "url", "replica", "image", "mount", "artifact", "pin", "promotion", "approval", "evidence", "run", "revision", "deployment"
+    ]
     id: str
     text: str
     at: str = ""

@@ -86,6 +86,7 @@ class TraceView:
         text = f"pid {replica.pid}, {spec.workload}, started {replica.started_at}, {replica.restarts} restarts"
         steps = [Step("replica", spec.replica, text, replica.started_at or "", spec.identity.environment)]
         steps.append(Step("image", spec.identity.digest, spec.container.image))
+        steps += [Step("mount", mount.image.rpartition("@")[2], f"{mount.image} at {mount.path}") for mount in spec.container.mounts]
         seen = self._facts.deployment(spec.identity.app, spec.identity.environment)
         if seen is not None and seen.artifacts and spec.identity.digest in seen.artifacts.values():
             return [*steps, *self._from_deployment(seen)]

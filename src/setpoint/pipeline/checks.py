@@ -11,7 +11,7 @@ from setpoint.core.documents import Document, Loc
 from setpoint.core.errors import Finding
 from setpoint.pipeline import graph, matrix, patterns
 from setpoint.pipeline.tasks import Expansion, output_fault
-from setpoint.pipeline.written import Pipeline
+from setpoint.pipeline.written import ImageConfig, Pipeline
 
 _PATTERN: Final = frozenset("*?[")
 
@@ -108,18 +108,26 @@ def _once(document: Document[Pipeline], name: str) -> Iterator[Finding]:
 def _artifacts(document: Document[Pipeline], expansion: Expansion, lock: Mapping[str, str]) -> Iterator[Finding]:
     needs = {name: task.needs for name, task in expansion.tasks.items()}
     for name, artifact in document.model.artifacts.items():
-        at: Loc = ("artifacts", name, "image")
-        base = artifact.image.base
-        if base != "host" and "@" not in base and base not in lock:
-            fix = f"add its digest (`{base}@sha256:…`), or lock it in .setpoint/lock.yaml under `bases:`"
-            yield document.finding((*at, "base"), "SP227", f"the base `{base}` has no digest", fix)
-        if not artifact.image.copy_:
-            yield document.finding((*at, "copy"), "SP223", "nothing is copied into the image", "add a line such as `src/: /app/`", at="key")
+        at: Loc = ("artifacts", name)
+        if (artifact.image is None) == (artifact.file is None):
+            what = f"`{name}` is neither an image nor a file" if artifact.image is None else f"`{name}` is an image and a file at once"
+            yield document.finding(at, "SP250", what, "write `image:`, or `file: {from: task:path}`", at="key")
+        if artifact.image is not None:
+            yield from _image(document, (*at, "image"), artifact.image, lock)
         reach = graph.closure(needs, (member for need in artifact.needs for member in expansion.members(need)))
-        for text in artifact.image.copy_:
+        for text, place in artifact.sources.items():
             what, fix = _copy_fault(text, expansion, reach)
             if what:
-                yield document.finding((*at, "copy", text), "SP223", what, fix, at="key")
+                yield document.finding((*at, *place), "SP223", what, fix, at="value" if place[0] == "file" else "key")
+
+
+def _image(document: Document[Pipeline], at: Loc, image: ImageConfig, lock: Mapping[str, str]) -> Iterator[Finding]:
+    base = image.base
+    if base != "host" and "@" not in base and base not in lock:
+        fix = f"add its digest (`{base}@sha256:…`), or lock it in .setpoint/lock.yaml under `bases:`"
+        yield document.finding((*at, "base"), "SP227", f"the base `{base}` has no digest", fix)
+    if not image.copy_:
+        yield document.finding((*at, "copy"), "SP223", "nothing is copied into the image", "add a line such as `src/: /app/`", at="key")
 
 
 def _copy_fault(text: str, expansion: Expansion, reach: frozenset[str]) -> tuple[str, str]:

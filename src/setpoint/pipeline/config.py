@@ -61,8 +61,9 @@ class PipelineDocument:
         return any(patterns.matches(pattern, branch) for pattern in self.document.model.on.push.branches)
 
     def base(self, artifact: str) -> str:
-        """Return an artifact's base: `host`, or its reference with a digest (from the lock when the file has none)."""
-        reference = self.artifacts[artifact].image.base
+        """Return an image's base: `host`, or its reference with a digest (from the lock when the file has none)."""
+        image = self.artifacts[artifact].image
+        reference = image.base if image is not None else "host"
         return reference if reference == "host" or "@" in reference else f"{reference.rstrip(':')}@{self.lock[reference]}"
 
     def closure(self, needs: Iterable[str]) -> frozenset[str]:

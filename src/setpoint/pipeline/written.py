@@ -68,11 +68,25 @@ class ImageConfig(FileModel):
     workdir: TargetPath | None = None
 
 
+class FileConfig(FileModel):
+    """An artifact that is no image: a file, or a folder with all that is in it."""
+
+    from_: Annotated[PlainText, StringConstraints(min_length=1)] = Field(alias="from")
+    """`path` of the source tree or `task:path` of an output; `models/` is a folder."""
+
+
 class ArtifactConfig(FileModel):
-    """One artifact: what must be green first, and what is in it."""
+    """One artifact: what must be green first, and what is in it: exactly one of image and file."""
 
     needs: tuple[str, ...] = ()
-    image: ImageConfig
+    image: ImageConfig | None = None
+    file: FileConfig | None = None
+
+    @property
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """What it takes from where -> the place of that line below the artifact."""
+        copied: dict[str, tuple[str, ...]] = {self.file.from_: ("file", "from")} if self.file is not None else {}
+        return copied | {text: ("image", "copy", text) for text in (self.image.copy_ if self.image is not None else ())}
 
 
 class Pipeline(FileModel):

@@ -1,4 +1,4 @@
-"""Images of rendered objects: an artifact's bare name becomes its pinned digest, anything else must be listed by digest.
+"""Images of rendered objects, of containers and of volumes: an artifact's bare name becomes its pinned digest, others must be listed.
 
 Called after every render, before the target looks at the objects (law 1: only digests move); pure.
 """
@@ -19,43 +19,59 @@ def substitute(
     artifacts: Mapping[str, PinnedArtifact],
     allowed: Collection[str],
     sources: Mapping[str, str] | None = None,
+    files: Collection[str] = (),
 ) -> tuple[dict[str, Any], ...]:
-    """Return copies of the objects in which every container image is named by digest.
+    """Return copies of the objects in which every image of a container or volume is named by digest.
 
-    allowed is the environment's `images:`; sources are `Rendered.sources`, for the places of findings.
+    allowed is the environment's `images:`; sources are `Rendered.sources`, for the places of findings; files are the artifacts that are
+    no images: they can be mounted, not run.
 
     Raises:
-        ConfigError: every image that is neither an artifact nor allowed (SP621).
+        ConfigError: every image that is neither an artifact nor allowed, or cannot be run (SP621).
     """
     result = tuple(copy.deepcopy(value) for value in objects)
     findings: list[Finding] = []
     for value in result:
-        for container, field in _containers(value, ""):
-            image = container.get("image")
-            if isinstance(image, str) and image in artifacts:
+        path = (sources or {}).get(identity(value), identity(value))
+        for holder, key, field in _images(value, ""):
+            image = holder.get(key)
+            if isinstance(image, str) and image in artifacts and not (key == "image" and image in files):
                 pinned = artifacts[image]
-                container["image"] = f"{pinned.oci_repository}@{pinned.digest}"
+                holder[key] = f"{pinned.oci_repository}@{pinned.digest}"
+            elif isinstance(image, str) and image in artifacts:
+                what = f"{identity(value)}: `{field}` is `{image}`, an artifact that is a file and cannot be run"
+                findings.append(
+                    Finding("SP621", what, path, fix=f"mount it: `volumes: [{{name: {image}, image: {{reference: {image}}}}}]`")
+                )
             elif not isinstance(image, str) or image not in allowed:
-                what = f"{identity(value)}: `{field}.image` is {image!r}, which is neither an artifact of the application nor allowed here"
-                path = (sources or {}).get(identity(value), identity(value))
+                what = f"{identity(value)}: `{field}` is {image!r}, which is neither an artifact of the application nor allowed here"
                 findings.append(Finding("SP621", what, path, fix=_fix(image, artifacts, allowed)))
     if findings:
         raise ConfigError(findings)
     return result
 
 
-def _containers(value: Any, path: str) -> Iterator[tuple[dict[str, Any], str]]:
-    """Yield every container of an object with its field path, wherever a pod template lies in it."""
+def _images(value: Any, path: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+    """Yield (mapping, key, field path) of every image of an object, wherever a pod template lies in it."""
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _containers(item, f"{path}[{index}]")
+            yield from _images(item, f"{path}[{index}]")
     elif isinstance(value, dict):
         for key, item in value.items():
             inner = f"{path}.{key}" if path else str(key)
             if key in _CONTAINERS and isinstance(item, list):
-                yield from ((child, f"{inner}[{index}]") for index, child in enumerate(item) if isinstance(child, dict))
+                yield from ((child, "image", f"{inner}[{index}].image") for index, child in enumerate(item) if isinstance(child, dict))
+            elif key == "volumes" and isinstance(item, list):
+                yield from _volumes(item, inner)
             else:
-                yield from _containers(item, inner)
+                yield from _images(item, inner)
+
+
+def _volumes(volumes: list[Any], path: str) -> Iterator[tuple[dict[str, Any], str, str]]:
+    for index, volume in enumerate(volumes):
+        image = volume.get("image") if isinstance(volume, dict) else None
+        if isinstance(image, dict):
+            yield image, "reference", f"{path}[{index}].image.reference"
 
 
 def _fix(image: object, artifacts: Mapping[str, PinnedArtifact], allowed: Collection[str]) -> str:

@@ -39,6 +39,18 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageMount:
+    """An artifact or image whose files a container sees, read-only (Kubernetes' image volume)."""
+
+    path: str
+    """Absolute, where it is mounted."""
+    image: str
+    """`<oci repository>@<digest>`"""
+    sub_path: str = ""
+    """What of it is mounted; empty is all."""
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One container as the host runtime runs it."""
 
@@ -59,6 +71,8 @@ class Container:
     workdir: str = ""
     startup: Probe | None = None
     """Holds the other two until it passes."""
+    mounts: tuple[ImageMount, ...] = ()
+    """By path."""
 
 
 @dataclass(frozen=True, slots=True)

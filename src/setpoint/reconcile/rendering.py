@@ -25,11 +25,19 @@ _KEPT = 256
 class Rendering:
     """Renders and keeps the last results."""
 
-    def __init__(self, git: GitStore, kustomize: Kustomize, outside_images: Callable[[str], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        git: GitStore,
+        kustomize: Kustomize,
+        outside_images: Callable[[str], Sequence[str]],
+        is_file: Callable[[str, str], bool] = lambda _repository, _digest: False,
+    ) -> None:
         self._git = git
         self._kustomize = kustomize
         self._outside_images = outside_images
         """environment -> images its `images:` list allows"""
+        self._is_file = is_file
+        """(OCI repository, digest) -> whether the artifact is a file or folder and no image"""
         self._kept: dict[tuple[str, str, tuple[str, ...]], tuple[Rendered, DesiredState] | UserError] = {}
         self._lost: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
@@ -45,7 +53,7 @@ class Rendering:
     def objects(self, candidate: Candidate, repository: str) -> tuple[dict[str, Any], ...]:
         """Return the rendered objects of a candidate with every image by digest; raises what `desired` raises."""
         rendered, _ = self._render(candidate, repository)
-        return substitute(rendered.objects, candidate.artifacts, self._outside_images(candidate.environment), rendered.sources)
+        return self._substituted(rendered, candidate, self._outside_images(candidate.environment))
 
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
         """Return digest and objects for a gate decision; what the user must mend comes back as text.
@@ -107,5 +115,8 @@ class Rendering:
                 files.update({f"{folder}/{f.path}": self._git.blob(repository, f.blob) for f in self._git.files(repository, tree)})
         with tempfile.TemporaryDirectory(prefix="setpoint-render-") as scratch:
             rendered = render(files, app, environment, self._kustomize, Path(scratch))
-        objects = substitute(rendered.objects, candidate.artifacts, images, rendered.sources)
-        return rendered, to_host(objects, app, environment, rendered.sources)
+        return rendered, to_host(self._substituted(rendered, candidate, images), app, environment, rendered.sources)
+
+    def _substituted(self, rendered: Rendered, candidate: Candidate, images: Sequence[str]) -> tuple[dict[str, Any], ...]:
+        files = [name for name, pinned in candidate.artifacts.items() if self._is_file(pinned.oci_repository, pinned.digest)]
+        return substitute(rendered.objects, candidate.artifacts, images, rendered.sources, files)

@@ -13,7 +13,7 @@ _FIRST_OF_PROBE: Final = ("path", "period_s", "timeout_s", "failure_threshold", 
 
 
 def revision_hash(container: Container, grace_s: float) -> str:
-    """Return 12 hex digits over image, command, arguments, environment, files, probes, working folder and grace.
+    """Return 12 hex digits over image, command, arguments, environment, files, mounts, probes, working folder and grace.
 
     Replicas, labels, ports, rollout settings and Setpoint's identity fields stay out, so that only a real change rolls.
     """
@@ -30,6 +30,8 @@ def revision_hash(container: Container, grace_s: float) -> str:
         "grace_s": float(grace_s),
     }
     content |= {name: value for name, value in (("startup", _probe(container.startup)),) if value}
+    if container.mounts:
+        content["mounts"] = [asdict(mount) for mount in container.mounts]
     return hashlib.sha256(canonical.dumps(content)).hexdigest()[:_LENGTH]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from setpoint.artifact.recipe import PIPELINE_FILE, CopyRule, Entry, ImageRecipe, folders, resolve
+from setpoint.artifact.recipe import PIPELINE_FILE, CopyRule, Entry, ImageRecipe, folders, recipe_of, resolve
 from setpoint.pipeline.config import parse_pipeline
 
 SOURCE = [
@@ -145,7 +145,8 @@ artifacts:
       command: [python3, -m, hello]
       env: {A: "1"}
 """
-    recipe = ImageRecipe.of(parse_pipeline(text.encode(), PIPELINE_FILE), "web")
+    recipe = recipe_of(parse_pipeline(text.encode(), PIPELINE_FILE), "web")
+    assert isinstance(recipe, ImageRecipe)
     rules = (CopyRule("", "src/", "/app/"), CopyRule("deps", "vendor/", "/app/vendor/"))
     assert recipe == ImageRecipe("host", rules, ("python3", "-m", "hello"), {"A": "1"}, "")
     assert recipe.tasks == ("deps",)

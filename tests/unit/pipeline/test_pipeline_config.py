@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from setpoint.artifact.recipe import FileRecipe, recipe_of
 from setpoint.core.errors import ConfigError, Finding, UserError
 from setpoint.pipeline import config, patterns
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline, select_inputs
@@ -64,7 +65,9 @@ def test_the_pipeline_of_the_design_page_is_sound() -> None:
     assert document.tasks["deps"].valid == 30 * 86400
     assert (document.tasks["test"].timeout, document.tasks["deps"].timeout) == (5400, 1800)
     assert document.tasks["test"].evidence == {"tests": "report.xml"}
-    assert document.artifacts["web"].image.copy_ == {"src/": "/app/", "deps:vendor/": "/app/vendor/"}
+    image = document.artifacts["web"].image
+    assert image is not None
+    assert image.copy_ == {"src/": "/app/", "deps:vendor/": "/app/vendor/"}
     assert document.base("web") == "host"
     assert document.closure(["test"]) == {"deps", "test"}
     assert document.starts_for("main")
@@ -149,6 +152,34 @@ def test_a_copy_from_a_task_without_outputs_is_explained() -> None:
     (found,) = artifact("{base: host, copy: {'n:o/': /a/}, command: [x]}", "[n]")
     assert "no outputs" in found.what
     assert found.fix == "add `outputs: [o/]` to it"
+
+
+@pytest.mark.parametrize(
+    ("artifact", "code", "word"),
+    [
+        ("{needs: [t]}", "SP250", "neither an image nor a file"),
+        ('{needs: [t], image: {base: host, copy: {a: /app/}, command: [x]}, file: {from: "t:out/m"}}', "SP250", "at once"),
+        ('{needs: [t], file: {from: "u:m"}}', "SP223", "`u` is no task"),
+        ('{file: {from: "t:out/m"}}', "SP223", "does not need `t`"),
+        ('{needs: [t], file: {from: "t:other"}}', "SP223", "no output of `t`"),
+        ('{needs: [t], file: {from: "t:*.bin"}}', "SP223", "patterns are not supported"),
+        ('{needs: [t], file: {from: ""}}', "SP015", "from"),
+        ('{needs: [t], file: {form: "t:out/m"}}', "SP013", "form"),
+    ],
+)
+def test_unsound_file_artifacts_are_explained(artifact: str, code: str, word: str) -> None:
+    """An artifact is an image or a file, and what a file is taken from has to be there."""
+    found = findings(f"tasks: {{t: {{run: x, outputs: [out/]}}}}\nartifacts:\n  model: {artifact}\n")
+    assert any(finding.code == code and word in finding.what + finding.fix for finding in found), found
+
+
+def test_a_file_artifact_is_named_after_what_it_holds() -> None:
+    """A file by its name, a folder by its last part; a slash at the end says which it is."""
+    text = HEAD + "tasks: {t: {run: x, outputs: [out/]}}\nartifacts:\n  m: {needs: [t], file: {from: 'FROM'}}\n"
+    for source, title, is_folder in (("t:out/model.bin", "model.bin", False), ("t:out/", "out", True), ("data/x.csv", "x.csv", False)):
+        recipe = recipe_of(parse(text.replace("FROM", source)), "m")
+        assert isinstance(recipe, FileRecipe)
+        assert (recipe.title, recipe.is_folder, recipe.base) == (title, is_folder, "")
 
 
 def test_a_base_is_locked_by_digest() -> None:

@@ -1,6 +1,7 @@
 """Plain rendering: layers, replacement, faults; and the images of what was rendered (Kustomize is held to kubectl in tests/contract)."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,7 +97,7 @@ def test_only_the_pinned_trees_are_read(path: str) -> None:
         plain({path: config_map("one")})
 
 
-def deployment(*images: object) -> dict[str, object]:
+def deployment(*images: object) -> dict[str, Any]:
     """Return a Deployment with these images."""
     containers = [{"name": f"c{index}", "image": image} for index, image in enumerate(images)]
     spec = {"template": {"spec": {"containers": containers}}}
@@ -110,6 +111,22 @@ def test_images_move_by_digest_only() -> None:
     images = [container["image"] for container in found["spec"]["template"]["spec"]["containers"]]
     assert images == [f"hello/web@{DIGEST}", REDIS]
     assert given == deployment("web", REDIS)
+
+
+def test_an_artifact_that_is_a_file_is_mounted_by_digest_and_never_run() -> None:
+    """A volume's image reference is substituted like a container's image; a file as a container's image is an error with the way out."""
+    artifacts = {"web": PinnedArtifact("hello/web", DIGEST), "model": PinnedArtifact("hello/model", DIGEST)}
+    given: dict[str, Any] = deployment("web")
+    given["spec"]["template"]["spec"]["volumes"] = [{"name": "m", "image": {"reference": "model"}}, {"name": "c", "configMap": {}}]
+    (found,) = substitute([given], artifacts, [], files=["model"])
+    assert found["spec"]["template"]["spec"]["volumes"][0] == {"name": "m", "image": {"reference": f"hello/model@{DIGEST}"}}
+    with pytest.raises(ConfigError) as caught:
+        substitute([deployment("model")], artifacts, [], files=["model"])
+    assert "cannot be run" in caught.value.findings[0].what
+    given["spec"]["template"]["spec"]["volumes"][0]["image"]["reference"] = "other"
+    with pytest.raises(ConfigError) as caught:
+        substitute([given], artifacts, [], files=["model"])
+    assert "`spec.template.spec.volumes[0].image.reference` is 'other'" in caught.value.findings[0].what
 
 
 def test_every_other_image_is_refused_with_a_way_out() -> None:

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from setpoint.core.errors import ConfigError, Finding
-from setpoint.reconcile.model import Container, Probe
+from setpoint.reconcile.model import Container, ImageMount, Probe
 from setpoint.reconcile.revision import revision_hash
 from setpoint.reconcile.subset import KINDS, to_host
 
@@ -51,7 +51,9 @@ spec:
           volumeMounts:
             - {name: files, mountPath: /etc/app, readOnly: true}
             - {name: picked, mountPath: /app/one.txt, subPath: sub/one.txt}
+            - {name: model, mountPath: /models, subPath: model.bin}
       volumes:
+        - {name: model, image: {reference: "hello/model@sha256:bb", pullPolicy: IfNotPresent}}
         - {name: files, configMap: {name: settings}}
         - {name: picked, configMap: {name: settings, items: [{key: mode, path: sub/one.txt}]}}
 ---
@@ -123,6 +125,7 @@ def test_the_whole_subset_means_what_kubernetes_means() -> None:
     )
     assert container.environment == {"X_a": "over", "X_mode": "fast", "MODE": "fast"}
     assert container.files == {"/etc/app/a": "1", "/etc/app/mode": "fast", "/app/one.txt": "fast"}
+    assert container.mounts == (ImageMount("/models", "hello/model@sha256:bb", "model.bin"),)
     assert (container.port, container.workdir) == (8080, "/app")
     assert container.readiness == Probe("/health", 2.0, 3.0, 4, 0.0, 2, (("Host", "shop"),))
     assert container.liveness == Probe("/live", 10.0, 1.0, 3, 5.0, grace_s=9.0)
@@ -210,10 +213,16 @@ P = "Deployment.spec.template.spec."
         (C + "volumeMounts.0.mountPath", "/", "SP623", "mountPath"),
         (C + "volumeMounts.0.name", "nope", "SP625", "volumeMounts[0].name"),
         (C + "volumeMounts.1.subPath", "nope", "SP625", "subPath"),
-        (P + "volumes.0", {"name": "files", "emptyDir": {}}, "SP622", "volumes[0].emptyDir"),
-        (P + "volumes.0.configMap.name", "nope", "SP625", "configMap.name"),
-        (P + "volumes.1.configMap.items.0.path", "../x", "SP623", "items[0].path"),
-        (P + "volumes.1.configMap.items.0.key", "nope", "SP625", "items[0].key"),
+        (C + "volumeMounts.2.subPath", "../x", "SP623", "volumeMounts[2].subPath"),
+        (C + "volumeMounts.2.mountPath", "/etc/app", "SP623", "mount `/etc/app/a` into `/etc/app`"),
+        (C + "volumeMounts.2.mountPath", "/app/one.txt/x", "SP623", "mount `/app/one.txt` into `/app/one.txt/x`"),
+        (C + "volumeMounts.1", {"name": "model", "mountPath": "/models/x"}, "SP623", "mount `/models/x` into `/models`"),
+        (P + "volumes.0.image.reference", ..., "SP624", "volumes[0].image.reference"),
+        (P + "volumes.0.image.pullPolicy", "Never", "SP622", "volumes[0].image.pullPolicy"),
+        (P + "volumes.1", {"name": "files", "emptyDir": {}}, "SP622", "volumes[1].emptyDir"),
+        (P + "volumes.1.configMap.name", "nope", "SP625", "configMap.name"),
+        (P + "volumes.2.configMap.items.0.path", "../x", "SP623", "items[0].path"),
+        (P + "volumes.2.configMap.items.0.key", "nope", "SP625", "items[0].key"),
         (P + "containers", [], "SP622", "containers"),
         (P + "initContainers", [{"name": "x"}], "SP622", "initContainers"),
         (P + "hostNetwork", True, "SP622", "hostNetwork"),
@@ -309,6 +318,7 @@ CONTAINER = Container("web", "r@sha256:a", ("a",), None, {"A": "1"}, {"/f": "x"}
         {"startup": Probe("")},
         {"readiness": Probe("/h", headers=(("A", "b"),))},
         {"workdir": ""},
+        {"mounts": (ImageMount("/m", "m@sha256:a"),)},
     ],
 )
 def test_the_revision_hash_changes_with_what_makes_a_replica_different(change: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import tarfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, Protocol
 
 from setpoint.core.errors import UserError, WorldError
 
@@ -29,6 +29,14 @@ class Limits:
 
     total_bytes: int = 16 << 30
     entries: int = 1_000_000
+
+
+class _Source(Protocol):
+    """Something that a file's content is read from."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return up to size bytes, none at the end."""
+        ...
 
 
 class _HashingReader:
@@ -84,13 +92,33 @@ class LayerReader:
         if reader.drain() != wanted:
             raise self._fault(f"the bytes of layer {digest} do not match its digest")
 
+    def place(self, blob: BinaryIO, digest: str, title: str) -> None:
+        """Copy a blob to a file of this name, folders made as needed; raises what `apply` raises."""
+        algorithm, _, wanted = digest.partition(":")
+        reader, parts = _HashingReader(blob, algorithm), self._parts(title)
+        if not parts:
+            raise self._fault(f"layer {digest} is called {title!r}, which is no name of a file")
+        self._count_entry()
+        try:
+            path = self._inside(parts[:-1], make=True) / parts[-1]
+            _remove(path)
+            self._write(reader, path, 0o644)
+        except OSError as error:
+            fix = "make room on the disk of the home"
+            raise WorldError("SP636", f"{title} cannot be written: {error.strerror}", where=self._image, fix=fix) from error
+        if reader.drain() != wanted:
+            raise self._fault(f"the bytes of layer {digest} do not match its digest")
+
+    def _count_entry(self) -> None:
+        self._entries += 1
+        if self._entries > self._limits.entries:
+            raise self._fault(f"the image has more than {self._limits.entries} entries")
+
     def _fault(self, what: str) -> UserError:
         return UserError("SP633", what, where=self._image, fix="build and push the image again; if it is not yours, do not run it")
 
     def _member(self, archive: tarfile.TarFile, member: tarfile.TarInfo, fresh: set[Path]) -> None:
-        self._entries += 1
-        if self._entries > self._limits.entries:
-            raise self._fault(f"the image has more than {self._limits.entries} entries")
+        self._count_entry()
         parts = self._parts(member.name)
         if not parts:
             return
@@ -170,6 +198,12 @@ class LayerReader:
         source = archive.extractfile(member)
         if source is None:
             raise self._fault(f"entry {member.name!r} has no content")
+        self._write(source, path, (member.mode & 0o755) | 0o400)
+        # Python compares a source's time with the one in its .pyc: times are content.
+        with contextlib.suppress(OverflowError):
+            os.utime(path, (member.mtime, member.mtime))
+
+    def _write(self, source: _Source, path: Path, mode: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
         with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
             while chunk := source.read(_CHUNK_BYTES):
@@ -177,10 +211,7 @@ class LayerReader:
                 if self._bytes > self._limits.total_bytes:
                     raise self._fault(f"the image unpacks to more than {self._limits.total_bytes} bytes")
                 file.write(chunk)
-        path.chmod((member.mode & 0o755) | 0o400)
-        # Python compares a source's time with the one in its .pyc: times are content.
-        with contextlib.suppress(OverflowError):
-            os.utime(path, (member.mtime, member.mtime))
+        path.chmod(mode)
 
     def _hard_link(self, member: tarfile.TarInfo, path: Path) -> None:
         parts = self._parts(member.linkname)

@@ -16,7 +16,7 @@ from setpoint.adapters.sandbox import Mount, sandbox_argv, system_mounts
 from setpoint.artifact.model import LABEL_BASE, LABEL_PYTHON
 from setpoint.core.errors import UserError
 from setpoint.pipeline.model import ToolchainFacts
-from setpoint.reconcile.model import Container, ReplicaSpec
+from setpoint.reconcile.model import Container, ImageMount, ReplicaSpec
 
 _TOOLCHAIN: Final = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _PRIVATE: Final = ("proc", "dev", "sys", "tmp")
@@ -24,6 +24,8 @@ _NETWORK_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
 _TRUST: Final = ("/etc/ssl", "/etc/ca-certificates", "/etc/pki")
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _USERS: Final = "root:x:0:0:root:/:/usr/sbin/nologin\nsetpoint:x:1000:1000:replica:/tmp:/usr/sbin/nologin\n"
+_NAMED: Final = 10
+"""How many names of a volume an error lists."""
 _REFERENCE: Final = re.compile(r"\$\$|\$\(([^)]*)\)")
 
 
@@ -103,13 +105,14 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def plan(spec: ReplicaSpec, image: UnpackedImage, files_folder: Path) -> SandboxPlan:
-    """Return everything the shim needs to start a replica of an unpacked image.
+def plan(spec: ReplicaSpec, image: UnpackedImage, files_folder: Path, volumes: Mapping[str, Path]) -> SandboxPlan:
+    """Return everything the shim needs to start a replica of an unpacked image; volumes are the unpacked images that it mounts.
 
     Raises:
-        UserError: the image shadows the host's toolchain, or a file cannot be mounted where it should (SP631).
+        UserError: the image shadows the host's toolchain, or something cannot be mounted where it should (SP631).
     """
     files, inserts = _files(spec.container, image, files_folder)
+    inserts.update({mount.path: _volume(mount, image, volumes[mount.image]) for mount in spec.container.mounts})
     if is_host_based(image):
         system = [*system_mounts(), *_existing(_NETWORK_FILES), *_existing(_TRUST)]
         files["passwd"] = _USERS
@@ -142,15 +145,33 @@ def _files(container: Container, image: UnpackedImage, folder: Path) -> tuple[di
     files: dict[str, str] = {}
     mounts: dict[str, Mount] = {}
     for number, (target, content) in enumerate(sorted(container.files.items())):
-        top = target.split("/")[1] if target.startswith("/") else ""
-        reserved = ("proc", "dev", "sys", *(_TOOLCHAIN if is_host_based(image) else ()))
-        if posixpath.normpath(target) != target or top in ("", *reserved):
-            fix = "mount it at a plain absolute path, such as /config/app.yaml"
-            raise UserError("SP631", f"a file cannot be mounted at {target}", where=image.image, fix=fix)
+        _check_target(target, image)
         name = f"config-{number}"
         files[name] = content
         mounts[target] = Mount("ro", str(folder / name), target)
     return files, mounts
+
+
+def _check_target(target: str, image: UnpackedImage) -> None:
+    top = target.split("/")[1] if target.startswith("/") else ""
+    reserved = ("proc", "dev", "sys", *(_TOOLCHAIN if is_host_based(image) else ()))
+    if posixpath.normpath(target) != target or top in ("", *reserved):
+        fix = "mount it at a plain absolute path, such as /config/app.yaml"
+        raise UserError("SP631", f"nothing can be mounted at {target}", where=image.image, fix=fix)
+
+
+def _volume(mount: ImageMount, image: UnpackedImage, root: Path) -> Mount:
+    """Return the read-only mount of an artifact, or of what `subPath` names in it."""
+    _check_target(mount.path, image)
+    source = root / mount.sub_path if mount.sub_path else root
+    try:
+        inside = source.resolve(strict=True).is_relative_to(root.resolve())
+    except (OSError, RuntimeError):
+        inside = False
+    if not inside:
+        held = ", ".join(sorted(entry.name for entry in os.scandir(root))[:_NAMED])
+        raise UserError("SP631", f"{mount.image} has no {mount.sub_path}", where=mount.path, fix=f"it holds {held or 'nothing'}")
+    return Mount("ro", str(source.resolve()), mount.path)
 
 
 def _image_mounts(image: UnpackedImage, inserts: set[str]) -> list[Mount]:

@@ -82,7 +82,8 @@ class HostRuntime:
                 return
             image = self.images.unpack(spec.container.image)
             replica_sandbox.check_host_match(image, self._toolchain())
-            sandbox = replica_sandbox.plan(spec, image, folder / "files")
+            volumes = {mount.image: self._images.unpack(mount.image).rootfs for mount in spec.container.mounts}
+            sandbox = replica_sandbox.plan(spec, image, folder / "files", volumes)
             folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._reachable(folder.parent)
             self._write(folder, spec, sandbox, image.generation)

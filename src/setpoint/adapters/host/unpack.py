@@ -1,7 +1,8 @@
-"""An image manifest of the store becomes a folder that a sandbox can show: `<images>/<hex>/{rootfs,image.json}`, once, in one step.
+"""A manifest of the store becomes a folder that a sandbox can show: `<images>/<hex>/{rootfs,image.json}`, once, in one step.
 
-Called by the host runtime before a replica starts. Every byte is checked against its digest, and nothing that a layer says can make
-a file outside of the rootfs: names with `..`, absolute names and links that climb out are refused. It never runs anything of the image.
+Called by the host runtime before a replica starts, for its image and for every artifact that it mounts (files, under their titles).
+Every byte is checked against its digest, and nothing that a layer says can make a file outside of the rootfs: names with `..`, absolute
+names and links that climb out are refused. It never runs anything of the image.
 Layers and whiteouts after the OCI image specification 1.1 (layer.md).
 """
 
@@ -19,7 +20,7 @@ from typing import Any, Final
 from setpoint.adapters.host import integrity, processes, shim_state
 from setpoint.adapters.host.layers import LayerReader, Limits
 from setpoint.adapters.oci.pull import ImageReference
-from setpoint.artifact.model import CONFIG, INDEX, LAYER, MANIFEST
+from setpoint.artifact.model import CONFIG, EMPTY, FOLDER_UNPACK, INDEX, LAYER, MANIFEST, TITLE
 from setpoint.artifact.ports import OciStore
 from setpoint.core.digest import is_digest, sha256
 from setpoint.core.errors import NotFoundError, UserError
@@ -145,8 +146,12 @@ class ImageFolder:
         rootfs.mkdir(parents=True)
         try:
             manifest = self._manifest(repository, digest)
-            config = self._config(repository, manifest)
-            self._layers(image, repository, manifest, rootfs)
+            if (manifest.get("config") or {}).get("mediaType") == EMPTY:
+                config = {}
+                self._files(image, repository, manifest, rootfs)
+            else:
+                config = self._config(repository, manifest)
+                self._layers(image, repository, manifest, rootfs)
             document = {"version": 1, "boot_id": processes.boot_id(), "generation": generation, "config": config}
             (scratch / "image.json").write_text(json.dumps(document), encoding="utf-8")
             self._hand_over(scratch)
@@ -207,12 +212,28 @@ class ImageFolder:
             raise UserError("SP633", "the configuration's bytes do not match its digest", where=where, fix="push the image again")
         return _object(data, where)
 
-    def _layers(self, image: str, repository: str, manifest: dict[str, Any], rootfs: Path) -> None:
+    def _listed(self, image: str, manifest: dict[str, Any]) -> list[dict[str, Any]]:
         layers = manifest.get("layers") or []
         if len(layers) > _MAX_LAYERS:
             raise UserError("SP633", f"{len(layers)} layers are more than {_MAX_LAYERS}", where=image, fix="squash the image")
+        return list(layers)
+
+    def _files(self, image: str, repository: str, manifest: dict[str, Any], rootfs: Path) -> None:
+        """Place the files of an artifact that is no image under their titles; a layer that oras would unpack is unpacked."""
         reader = LayerReader(rootfs, image, self._limits)
-        for layer in layers:
+        for layer in self._listed(image, manifest):
+            digest, notes = str(layer.get("digest")), layer.get("annotations") or {}
+            if not is_digest(digest) or not isinstance(notes.get(TITLE), str):
+                raise UserError("SP633", f"layer {digest} has no title, so no name", where=image, fix="push it with oras, or build it here")
+            with contextlib.closing(self._store.open_blob(repository, digest)) as stream:
+                if notes.get(FOLDER_UNPACK) == "true":
+                    reader.apply(stream, digest, gzipped=True)
+                else:
+                    reader.place(stream, digest, notes[TITLE])
+
+    def _layers(self, image: str, repository: str, manifest: dict[str, Any], rootfs: Path) -> None:
+        reader = LayerReader(rootfs, image, self._limits)
+        for layer in self._listed(image, manifest):
             kind, digest = str(layer.get("mediaType")), str(layer.get("digest"))
             if kind not in (*_GZIP_LAYERS, *_PLAIN_LAYERS) or not is_digest(digest):
                 fix = "build it with gzip or uncompressed layers"

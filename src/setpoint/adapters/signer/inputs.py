@@ -6,7 +6,7 @@ Called by the signer when it composes test results; it reads trees and the pipel
 from collections.abc import Iterable, Mapping
 
 from setpoint.artifact.model import ArtifactRecord
-from setpoint.artifact.recipe import ImageRecipe
+from setpoint.artifact.recipe import Recipe, recipe_of
 from setpoint.core.errors import SetpointError
 from setpoint.evidence.coverage import Coverage, Made, judge
 from setpoint.evidence.provenance import PIPELINE_PATH
@@ -37,7 +37,7 @@ class RunInputs:
         config = self._document.tasks.get(result.task)
         if config is None or record.name not in self._document.artifacts:
             return _UNKNOWN
-        recipe = ImageRecipe.of(self._document, record.name)
+        recipe = recipe_of(self._document, record.name)
         inside = [file for file in self._files if recipe.wants_source(file.path)]
         try:
             seen = select_inputs(config.inputs, self._files)
@@ -55,7 +55,7 @@ class RunInputs:
         known = self._document.tasks.get(task)
         return self._document.cells(task) if known is not None and known.cell else ()
 
-    def _took(self, result: TaskResult, name: str, made: TaskResult | None, recipe: ImageRecipe) -> bool:
+    def _took(self, result: TaskResult, name: str, made: TaskResult | None, recipe: Recipe) -> bool:
         """Say whether a task took, by `from:`, all that the artifact copies from another; what it took is looked up in the bytes."""
         if made is None or made.outputs is None:
             return False

@@ -12,7 +12,7 @@ from setpoint.adapters.signer import compose
 from setpoint.adapters.signer.compose import Draft
 from setpoint.adapters.signer.inputs import RunInputs
 from setpoint.adapters.signer.ledger import Ledger, RunFacts
-from setpoint.artifact.model import LABEL_TOOLCHAIN, ArtifactRecord
+from setpoint.artifact.model import FILES, LABEL_TOOLCHAIN, ArtifactRecord
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError, UserError
@@ -88,14 +88,17 @@ class RunDrafts:
         return BuildFacts(facts.run, record, tasks, toolchain, pipeline, SANDBOXED_BUILDER, at)
 
     def _labels(self, record: ArtifactRecord) -> dict[str, str]:
-        """Return the image's labels, read from the very bytes that the digest names."""
+        """Return an image's labels, read from the very bytes that the digest names; none for what is no image."""
         store = self._sources.store
         manifest = store.manifest(record.oci_repository, record.digest)
         if manifest is None or digest.sha256(manifest.data) != record.digest:
             where = f"{record.oci_repository}@{record.digest}"
             raise UserError("SP404", "the artifact is not in the registry", where=where, fix="run its pipeline again")
         try:
-            wanted = json.loads(manifest.data)["config"]["digest"]
+            value = json.loads(manifest.data)
+            if value.get("artifactType") == FILES:
+                return {}
+            wanted = value["config"]["digest"]
             config: dict[str, Any] = json.loads(store.read_blob(record.oci_repository, wanted))
             labels = (config.get("config") or {}).get("Labels") or {}
             return {str(name): str(value) for name, value in labels.items()}

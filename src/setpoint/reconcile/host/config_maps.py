@@ -1,4 +1,4 @@
-"""ConfigMaps on the host, and what containers take from them: variables and files.
+"""ConfigMaps on the host, and the variables that containers take from them; `volumes` takes the files.
 
 Called by the workload reader; a reference to a map or key that is not rendered is a finding, unless it says `optional`.
 """
@@ -8,12 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from setpoint.reconcile.host.fields import BAD_VALUE, REFERENCE, Fields, Report, metadata
+from setpoint.reconcile.host.fields import REFERENCE, Fields, Report, metadata
 
 _MAX_BYTES: Final = 1 << 20
 _KEY: Final = re.compile(r"[-._A-Za-z0-9]{1,253}")
 _VARIABLE: Final = re.compile(r"[^=\x00-\x1f\x7f]{1,1000}")
-_OF_THE_HOST: Final = ("/proc", "/dev", "/sys", "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")
 
 
 @dataclass(slots=True)
@@ -92,72 +91,3 @@ def _variable(entry: Fields, maps: ConfigMaps, result: dict[str, str]) -> None:
             )
         reference.close()
     source.close()
-
-
-def volumes(pod: Fields, maps: ConfigMaps) -> dict[str, dict[str, str]]:
-    """Return {volume name: {relative path: content}} of the pod's ConfigMap volumes."""
-    result: dict[str, dict[str, str]] = {}
-    for volume in pod.entries("volumes"):
-        name = volume.text("name")
-        if name in result:
-            volume.bad("name", f"`{name}` is used twice")
-        result[name] = {}
-        if volume.has("configMap"):
-            source = volume.mapping("configMap")
-            data = maps.take(source)
-            result[name] = _items(source, data or {}, known=data is not None)
-            source.close()
-        volume.close()
-    return result
-
-
-def _items(source: Fields, data: dict[str, str], *, known: bool) -> dict[str, str]:
-    """Return the files of a volume: all keys, or the listed ones under their paths."""
-    if not source.has("items"):
-        source.raw("items")
-        return dict(data)
-    result = {}
-    for item in source.entries("items"):
-        key, path = item.text("key"), item.text("path")
-        if known and key not in data:
-            item.bad("key", f"refers to key `{key}`, which that ConfigMap does not have", f"its keys: {', '.join(sorted(data))}", REFERENCE)
-        if path and not _relative(path):
-            item.bad("path", f"`{path}` leaves the volume", "write a path without a leading slash and without `..`")
-        elif key in data:
-            result[path] = data[key]
-        item.close()
-    return result
-
-
-def _relative(path: str) -> bool:
-    parts = path.split("/")
-    return not path.startswith("/") and not {"", ".", ".."} & set(parts) and "\0" not in path
-
-
-def files(container: Fields, pod_volumes: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """Return {absolute path: content} of a container's volume mounts."""
-    result: dict[str, str] = {}
-    for mount in container.entries("volumeMounts"):
-        name, target, part = mount.text("name"), mount.text("mountPath").rstrip("/"), mount.text("subPath", "")
-        mount.flag("readOnly")  # ConfigMap volumes are read-only anyway, here and in Kubernetes
-        mount.close()
-        if name not in pod_volumes:
-            mount.bad("name", f"`{name}` is no volume of this pod", f"volumes: {', '.join(sorted(pod_volumes)) or 'none'}", REFERENCE)
-            continue
-        if not target.startswith("/") or not _relative(target[1:]):
-            mount.bad("mountPath", f"`{target}` is no absolute path below /")
-            continue
-        if any(target == folder or target.startswith(folder + "/") for folder in _OF_THE_HOST):
-            mount.bad("mountPath", f"`{target}` belongs to the host's own system", "mount below /etc, /app or another folder of yours")
-            continue
-        content = pod_volumes[name]
-        if part and part not in content:
-            mount.bad("subPath", f"`{part}` is no file of volume `{name}`", f"its files: {', '.join(sorted(content)) or 'none'}", REFERENCE)
-        mounted = (
-            {target: content[part]} if part in content else {f"{target}/{path}": text for path, text in content.items()} if not part else {}
-        )
-        for path, text in mounted.items():
-            if path in result:
-                container.report.add(BAD_VALUE, container.at("volumeMounts"), f"put two files at `{path}`")
-            result[path] = text
-    return result

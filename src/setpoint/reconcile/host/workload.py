@@ -5,10 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from setpoint.reconcile.host import config_maps
+from setpoint.reconcile.host import config_maps, volumes
 from setpoint.reconcile.host.config_maps import ConfigMaps
 from setpoint.reconcile.host.fields import MISSING, UNSUPPORTED, Fields, Report, metadata
 from setpoint.reconcile.host.probes import Port, probe
+from setpoint.reconcile.host.volumes import Volume
 from setpoint.reconcile.model import Container, Workload
 from setpoint.reconcile.revision import revision_hash
 
@@ -101,7 +102,7 @@ def _pod(pod: Fields, maps: ConfigMaps) -> tuple[Container, Port, float]:
     pod.without_effect("dnsPolicy", "ClusterFirst")
     pod.without_effect("automountServiceAccountToken", False)
     pod.without_effect("enableServiceLinks", False)
-    mounted = config_maps.volumes(pod, maps)
+    mounted = volumes.volumes(pod, maps)
     containers = pod.entries("containers")
     pod.close()
     if len(containers) != 1:
@@ -113,24 +114,26 @@ def _pod(pod: Fields, maps: ConfigMaps) -> tuple[Container, Port, float]:
     return container, port, float(grace)
 
 
-def _container(fields: Fields, mounted: Mapping[str, Mapping[str, str]], maps: ConfigMaps) -> tuple[Container, Port]:
+def _container(fields: Fields, mounted: Mapping[str, Volume], maps: ConfigMaps) -> tuple[Container, Port]:
     port = _port(fields)
     fields.without_effect("imagePullPolicy", "IfNotPresent", "Always")
     workdir = fields.text("workingDir", "")
     if workdir and not workdir.startswith("/"):
         fields.bad("workingDir", "must be an absolute path")
+    files, mounts = volumes.mounts(fields, mounted)
     container = Container(
         name=fields.text("name"),
         image=fields.text("image"),
         command=fields.texts("command"),
         args=fields.texts("args"),
         environment=config_maps.environment(fields, maps, port.number),
-        files=config_maps.files(fields, mounted),
+        files=files,
         port=port.number,
         readiness=probe(fields, "readinessProbe", port),
         liveness=probe(fields, "livenessProbe", port),
         workdir=workdir,
         startup=probe(fields, "startupProbe", port),
+        mounts=mounts,
     )
     fields.close()
     return container, port
