@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from setpoint.adapters import sandbox
-from setpoint.adapters.host import processes, shim, shim_state
+from setpoint.adapters.host import processes, shim, shim_log, shim_state
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(bool(sandbox.probe()), reason=f"needs bubblewrap: {sandbox.probe()}")]
 
@@ -46,14 +46,25 @@ def folder(tmp_path: Path) -> Iterator[Path]:
         os.kill(found.shim_pid, signal.SIGKILL)
 
 
-def run(folder: Path, script: str, **changes: Any) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, script: str, secrets: dict[str, Any] | None = None, **changes: Any) -> subprocess.CompletedProcess[str]:
     """Start a shim for a shell script in a sandbox."""
     argv = sandbox.sandbox_argv(["/bin/sh", "-c", script], sandbox.system_mounts(), {"GREETING": "hello"}, cwd="/", network=True)
-    options = argv[1:-4]
-    document = {"version": 1, "uid": None, "bwrap": BWRAP, "options": options, "program": argv[-3:], "grace_s": 5.0, **changes}
+    document = {
+        "version": 2,
+        "uid": None,
+        "bwrap": BWRAP,
+        "options": argv[1:-6],
+        "last_options": argv[-6:-4],
+        "program": argv[-3:],
+        "grace_s": 5.0,
+        "groups": [],
+        "job": None,
+        "pre_stop": None,
+        **changes,
+    }
     (folder / "spec.json").write_text(json.dumps(document))
     command = [sys.executable, "-I", "-S", shim.__file__, str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    return subprocess.run(command, input=json.dumps(secrets) if secrets else "", capture_output=True, text=True, check=False, timeout=20)
 
 
 def test_the_shim_leaves_at_once_and_keeps_the_log(folder: Path) -> None:
@@ -116,9 +127,9 @@ def test_another_version_is_refused(folder: Path) -> None:
 
 def test_the_log_turns_over_and_keeps_three_files(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No log grows beyond its size, and only the newest three files stay."""
-    monkeypatch.setattr(shim, "LOG_BYTES", 100)
+    monkeypatch.setattr(shim_log, "LOG_BYTES", 100)
     descriptor = os.open(folder, os.O_RDONLY)
-    log = shim.Log(descriptor)
+    log = shim_log.Log(descriptor)
     for number in range(12):
         log.write(f"{number:02d}".encode() * 20)
     os.close(descriptor)

@@ -22,7 +22,7 @@ class Mount:
 
     kind: Literal["ro", "rw", "tmpfs", "symlink"]
     source: str
-    """Host path; the link's text for `symlink`; ignored for `tmpfs`."""
+    """Host path; the link's text for `symlink`; the size in bytes for `tmpfs`, empty for as much as the kernel gives."""
     target: str
 
 
@@ -47,23 +47,28 @@ def sandbox_argv(
     *,
     cwd: str,
     network: bool,
+    tmp_bytes: int | None = None,
 ) -> list[str]:
     """Return the bwrap command line that runs program with only mounts, a private /tmp, /proc and /dev, and only environment.
 
-    It dies with its parent; network False gives it an empty network namespace.
+    It dies with its parent; network False gives it an empty network namespace; tmp_bytes is how much /tmp holds at most.
     """
     argv = ["bwrap", "--unshare-user", "--uid", "1000", "--gid", "1000", "--disable-userns"]
     argv += ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--hostname", "setpoint"]
     argv += ["--cap-drop", "ALL", "--new-session", "--die-with-parent", "--clearenv"]
     if not network:
         argv.append("--unshare-net")
-    argv += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp", "--dir", "/etc"]  # noqa: S108 - inside the sandbox
+    argv += ["--proc", "/proc", "--dev", "/dev", *_tmpfs("/tmp", str(tmp_bytes or "")), "--dir", "/etc"]  # noqa: S108 - inside the sandbox
     flags = {"ro": "--ro-bind", "rw": "--bind", "symlink": "--symlink"}
     for mount in mounts:
-        argv += ["--tmpfs", mount.target] if mount.kind == "tmpfs" else [flags[mount.kind], mount.source, mount.target]
+        argv += _tmpfs(mount.target, mount.source) if mount.kind == "tmpfs" else [flags[mount.kind], mount.source, mount.target]
     for name, value in sorted(environment.items()):
         argv += ["--setenv", name, value]
     return [*argv, "--chdir", cwd, "--", *program]
+
+
+def _tmpfs(target: str, size_bytes: str) -> list[str]:
+    return [*(("--size", size_bytes) if size_bytes else ()), "--tmpfs", target]
 
 
 _KERNEL: Final = Path("/proc/sys")

@@ -90,6 +90,12 @@ def replicas(app: App, _caller: Caller) -> list[dict[str, Any]]:
     return [{**records.encode(replica), "labels": replica.spec.identity.labels()} for replica in app.runtime.replicas()]
 
 
+@router.get("/secret-key")
+def secret_key(app: App, _caller: Caller) -> dict[str, list[str]]:
+    """Return the age recipients of this home: what Secrets of delivery repositories are encrypted to."""
+    return {"recipients": list(app.vault.recipients())}
+
+
 @router.get("/replicas/{replica}/log")
 def replica_log(app: App, _caller: Caller, replica: str, tail_bytes: Annotated[int, Query(ge=1, le=4 << 20)] = 65536) -> dict[str, str]:
     """Return the end of a replica's log."""

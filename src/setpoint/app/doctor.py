@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from setpoint.adapters import sandbox
+from setpoint.adapters.host.cgroups import ControlGroups
 from setpoint.adapters.host.proxy import find_haproxy
 from setpoint.adapters.kustomize import find_kubectl
 from setpoint.adapters.toolchain import HostToolchain
@@ -128,10 +129,11 @@ def _namespaces() -> Check:
 
 
 def _control_groups() -> Check:
-    """Limits of memory and processor need version 2; nothing else does."""
-    found = Path("/sys/fs/cgroup/cgroup.controllers").exists()
-    text = "version 2" if found else "no version 2"
-    return Check("cgroups", found, text, "boot with systemd.unified_cgroup_hierarchy=1 to have limits", essential=False)
+    """Limits of memory and processor need groups that the server may make; nothing else does."""
+    fault = ControlGroups("setpoint-doctor").why_not()
+    fix = "start the server where it may make control groups: as root, or under systemd with Delegate=yes"
+    text = f"limits of replicas are not enforced: {fault}" if fault else "limits of memory and cpu can be enforced"
+    return Check("cgroups", not fault, text, fix, essential=False)
 
 
 def _version(argv: list[str]) -> tuple[bool, str]:

@@ -50,6 +50,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def age_key(self) -> Path:
+        """What opens the Secrets of delivery repositories; read by the server."""
+        return self.keys / "age.key"
+
+    @property
     def repositories(self) -> Path:
         """Hosted bare repositories."""
         return self.root / "repositories"

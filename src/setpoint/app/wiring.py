@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from setpoint.adapters.age import KeyFile
 from setpoint.adapters.clock import SystemClock
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.database.engine import open_database
@@ -28,6 +29,7 @@ from setpoint.adapters.policy import CelPolicy
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
 from setpoint.adapters.secret_files import SecretFolder
 from setpoint.adapters.signer.client import SignerClient, SignerPaths
+from setpoint.adapters.sops import SopsVault
 from setpoint.adapters.sshsig import commit_signed
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
@@ -131,6 +133,7 @@ class Application:
     proxy: HaProxy
     drift: DriftService
     prune: PruneService
+    vault: SopsVault
     status: StatusView
     runs: RunsView
     trace: TraceView
@@ -189,6 +192,15 @@ def open_store(home: Home) -> Store:
     return Store(home, time, git, oci, content, logs, tokens, journal, records, recorder, holds, bus, log_bus)
 
 
+def open_vault(home: Home) -> SopsVault:
+    """Return what opens Secrets: with the keys of SETPOINT_AGE_KEY_FILE, else with the home's own, made when there is none."""
+    explicit = os.environ.get("SETPOINT_AGE_KEY_FILE")
+    keys = KeyFile(Path(explicit) if explicit else home.age_key)
+    if not explicit:
+        keys.create()
+    return SopsVault(keys)
+
+
 def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
     """Return the trust root, writing it as the journal's first entry when the home is new (law 9).
 
@@ -216,16 +228,18 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     evidence = EvidenceService(processes.signer, store.oci, store.recorder, store.records)
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
+    vault = open_vault(store.home)
     rendering = Rendering(
         store.git,
         KustomizeBinary(),
         lambda environment: _images(delivery, environment),
         lambda repository, found: is_files(store.oci, repository, found),
+        vault,
     )
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
-    target = _target(store, delivery, rendering, admission, toolchain)
+    target = _target(store, delivery, rendering, admission, (toolchain, vault))
     runtime, drift, prune = target.runtime, target.drift, target.prune
     parts = LoopParts(
         store.bus,
@@ -253,6 +267,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         drift=drift,
         prune=prune,
         status=StatusView(delivery, promotions, store.records, prune.orphans),
+        vault=vault,
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
         plan=PlanView(
@@ -277,9 +292,11 @@ class _Target:
     reconcile: ReconcileService
 
 
-def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admission: Admission, toolchain: HostToolchain) -> _Target:
+def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admission: Admission, machine: tuple[HostToolchain, SopsVault]) -> _Target:
     records, recorder = store.records, store.recorder
-    runtime = HostRuntime(HostFolders(store.home.replicas, store.home.images), store.oci, toolchain.facts, dedicated_uid())
+    toolchain, vault = machine
+    folders = HostFolders(store.home.replicas, store.home.images)
+    runtime = HostRuntime(folders, store.oci, toolchain.facts, dedicated_uid(), vault=vault)
     drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas))
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))

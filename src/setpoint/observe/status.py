@@ -25,6 +25,9 @@ from setpoint.reconcile.prune.model import Prunable
 
 _DRIFTS: Final = 1000
 
+_SETTLED: Final = ("READY", "LIMITS_NOT_ENFORCED")
+"""Reasons of the reconciler that nothing waits for."""
+
 
 class StatusView:
     """Answers `status` and `why`."""
@@ -147,7 +150,7 @@ def _outcome(reason: DeployReason) -> Outcome:
     """Return how a reason of the reconciler reads beside a gate's."""
     if reason.severity == "problem":
         return Outcome.DENY
-    return Outcome.ALLOW if reason.code == "READY" else Outcome.WAIT
+    return Outcome.ALLOW if reason.code in _SETTLED else Outcome.WAIT
 
 
 def _outcome_of(cell: Cell, explanation: Explanation) -> Outcome:

@@ -19,14 +19,16 @@ def judge(
     Progressing past the deadline is degraded (Kubernetes' ProgressDeadlineExceeded); a replica in a crash loop is degraded at once.
     """
     reasons = [reason for status in statuses for reason in status.waiting]
+    notes = [reason for status in statuses for reason in status.notes]
     settled = all(status.ready >= status.wanted and status.old == 0 for status in statuses)
     if settled and not any(reason.severity == "problem" for reason in reasons):
         ready = sum(status.ready for status in statuses)
-        return Health.HEALTHY, (DeployReason("READY", "replicas", f"{ready} of {ready} ready"),)
+        return Health.HEALTHY, (DeployReason("READY", "replicas", f"{ready} of {ready} ready"), *notes)
     for status in statuses:
         if status.ready < status.wanted or status.old:
             found = f"{status.ready} of {status.wanted} ready" + (f", {status.old} old to retire" if status.old else "")
             reasons.insert(0, DeployReason("PROGRESSING", f"Deployment/{status.workload}", found))
+    reasons += notes
     if any(reason.severity == "problem" for reason in reasons):
         return Health.DEGRADED, tuple(reasons)
     if before is not None and before.health in (Health.PROGRESSING, Health.DEGRADED):

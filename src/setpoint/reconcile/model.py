@@ -51,6 +51,56 @@ class ImageMount:
 
 
 @dataclass(frozen=True, slots=True)
+class Resources:
+    """What a container may use at most (Kubernetes `resources.limits`); None is without limit."""
+
+    memory_bytes: int | None = None
+    cpu_millis: int | None = None
+    """Thousandths of a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreStop:
+    """What happens between the wish to stop a replica and its TERM: a pause, or an HTTP GET when there is a path."""
+
+    sleep_s: float = 0.0
+    path: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyDir:
+    """A private writable folder of a replica."""
+
+    volume: str
+    path: str
+    """Absolute, where it is mounted."""
+    in_memory: bool = False
+    """In memory it is empty after every restart of the process; on disk it lives as long as the replica."""
+    size_bytes: int | None = None
+    """Only in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """One value of a Secret, by name: never the value itself."""
+
+    secret: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """What a container uses of an encrypted Secret: ciphertext only, as it lies in Git (SOPS with age)."""
+
+    name: str
+    stanzas: tuple[str, ...]
+    """The data key, encrypted to each recipient (armored age files)."""
+    values: dict[str, str]
+    """`data:KEY` or `stringData:KEY` -> `ENC[AES256_GCM,...]`; empty text stays empty"""
+
+
+@dataclass(frozen=True, slots=True)
 class Container:
     """One container as the host runtime runs it."""
 
@@ -73,6 +123,16 @@ class Container:
     """Holds the other two until it passes."""
     mounts: tuple[ImageMount, ...] = ()
     """By path."""
+    resources: Resources = Resources()
+    pre_stop: PreStop | None = None
+    scratch: tuple[EmptyDir, ...] = ()
+    modes: dict[str, int] = field(default_factory=dict)
+    """mounted path of a file -> its permission bits, where they are not the usual ones"""
+    secret_environment: dict[str, SecretKey] = field(default_factory=dict)
+    secret_files: dict[str, SecretKey] = field(default_factory=dict)
+    """mounted path -> what it holds"""
+    sealed: tuple[SealedSecret, ...] = ()
+    """By name: every Secret that the two fields above name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +160,23 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
+class Job:
+    """A program that has to come to an end, run once for each revision hash."""
+
+    app: str
+    environment: str
+    name: str
+    container: Container
+    revision_hash: str
+    grace_s: float = 30.0
+    retries: int = 6
+    """How often it is started again after a failure (Kubernetes `backoffLimit`)."""
+    deadline_s: float | None = None
+    ttl_s: float | None = None
+    """How long its log stays after the end; None until another revision runs."""
+
+
+@dataclass(frozen=True, slots=True)
 class Route:
     """One rule of an HTTPRoute: what it matches and the workloads its traffic goes to, with weights."""
 
@@ -121,6 +198,7 @@ class DesiredState:
     routes: tuple[Route, ...]
     digest: str
     """Render digest."""
+    jobs: tuple[Job, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +236,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class JobLimits:
+    """What makes a replica the run of a Job: it has to come to an end."""
+
+    retries: int
+    deadline_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaSpec:
     """What the host runtime is asked to start."""
 
@@ -169,6 +255,8 @@ class ReplicaSpec:
     container: Container
     identity: Identity
     grace_s: float
+    job: JobLimits | None = None
+    """None for a replica of a Deployment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +274,11 @@ class ReplicaStatus:
     stopping: bool = False
     outdated: bool = False
     """Files of its image were replaced since it was started: it may have read what somebody wrote there."""
+    unenforced: str = ""
+    """Which limits of the container this machine does not hold it to, and why; empty when it does."""
+    outcome: str = ""
+    """How a Job's run ended: `succeeded`, `failed`, `deadline`; empty while it has not."""
+    finished_at: str | None = None
 
     @property
     def revision_hash(self) -> str:

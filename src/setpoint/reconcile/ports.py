@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from setpoint.reconcile.model import Deployment, DeployReason, Identity, Probe, Release, ReplicaSpec, ReplicaStatus, Route
+from setpoint.reconcile.model import Deployment, DeployReason, Identity, Probe, Release, ReplicaSpec, ReplicaStatus, Route, SealedSecret
 
 
 class ReplicaRuntime(Protocol):
@@ -104,6 +104,8 @@ class WorkloadStatus:
     """Replicas of other revisions that are still there, draining ones included."""
     waiting: tuple[DeployReason, ...]
     """Why replicas are not ready, or what went wrong; empty when all is well."""
+    notes: tuple[DeployReason, ...] = ()
+    """What is worth knowing and holds nothing up."""
 
 
 class WorkloadRollout(Protocol):
@@ -130,6 +132,22 @@ class Kustomize(Protocol):
 
     def build(self, root: Path, folder: str) -> bytes:
         """Return the YAML of `kubectl kustomize <folder>` run with only `root` readable and no network (its message: UserError SP611)."""
+        ...
+
+
+class Vault(Protocol):
+    """Opens what sops has encrypted to the age keys of the home (adapters.sops); nothing it returns may be kept or shown."""
+
+    def verify(self, data: bytes, path: str) -> None:
+        """Check a whole encrypted file against its MAC; UserError SP672 when it was changed, SP673 when no key opens it."""
+        ...
+
+    def open(self, secret: SealedSecret) -> dict[str, bytes]:
+        """Return {`data:KEY` or `stringData:KEY`: value}, decoded; UserError as above."""
+        ...
+
+    def recipients(self) -> tuple[str, ...]:
+        """Return what the home's keys are known by to others, `age1...`."""
         ...
 
 

@@ -7,19 +7,22 @@ twice. It never writes anywhere but into a scratch folder.
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from setpoint.core.errors import UserError
 from setpoint.promotion.model import Candidate, RenderFacts
+from setpoint.reconcile import sealed
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
 from setpoint.reconcile.plan import object_changes
-from setpoint.reconcile.ports import Kustomize
+from setpoint.reconcile.ports import Kustomize, Vault
 from setpoint.reconcile.render import render
 from setpoint.reconcile.subset import to_host
 from setpoint.source.ports import GitStore
 
-_KEPT = 256
+_KEPT: Final = 256
+_OF_THE_HOME: Final = (sealed.NO_KEY, sealed.BAD_KEYS)
+"""Errors about the age keys of the home."""
 
 
 class Rendering:
@@ -31,6 +34,7 @@ class Rendering:
         kustomize: Kustomize,
         outside_images: Callable[[str], Sequence[str]],
         is_file: Callable[[str, str], bool] = lambda _repository, _digest: False,
+        vault: Vault | None = None,
     ) -> None:
         self._git = git
         self._kustomize = kustomize
@@ -38,6 +42,8 @@ class Rendering:
         """environment -> images its `images:` list allows"""
         self._is_file = is_file
         """(OCI repository, digest) -> whether the artifact is a file or folder and no image"""
+        self._vault = vault
+        """Opens Secrets, to find out whether they open; without one they are taken as they are."""
         self._kept: dict[tuple[str, str, tuple[str, ...]], tuple[Rendered, DesiredState] | UserError] = {}
         self._lost: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
@@ -101,6 +107,8 @@ class Rendering:
             try:
                 self._kept[key] = self._render_now(candidate, repository, images)
             except UserError as error:
+                if error.code in _OF_THE_HOME:
+                    raise  # not a fault of the candidate: another key may be there at the next look
                 self._kept[key] = error
         kept = self._kept[key]
         if isinstance(kept, UserError):
@@ -115,7 +123,10 @@ class Rendering:
                 files.update({f"{folder}/{f.path}": self._git.blob(repository, f.blob) for f in self._git.files(repository, tree)})
         with tempfile.TemporaryDirectory(prefix="setpoint-render-") as scratch:
             rendered = render(files, app, environment, self._kustomize, Path(scratch))
-        return rendered, to_host(self._substituted(rendered, candidate, images), app, environment, rendered.sources)
+        desired = to_host(self._substituted(rendered, candidate, images), app, environment, rendered.sources)
+        if self._vault is not None:
+            sealed.check(rendered.objects, files, desired, self._vault)
+        return rendered, desired
 
     def _substituted(self, rendered: Rendered, candidate: Candidate, images: Sequence[str]) -> tuple[dict[str, Any], ...]:
         files = [name for name, pinned in candidate.artifacts.items() if self._is_file(pinned.oci_repository, pinned.digest)]

@@ -10,10 +10,10 @@ from typing import Any, Final
 from setpoint.core import suggest
 from setpoint.core.errors import ConfigError, Finding
 from setpoint.reconcile import render
-from setpoint.reconcile.host import traffic, workload
-from setpoint.reconcile.host.config_maps import ConfigMaps
+from setpoint.reconcile.host import job, traffic, workload
 from setpoint.reconcile.host.fields import UNSUPPORTED, Report
 from setpoint.reconcile.host.probes import Port
+from setpoint.reconcile.host.sources import Sources
 from setpoint.reconcile.host.traffic import Service
 from setpoint.reconcile.model import DesiredState, Route, Workload, identity
 
@@ -21,6 +21,7 @@ KINDS: Final = {
     "ConfigMap": ("v1",),
     "Deployment": ("apps/v1",),
     "HTTPRoute": ("gateway.networking.k8s.io/v1",),
+    "Secret": ("v1",),
     "Service": ("v1",),
 }
 CONFLICT: Final = "SP626"
@@ -37,10 +38,15 @@ def to_host(objects: Sequence[dict[str, Any]], app: str, environment: str, sourc
     for value in objects:
         if reading.known(value):
             by_kind[value["kind"]].append(value)
-    maps = ConfigMaps()
+    given = Sources(environment)
     for value in by_kind["ConfigMap"]:
-        maps.read(value, reading.report(value))
-    workloads = [workload.deployment(value, maps, reading.report(value), (app, environment)) for value in by_kind["Deployment"]]
+        given.maps.read(value, reading.report(value))
+    for value in by_kind["Secret"]:
+        given.secrets.read(value, reading.report(value))
+    place = (app, environment)
+    workloads = [workload.deployment(value, given, reading.report(value), place) for value in by_kind["Deployment"]]
+    jobs = [job.job(value, given, reading.report(value), place) for value in by_kind.get("Job", [])]
+    _refuse_same_name([found[0].name for found in workloads], by_kind.get("Job", []), reading)
     services = _services(by_kind["Service"], workloads, reading)
     found: list[Route] = []
     for value in by_kind["HTTPRoute"]:
@@ -50,12 +56,20 @@ def to_host(objects: Sequence[dict[str, Any]], app: str, environment: str, sourc
             found.append(route)
     reading.refuse()
     names = tuple(pair[0] for pair in workloads)
-    return DesiredState(app, environment, names, tuple(found), render.digest_of(objects))
+    return DesiredState(app, environment, names, tuple(found), render.digest_of(objects), tuple(jobs))
 
 
 def _services(values: Sequence[dict[str, Any]], workloads: Sequence[tuple[Workload, Port]], reading: "_Reading") -> dict[str, Service]:
     found = [traffic.service(value, workloads, reading.report(value)) for value in values]
     return {service.name: service for service in found}
+
+
+def _refuse_same_name(taken: Sequence[str], jobs: Sequence[dict[str, Any]], reading: "_Reading") -> None:
+    """A Deployment and a Job of one name could not be told apart by the names of their replicas."""
+    for value in jobs:
+        report = reading.report(value)
+        if value["metadata"]["name"] in taken:
+            report.add(CONFLICT, "metadata.name", "is also the name of a Deployment", "rename one of them")
 
 
 def _refuse_twice(route: Route, earlier: Sequence[Route], report: Report) -> None:

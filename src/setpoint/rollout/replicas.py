@@ -37,7 +37,7 @@ class Replicas:
         waiting += self.do_all(decide.step(limits, views), workload, identity)
         ready = sum(1 for v in views if v.phase == "ready" and v.revision_hash == workload.revision_hash)
         old = sum(1 for v in views if v.revision_hash != workload.revision_hash and v.phase != "dead")
-        return WorkloadStatus(workload.name, workload.replicas, ready, old, tuple(waiting))
+        return WorkloadStatus(workload.name, workload.replicas, ready, old, tuple(waiting), notes(workload, replicas))
 
     def do_all(self, actions: Sequence[Action], workload: Workload, identity: Identity) -> list[DeployReason]:
         """Carry actions out; one workload that cannot go on must not stop the others of its environment, so faults are returned."""
@@ -128,3 +128,9 @@ class Replicas:
                 }
                 recorder.record("replica.exited", name, "setpoint", body)
             seen.restarts = replica.restarts
+
+
+def notes(workload: Workload, replicas: Sequence[ReplicaStatus]) -> tuple[DeployReason, ...]:
+    """Return what a person should know of a workload that runs well: limits that this machine does not enforce."""
+    found = sorted({r.unenforced for r in replicas if r.unenforced and r.spec.revision_hash == workload.revision_hash})
+    return tuple(DeployReason("LIMITS_NOT_ENFORCED", f"Deployment/{workload.name}", text, "setpoint doctor") for text in found)

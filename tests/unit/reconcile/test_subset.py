@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from setpoint.core.errors import ConfigError, Finding
-from setpoint.reconcile.model import Container, ImageMount, Probe
+from setpoint.reconcile import manifests
+from setpoint.reconcile.model import Container, EmptyDir, ImageMount, PreStop, Probe, Resources, SealedSecret, SecretKey
 from setpoint.reconcile.revision import revision_hash
 from setpoint.reconcile.subset import KINDS, to_host
 
@@ -38,12 +38,21 @@ spec:
           args: [-m, hello, --port, $(PORT)]
           workingDir: /app
           ports: [{name: http, containerPort: 8080, protocol: TCP}]
-          envFrom: [{configMapRef: {name: settings}, prefix: X_}]
+          envFrom: [{configMapRef: {name: settings}, prefix: X_}, {secretRef: {name: login}, prefix: S_}]
           env:
             - {name: PORT, value: "8080"}
             - {name: X_a, value: over}
             - {name: MODE, valueFrom: {configMapKeyRef: {name: settings, key: mode}}}
             - {name: GONE, valueFrom: {configMapKeyRef: {name: settings, key: nope, optional: true}}}
+            - {name: TOKEN, valueFrom: {secretKeyRef: {name: login, key: TOKEN}}}
+            - {name: LOST, valueFrom: {secretKeyRef: {name: nope, key: x, optional: true}}}
+            - {name: WHO, valueFrom: {fieldRef: {apiVersion: v1, fieldPath: metadata.name}}}
+            - {name: WHERE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+            - {name: TIER, valueFrom: {fieldRef: {fieldPath: "metadata.labels['tier']"}}}
+          resources: {limits: {memory: 64Mi, cpu: 500m}, requests: {memory: 32Mi, cpu: 0.1}}
+          securityContext:
+            {runAsNonRoot: true, readOnlyRootFilesystem: true, allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
+          lifecycle: {preStop: {sleep: {seconds: 3}}}
           readinessProbe: {httpGet: {path: /health, port: http, httpHeaders: [{name: Host, value: shop}]}, periodSeconds: 2,
             timeoutSeconds: 3, failureThreshold: 4, successThreshold: 2}
           livenessProbe: {httpGet: {path: /live, port: 8080, scheme: HTTP}, initialDelaySeconds: 5, terminationGracePeriodSeconds: 9}
@@ -52,10 +61,15 @@ spec:
             - {name: files, mountPath: /etc/app, readOnly: true}
             - {name: picked, mountPath: /app/one.txt, subPath: sub/one.txt}
             - {name: model, mountPath: /models, subPath: model.bin}
+            - {name: cache, mountPath: /cache}
+            - {name: login, mountPath: /run/login}
+            - {name: login, mountPath: /app/token, subPath: token}
       volumes:
         - {name: model, image: {reference: "hello/model@sha256:bb", pullPolicy: IfNotPresent}}
         - {name: files, configMap: {name: settings}}
-        - {name: picked, configMap: {name: settings, items: [{key: mode, path: sub/one.txt}]}}
+        - {name: picked, configMap: {name: settings, items: [{key: mode, path: sub/one.txt, mode: 0440}]}}
+        - {name: cache, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+        - {name: login, secret: {secretName: login, defaultMode: 0400, items: [{key: TOKEN, path: token}]}}
 ---
 apiVersion: v1
 kind: Service
@@ -71,6 +85,15 @@ metadata: {name: settings}
 immutable: true
 data: {a: "1", mode: fast}
 ---
+apiVersion: v1
+kind: Secret
+metadata: {name: login}
+type: Opaque
+immutable: false
+stringData: {TOKEN: "ENC[AES256_GCM,data:b]", NOTHING: ""}
+data: {KEY: "ENC[AES256_GCM,data:a]"}
+sops: {age: [{recipient: age1x, enc: sealed}], mac: "ENC[AES256_GCM,data:m]", lastmodified: "2026-11-24T00:00:00Z", version: 3.11.0}
+---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: site}
@@ -85,7 +108,7 @@ spec:
 
 def objects() -> list[dict[str, Any]]:
     """Return the example's objects."""
-    return list(yaml.safe_load_all(MANIFESTS))
+    return [manifest.value for manifest in manifests.load(MANIFESTS.encode(), "example.yaml")]
 
 
 def changed(path: str, value: Any) -> list[dict[str, Any]]:
@@ -123,9 +146,29 @@ def test_the_whole_subset_means_what_kubernetes_means() -> None:
         ("python3",),
         ("-m", "hello", "--port", "$(PORT)"),
     )
-    assert container.environment == {"X_a": "over", "X_mode": "fast", "MODE": "fast"}
+    assert container.environment == {
+        "X_a": "over",
+        "X_mode": "fast",
+        "MODE": "fast",
+        "WHO": "$(SETPOINT_REPLICA)",
+        "WHERE": "prod",
+        "TIER": "front",
+    }
     assert container.files == {"/etc/app/a": "1", "/etc/app/mode": "fast", "/app/one.txt": "fast"}
     assert container.mounts == (ImageMount("/models", "hello/model@sha256:bb", "model.bin"),)
+    assert container.modes == {"/app/one.txt": 0o440, "/run/login/token": 0o400, "/app/token": 0o400}
+    assert container.secret_environment == {
+        "S_TOKEN": SecretKey("login", "TOKEN"),
+        "S_NOTHING": SecretKey("login", "NOTHING"),
+        "S_KEY": SecretKey("login", "KEY"),
+        "TOKEN": SecretKey("login", "TOKEN"),
+    }
+    assert container.secret_files == {"/run/login/token": SecretKey("login", "TOKEN"), "/app/token": SecretKey("login", "TOKEN")}
+    sealed = {"data:KEY": "ENC[AES256_GCM,data:a]", "stringData:NOTHING": "", "stringData:TOKEN": "ENC[AES256_GCM,data:b]"}
+    assert container.sealed == (SealedSecret("login", ("sealed",), sealed),)
+    assert container.scratch == (EmptyDir("cache", "/cache", in_memory=True, size_bytes=1 << 20),)
+    assert container.resources == Resources(64 << 20, 500)
+    assert container.pre_stop == PreStop(3.0)
     assert (container.port, container.workdir) == (8080, "/app")
     assert container.readiness == Probe("/health", 2.0, 3.0, 4, 0.0, 2, (("Host", "shop"),))
     assert container.liveness == Probe("/live", 10.0, 1.0, 3, 5.0, grace_s=9.0)
@@ -142,7 +185,7 @@ def test_the_whole_subset_means_what_kubernetes_means() -> None:
 
 def test_a_deployment_without_service_or_route_simply_runs() -> None:
     """Workers need no traffic."""
-    desired = to_host([item for item in objects() if item["kind"] in {"Deployment", "ConfigMap"}], "shop", "prod")
+    desired = to_host([item for item in objects() if item["kind"] in {"Deployment", "ConfigMap", "Secret"}], "shop", "prod")
     assert (len(desired.workloads), desired.routes) == (1, ())
 
 
@@ -172,8 +215,23 @@ P = "Deployment.spec.template.spec."
 @pytest.mark.parametrize(
     ("path", "value", "code", "field"),
     [
-        (C + "resources", {"limits": {"cpu": "1"}}, "SP622", "spec.template.spec.containers[0].resources"),
-        (C + "securityContext", {"runAsNonRoot": True}, "SP622", "securityContext"),
+        (C + "resources", {"limits": {"nvidia.com/gpu": "1"}}, "SP622", "containers[0].resources.limits.nvidia.com/gpu"),
+        (C + "resources", {"limits": {"memory": "1x"}}, "SP623", "resources.limits.memory"),
+        (C + "resources", {"limits": {"memory": "1Mi"}}, "SP623", "resources.limits.memory"),
+        (C + "resources", {"limits": {"cpu": "-1"}}, "SP623", "resources.limits.cpu"),
+        (C + "resources", {"limits": {"cpu": "1"}, "requests": {"cpu": 2}}, "SP623", "resources.requests.cpu"),
+        (C + "resources.claims", [{"name": "x"}], "SP622", "resources.claims"),
+        (C + "securityContext", {"runAsUser": 0}, "SP622", "securityContext.runAsUser"),
+        (C + "securityContext", {"privileged": True}, "SP622", "securityContext.privileged"),
+        (C + "securityContext", {"readOnlyRootFilesystem": False}, "SP622", "securityContext.readOnlyRootFilesystem"),
+        (C + "securityContext", {"seccompProfile": {"type": "RuntimeDefault"}}, "SP622", "securityContext.seccompProfile"),
+        (C + "securityContext", {"capabilities": {"add": ["NET_ADMIN"]}}, "SP622", "capabilities.add"),
+        (P + "securityContext", {"fsGroup": 1}, "SP622", "spec.securityContext.fsGroup"),
+        (C + "lifecycle", {"postStart": {"sleep": {"seconds": 1}}}, "SP622", "lifecycle.postStart"),
+        (C + "lifecycle", {"preStop": {"exec": {"command": ["x"]}}}, "SP622", "lifecycle.preStop.exec"),
+        (C + "lifecycle", {"preStop": {}}, "SP624", "lifecycle.preStop.sleep"),
+        (C + "args.3", "$(TOKEN)", "SP623", "args[3]"),
+        (C + "env.0", {"name": "COPY", "value": "x$(TOKEN)"}, "SP623", "env[COPY]"),
         (C + "commmand", ["x"], "SP622", "commmand"),
         (C + "imagePullPolicy", "Never", "SP622", "imagePullPolicy"),
         (C + "command", "python3", "SP623", "command"),
@@ -191,9 +249,12 @@ P = "Deployment.spec.template.spec."
         (C + "env.1.name", "a=b", "SP623", "env"),
         (C + "env.2.valueFrom.configMapKeyRef.key", "nope", "SP625", "configMapKeyRef.key"),
         (C + "env.2.valueFrom.configMapKeyRef.name", "nope", "SP625", "configMapKeyRef.name"),
-        (C + "env.2.valueFrom", {"secretKeyRef": {"name": "s", "key": "k"}}, "SP622", "valueFrom.secretKeyRef"),
+        (C + "env.2.valueFrom", {"secretKeyRef": {"name": "s", "key": "k"}}, "SP625", "valueFrom.secretKeyRef.name"),
+        (C + "env.2.valueFrom", {"secretKeyRef": {"name": "login", "key": "k"}}, "SP625", "valueFrom.secretKeyRef.key"),
+        (C + "env.2.valueFrom", {"fieldRef": {"fieldPath": "status.podIP"}}, "SP622", "fieldRef.fieldPath"),
+        (C + "env.2.valueFrom", {"resourceFieldRef": {"resource": "limits.cpu"}}, "SP622", "resourceFieldRef"),
         (C + "envFrom.0.configMapRef.name", "nope", "SP625", "configMapRef.name"),
-        (C + "envFrom.0", {"secretRef": {"name": "s"}}, "SP622", "envFrom[0].secretRef"),
+        (C + "envFrom.0", {"secretRef": {"name": "s"}}, "SP625", "envFrom[0].secretRef.name"),
         (C + "readinessProbe", {"exec": {"command": ["true"]}}, "SP622", "readinessProbe.exec"),
         (C + "readinessProbe.httpGet.port", 9090, "SP623", "httpGet.port"),
         (C + "readinessProbe.httpGet.port", ..., "SP624", "httpGet.port"),
@@ -219,7 +280,16 @@ P = "Deployment.spec.template.spec."
         (C + "volumeMounts.1", {"name": "model", "mountPath": "/models/x"}, "SP623", "mount `/models/x` into `/models`"),
         (P + "volumes.0.image.reference", ..., "SP624", "volumes[0].image.reference"),
         (P + "volumes.0.image.pullPolicy", "Never", "SP622", "volumes[0].image.pullPolicy"),
-        (P + "volumes.1", {"name": "files", "emptyDir": {}}, "SP622", "volumes[1].emptyDir"),
+        (P + "volumes.1", {"name": "files", "emptyDir": {"medium": "HugePages"}}, "SP622", "volumes[1].emptyDir.medium"),
+        (P + "volumes.1", {"name": "files", "emptyDir": {"sizeLimit": "1Gi"}}, "SP622", "volumes[1].emptyDir.sizeLimit"),
+        (P + "volumes.1", {"name": "files", "hostPath": {"path": "/etc"}}, "SP622", "volumes[1].hostPath"),
+        (P + "volumes.1.configMap.defaultMode", 0o040, "SP623", "configMap.defaultMode"),
+        (P + "volumes.4.secret.secretName", "nope", "SP625", "secret.secretName"),
+        (P + "volumes.4.secret.items", [{"key": "nope", "path": "x"}], "SP625", "items[0].key"),
+        (P + "volumes.3.emptyDir.sizeLimit", "1", "SP623", "emptyDir.sizeLimit"),
+        (C + "volumeMounts.3.readOnly", True, "SP622", "readOnly"),
+        (C + "volumeMounts.3.subPath", "x", "SP622", "subPath"),
+        (C + "volumeMounts.1", {"name": "cache", "mountPath": "/second"}, "SP622", "volumeMounts"),
         (P + "volumes.1.configMap.name", "nope", "SP625", "configMap.name"),
         (P + "volumes.2.configMap.items.0.path", "../x", "SP623", "items[0].path"),
         (P + "volumes.2.configMap.items.0.key", "nope", "SP625", "items[0].key"),
@@ -256,6 +326,13 @@ P = "Deployment.spec.template.spec."
         ("HTTPRoute.spec.rules.0.backendRefs.0.weight", -1, "SP623", "weight"),
         ("HTTPRoute.spec.rules.0.backendRefs.0.weight", 0, "SP623", "backendRefs"),
         ("HTTPRoute.spec.rules.0.backendRefs", [], "SP623", "backendRefs"),
+        ("Secret.data.more", "aGVsbG8=", "SP671", "data"),
+        ("Secret.stringData.TOKEN", "hello", "SP671", "stringData"),
+        ("Secret.sops", ..., "SP671", "sops"),
+        ("Secret.sops.age", [], "SP671", "sops"),
+        ("Secret.type", "kubernetes.io/tls", "SP622", "type"),
+        ("Secret.stringData", {"../x": "ENC[AES256_GCM,data:a]"}, "SP623", "data"),
+        ("ConfigMap.sops", {"mac": "x"}, "SP622", "sops"),
         ("ConfigMap.binaryData", {"a": "aGk="}, "SP622", "binaryData"),
         ("ConfigMap.data.a", 1, "SP623", "data.a"),
         ("ConfigMap.data", {"../x": "1"}, "SP623", "data"),
@@ -271,18 +348,18 @@ def test_everything_else_is_a_clear_error(path: str, value: Any, code: str, fiel
 
 def test_all_findings_come_at_once_with_their_file_and_a_fix() -> None:
     """One look shows everything that the host does not take."""
-    values = changed(C + "resources", {})
+    values = changed(C + "stdin", True)
     values[0]["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
     values[1]["spec"]["externalName"] = "x"
     values.append({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"}})
     values.append({"apiVersion": "apps/v1", "kind": "Deploymnt", "metadata": {"name": "x"}})
     found = findings(values)
     assert len(found) == 5
-    by_word = {word: next(finding for finding in found if word in finding.what) for word in ("resources", "comand", "CronJob", "Deploymnt")}
-    assert by_word["resources"].path == "apps/shop/web.yaml:2"
+    by_word = {word: next(finding for finding in found if word in finding.what) for word in ("stdin", "comand", "CronJob", "Deploymnt")}
+    assert by_word["stdin"].path == "apps/shop/web.yaml:2"
     assert by_word["comand"].fix == "did you mean `command`?"
     assert by_word["Deploymnt"].fix == "did you mean `Deployment`?"
-    assert "ConfigMap, Deployment, HTTPRoute, Service" in by_word["CronJob"].fix
+    assert "ConfigMap, Deployment, HTTPRoute, Secret, Service" in by_word["CronJob"].fix
 
 
 def test_a_service_that_selects_two_deployments_is_an_error() -> None:
@@ -297,7 +374,7 @@ def test_nulls_are_left_out_and_kubectls_empty_fields_do_no_harm() -> None:
     """`kubectl create --dry-run -o yaml` writes creationTimestamp: null and status: {}; both mean nothing."""
     values = changed("Deployment.status", {})
     values[0]["metadata"]["creationTimestamp"] = None
-    values[0]["spec"]["template"]["spec"]["containers"][0]["resources"] = None
+    values[0]["spec"]["template"]["spec"]["containers"][0]["tty"] = None
     assert to_host(values, "shop", "prod").workloads == to_host(objects(), "shop", "prod").workloads
 
 
@@ -316,6 +393,13 @@ CONTAINER = Container("web", "r@sha256:a", ("a",), None, {"A": "1"}, {"/f": "x"}
         {"readiness": Probe("/x")},
         {"liveness": Probe("/")},
         {"startup": Probe("")},
+        {"resources": Resources(64 << 20)},
+        {"pre_stop": PreStop(1.0)},
+        {"scratch": (EmptyDir("a", "/a"),)},
+        {"modes": {"/f": 0o400}},
+        {"secret_environment": {"A": SecretKey("s", "k")}},
+        {"secret_files": {"/k": SecretKey("s", "k")}},
+        {"sealed": (SealedSecret("s", ("x",), {"data:k": "ENC[1]"}),)},
         {"readiness": Probe("/h", headers=(("A", "b"),))},
         {"workdir": ""},
         {"mounts": (ImageMount("/m", "m@sha256:a"),)},
@@ -333,10 +417,10 @@ def test_the_revision_hash_ignores_everything_else() -> None:
     before = to_host(objects(), "shop", "prod").workloads[0].revision_hash
     for path, value in (
         ("Deployment.spec.replicas", 1),
-        ("Deployment.spec.template.metadata.labels.tier", "x"),
+        ("Deployment.spec.template.metadata.labels.other", "x"),
         ("Service.spec.ports.0.port", 80),
     ):
-        assert to_host(changed(path, value), "shop", "other").workloads[0].revision_hash == before
+        assert to_host(changed(path, value), "shop", "prod").workloads[0].revision_hash == before
     assert to_host(changed("ConfigMap.data.mode", "slow"), "shop", "prod").workloads[0].revision_hash != before
 
 
@@ -349,7 +433,13 @@ def test_the_documentation_lists_every_field_of_the_example() -> None:
         if isinstance(value, dict):
             for key, item in value.items():
                 words.update(() if free else (key,))
-                collect(item, free=key in {"labels", "matchLabels", "annotations", "data", "selector"} and "matchLabels" not in item)
+                if key == "sops":
+                    continue
+                collect(
+                    item,
+                    free=key in {"labels", "matchLabels", "annotations", "data", "stringData", "selector", "sops", "limits"}
+                    and "matchLabels" not in item,
+                )
         elif isinstance(value, list):
             for item in value:
                 collect(item)

@@ -16,7 +16,7 @@ from setpoint.adapters.sandbox import Mount, sandbox_argv, system_mounts
 from setpoint.artifact.model import LABEL_BASE, LABEL_PYTHON
 from setpoint.core.errors import UserError
 from setpoint.pipeline.model import ToolchainFacts
-from setpoint.reconcile.model import Container, ImageMount, ReplicaSpec
+from setpoint.reconcile.model import Container, EmptyDir, ImageMount, ReplicaSpec
 
 _TOOLCHAIN: Final = ("usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _PRIVATE: Final = ("proc", "dev", "sys", "tmp")
@@ -24,6 +24,10 @@ _NETWORK_FILES: Final = ("/etc/resolv.conf", "/etc/hosts")
 _TRUST: Final = ("/etc/ssl", "/etc/ca-certificates", "/etc/pki")
 _PATH: Final = "/usr/local/bin:/usr/bin:/bin"
 _USERS: Final = "root:x:0:0:root:/:/usr/sbin/nologin\nsetpoint:x:1000:1000:replica:/tmp:/usr/sbin/nologin\n"
+TMP_BYTES: Final = 512 << 20
+"""What a replica's /tmp holds at most; it is memory."""
+SCRATCH: Final = "scratch"
+"""Where in a replica's folder its emptyDir volumes on disk lie."""
 _NAMED: Final = 10
 """How many names of a volume an error lists."""
 _REFERENCE: Final = re.compile(r"\$\$|\$\(([^)]*)\)")
@@ -34,9 +38,13 @@ class SandboxPlan:
     """What the shim starts: bubblewrap's options, the program, and the files that have to lie in the replica's folder first."""
 
     options: tuple[str, ...]
+    last_options: tuple[str, ...]
+    """What follows the files of Secrets, which the shim puts in from its memory."""
     program: tuple[str, ...]
     files: dict[str, str]
     """name in the replica's `files` folder -> content"""
+    modes: dict[str, int]
+    """name in the replica's `files` folder -> permission bits, where they are written"""
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
@@ -53,7 +61,7 @@ def identity_variables(spec: ReplicaSpec) -> dict[str, str]:
     """Return the variables that tell a replica who it is and where to listen."""
     who = spec.identity
     return {
-        "PORT": str(spec.port),
+        **({"PORT": str(spec.port)} if spec.port else {}),
         "SETPOINT_APP": who.app,
         "SETPOINT_ENVIRONMENT": who.environment,
         "SETPOINT_REVISION": who.revision,
@@ -62,6 +70,14 @@ def identity_variables(spec: ReplicaSpec) -> dict[str, str]:
         "SETPOINT_VERSION": who.version,
         "SETPOINT_REPLICA": spec.replica,
     }
+
+
+def expanded(environment: Mapping[str, str], variables: Mapping[str, str]) -> dict[str, str]:
+    """Return a container's own variables with `$(NAME)` replaced by what was defined before, as in Kubernetes, or is the runtime's."""
+    result: dict[str, str] = {}
+    for name, text in environment.items():
+        result[name] = expand(text, {**result, **variables})
+    return result
 
 
 def command_line(container: Container, image: UnpackedImage, variables: Mapping[str, str]) -> tuple[str, ...]:
@@ -76,8 +92,7 @@ def command_line(container: Container, image: UnpackedImage, variables: Mapping[
         words = (*image.entrypoint, *(image.command if container.args is None else container.args))
     if not words:
         raise UserError("SP631", "neither the container nor its image says what to execute", where=image.image, fix="set `command:`")
-    own = {**container.environment, **variables}
-    return tuple(expand(word, own) for word in words)
+    return tuple(expand(word, variables) for word in words)
 
 
 def check_host_match(image: UnpackedImage, facts: ToolchainFacts) -> None:
@@ -105,14 +120,18 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def plan(spec: ReplicaSpec, image: UnpackedImage, files_folder: Path, volumes: Mapping[str, Path]) -> SandboxPlan:
-    """Return everything the shim needs to start a replica of an unpacked image; volumes are the unpacked images that it mounts.
+def plan(spec: ReplicaSpec, image: UnpackedImage, folder: Path, volumes: Mapping[str, Path]) -> SandboxPlan:
+    """Return everything the shim needs to start a replica; folder is its own, volumes are the unpacked images that it mounts.
 
     Raises:
         UserError: the image shadows the host's toolchain, or something cannot be mounted where it should (SP631).
     """
-    files, inserts = _files(spec.container, image, files_folder)
+    files_folder = folder / "files"
+    files, modes, inserts = _files(spec.container, image, files_folder)
     inserts.update({mount.path: _volume(mount, image, volumes[mount.image]) for mount in spec.container.mounts})
+    inserts.update({place.path: _scratch(place, image, folder) for place in spec.container.scratch})
+    for target in spec.container.secret_files:
+        _check_target(target, image)
     if is_host_based(image):
         system = [*system_mounts(), *_existing(_NETWORK_FILES), *_existing(_TRUST)]
         files["passwd"] = _USERS
@@ -120,36 +139,46 @@ def plan(spec: ReplicaSpec, image: UnpackedImage, files_folder: Path, volumes: M
     else:
         system = _existing(_NETWORK_FILES)
     inserts = {**{mount.target: mount for mount in system}, **inserts}
-    mounts = [*_image_mounts(image, set(inserts)), *inserts.values()]
+    mounts = [*_image_mounts(image, {*inserts, *spec.container.secret_files}), *inserts.values()]
     variables = identity_variables(spec)
     environment = {"PATH": _PATH, "HOME": "/tmp"}  # noqa: S108 - inside the sandbox
     environment.update(image.environment)
-    environment.update(spec.container.environment)
-    environment.update(variables)
-    program = command_line(spec.container, image, variables)
+    own = {**expanded(spec.container.environment, variables), **variables}
+    environment.update(own)
+    program = command_line(spec.container, image, own)
     cwd = spec.container.workdir or image.workdir or "/"
     for text in (*program, *environment, *environment.values(), cwd):
         if "\0" in text:
             raise UserError("SP631", "a NUL byte stands in the command or environment", where=spec.replica, fix="remove it")
-    argv = sandbox_argv(program, mounts, environment, cwd=cwd, network=True)
+    argv = sandbox_argv(program, mounts, environment, cwd=cwd, network=True, tmp_bytes=TMP_BYTES)
     options = argv[1 : len(argv) - len(program) - 1]
-    return SandboxPlan((*options[:-2], "--remount-ro", "/", *options[-2:]), program, files)
+    return SandboxPlan(tuple(options[:-2]), ("--remount-ro", "/", *options[-2:]), program, files, modes)
+
+
+def _scratch(place: EmptyDir, image: UnpackedImage, folder: Path) -> Mount:
+    """Return a folder to write to: memory, or a folder of the replica's own on disk."""
+    _check_target(place.path, image)
+    if place.in_memory:
+        return Mount("tmpfs", str(place.size_bytes or ""), place.path)
+    return Mount("rw", str(folder / SCRATCH / place.volume), place.path)
 
 
 def _existing(paths: tuple[str, ...]) -> list[Mount]:
     return [Mount("ro", path, path) for path in paths if Path(path).exists()]
 
 
-def _files(container: Container, image: UnpackedImage, folder: Path) -> tuple[dict[str, str], dict[str, Mount]]:
-    """Return the ConfigMap files by their names on disk, and their mounts by target."""
+def _files(container: Container, image: UnpackedImage, folder: Path) -> tuple[dict[str, str], dict[str, int], dict[str, Mount]]:
+    """Return the ConfigMap files and their modes by their names on disk, and their mounts by target."""
     files: dict[str, str] = {}
+    modes: dict[str, int] = {}
     mounts: dict[str, Mount] = {}
     for number, (target, content) in enumerate(sorted(container.files.items())):
         _check_target(target, image)
         name = f"config-{number}"
         files[name] = content
+        modes.update({name: container.modes[target]} if target in container.modes else {})
         mounts[target] = Mount("ro", str(folder / name), target)
-    return files, mounts
+    return files, modes, mounts
 
 
 def _check_target(target: str, image: UnpackedImage) -> None:

@@ -4,6 +4,7 @@ Built by wiring, called by the reconciler from worker threads. What runs is read
 restarted server finds the same processes; it never restarts a replica itself (the shim does) and never runs anything outside a sandbox.
 """
 
+import base64
 import contextlib
 import json
 import os
@@ -17,20 +18,23 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
 from setpoint.adapters.host import probe as probes
 from setpoint.adapters.host import processes, replica_sandbox, shim, shim_state
+from setpoint.adapters.host.cgroups import ControlGroups
 from setpoint.adapters.host.ports_range import PortRange
+from setpoint.adapters.host.shim_log import LOG_FILES
 from setpoint.adapters.host.unpack import ImageFolder
 from setpoint.artifact.model import LABEL_TOOLCHAIN
 from setpoint.artifact.ports import OciStore
 from setpoint.core import records
 from setpoint.core.errors import ConflictError, UserError, WorldError
 from setpoint.pipeline.model import ToolchainFacts
-from setpoint.reconcile.model import Probe, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.model import Container, Probe, ReplicaSpec, ReplicaStatus, SecretKey
+from setpoint.reconcile.ports import Vault
 
 FIRST_PORT: Final = 20000
 LAST_PORT: Final = 29999
@@ -58,9 +62,12 @@ class HostRuntime:
         toolchain: Callable[[], ToolchainFacts],
         uid: int | None,
         ports: tuple[int, int] = (FIRST_PORT, LAST_PORT),
+        vault: Vault | None = None,
     ) -> None:
-        """Uid is who replicas run as when the server is root, None otherwise; ports is the range for replicas."""
+        """Uid is who replicas run as when the server is root, None otherwise; ports is the range for replicas; vault opens Secrets."""
         self._replicas = folders.replicas.absolute()
+        self._vault = vault
+        self._groups = ControlGroups(f"setpoint-{zlib.crc32(os.fsencode(self._replicas)):08x}")
         self._toolchain = toolchain
         self._uid = uid
         self.images = ImageFolder(folders.images.absolute(), store, lambda: toolchain().platform, uid)
@@ -72,8 +79,8 @@ class HostRuntime:
         """Unpack the image when needed and start a shim; returns once the shim has written its state.
 
         Raises:
-            UserError: the image cannot run on this host (SP631), is faulty (SP633) or missing (SP634).
-            WorldError: the shim does not start (SP632).
+            UserError: the image cannot run here (SP631), is faulty (SP633) or missing (SP634); a Secret does not open (SP672, SP673).
+            WorldError: the shim does not start (SP632), a limit cannot be set (SP645).
         """
         folder = self._folder(spec.replica)
         with self._lock(spec.replica):
@@ -82,12 +89,13 @@ class HostRuntime:
                 return
             image = self.images.unpack(spec.container.image)
             replica_sandbox.check_host_match(image, self._toolchain())
-            volumes = {mount.image: self._images.unpack(mount.image).rootfs for mount in spec.container.mounts}
-            sandbox = replica_sandbox.plan(spec, image, folder / "files", volumes)
+            volumes = {mount.image: self.images.unpack(mount.image).rootfs for mount in spec.container.mounts}
+            sandbox = replica_sandbox.plan(spec, image, folder, volumes)
+            secrets = self._secrets(spec.container)
             folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._reachable(folder.parent)
             self._write(folder, spec, sandbox, image.generation)
-            self._launch(folder)
+            self._launch(folder, secrets)
 
     def replicas(self) -> list[ReplicaStatus]:
         """Return every replica that has a folder, ordered by id."""
@@ -129,12 +137,13 @@ class HostRuntime:
             if state is not None and state.sandbox_pid is not None:
                 processes.send(state.sandbox_pid, signal.SIGKILL)
                 processes.wait_gone(state.sandbox_pid, _KILL_S)
+            self._groups.remove(replica)
             gone = folder.with_name(f".gone-{replica}")
             with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(gone)
+                _remove_tree(gone)
             with contextlib.suppress(FileNotFoundError):
                 folder.rename(gone)
-                shutil.rmtree(gone)
+                _remove_tree(gone)
 
     def ready(self, replica: ReplicaStatus, probe: Probe | None) -> tuple[bool, str]:
         """Look once whether the replica serves: HTTP GET on its port, a TCP connect without a probe."""
@@ -151,7 +160,7 @@ class HostRuntime:
     def log(self, replica: str) -> tuple[Path, ...]:
         """Return the files of a replica's output, oldest first."""
         folder = self._folder(replica)
-        names = [*[f"log.{number}" for number in range(shim.LOG_FILES - 1, 0, -1)], "log"]
+        names = [*[f"log.{number}" for number in range(LOG_FILES - 1, 0, -1)], "log"]
         return tuple(folder / name for name in names if (folder / name).is_file())
 
     def rebuild_hint(self, image: str) -> str:
@@ -189,9 +198,20 @@ class HostRuntime:
         if state is None:
             return ReplicaStatus(spec, shim_alive=False, pid=None, started_at=None, restarts=0, last_exit="", outdated=outdated)
         stopping = state.phase in ("stopping", "stopped") or (folder / "stop.json").exists()
-        if not state.alive and not stopping:
-            return ReplicaStatus(spec, state.alive, None, None, state.restarts, state.orphaned, outdated=outdated)
-        return ReplicaStatus(spec, state.alive, state.child_pid, state.started_at, state.restarts, state.last_exit, stopping, outdated)
+        orphaned = not state.alive and not stopping and not state.outcome
+        return ReplicaStatus(
+            spec=spec,
+            shim_alive=state.alive,
+            pid=None if orphaned else state.child_pid,
+            started_at=None if orphaned else state.started_at,
+            restarts=state.restarts,
+            last_exit=state.orphaned if orphaned else state.last_exit,
+            stopping=stopping,
+            outdated=outdated,
+            unenforced=self._groups.missing(spec.container.resources),
+            outcome=state.outcome,
+            finished_at=state.finished_at,
+        )
 
     def _reachable(self, folder: Path) -> None:
         """Refuse a home that the replicas' uid cannot reach: a sandbox could not show anything of it."""
@@ -205,48 +225,74 @@ class HostRuntime:
                     "SP639", f"replicas run as uid {self._uid}, which may not pass through {parent}", where=str(folder), fix=fix
                 )
 
-    def _put(self, folder: Path, name: str, text: str) -> None:
-        """Write a file of a replica in one step, readable for its uid only."""
+    def _secrets(self, container: Container) -> bytes:
+        """Return the values of a container's Secrets as the shim reads them; they go through a pipe and are written nowhere."""
+        if not container.sealed:
+            return b""
+        if self._vault is None:
+            raise WorldError("SP632", "this server opens no Secrets", fix="start it with `setpoint up`")
+        values = {secret.name: self._vault.open(secret) for secret in container.sealed}
+
+        def of(key: SecretKey) -> bytes:
+            found = values[key.secret]
+            return found[f"stringData:{key.key}"] if f"stringData:{key.key}" in found else found[f"data:{key.key}"]
+
+        files = [
+            {"target": path, "data": base64.b64encode(of(key)).decode(), "mode": container.modes.get(path, 0o400)}
+            for path, key in sorted(container.secret_files.items())
+        ]
+        environment = {name: of(key).decode() for name, key in container.secret_environment.items()}
+        return json.dumps({"environment": environment, "files": files}).encode()
+
+    def _put(self, folder: Path, name: str, text: str, mode: int = 0o600) -> None:
+        """Write a file of a replica in one step, readable for its uid only unless mode says otherwise."""
         scratch = folder / f".{name}.new"
         scratch.unlink(missing_ok=True)
         descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             if self._uid is not None:
                 os.fchown(file.fileno(), self._uid, self._uid)
+            os.fchmod(file.fileno(), mode)
             file.write(text)
         scratch.rename(folder / name)
 
     def _write(self, folder: Path, spec: ReplicaSpec, sandbox: replica_sandbox.SandboxPlan, generation: str) -> None:
         """Write everything the shim needs; replica.json comes last, for a folder without it is no replica yet."""
-        for path in (folder, folder / "files"):
+        scratch = [folder / replica_sandbox.SCRATCH / place.volume for place in spec.container.scratch if not place.in_memory]
+        for path in (folder, folder / "files", *(path.parent for path in scratch[:1]), *scratch):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             if self._uid is not None:
                 os.chown(path, self._uid, self._uid)
         for stale in ("stop.json", "state.json", "shim.err"):
             (folder / stale).unlink(missing_ok=True)
         for name, content in sandbox.files.items():
-            self._put(folder / "files", name, content)
+            self._put(folder / "files", name, content, sandbox.modes.get(name, 0o600))
         bwrap = shutil.which("bwrap")
         if bwrap is None:
             raise WorldError("SP632", "bubblewrap is not installed", where=spec.replica, fix="install the package bubblewrap")
+        hook = spec.container.pre_stop
         document = {
             "version": shim.VERSION,
             "uid": self._uid,
             "bwrap": bwrap,
             "options": sandbox.options,
+            "last_options": sandbox.last_options,
             "program": sandbox.program,
             "grace_s": spec.grace_s,
+            "groups": self._groups.make(spec.replica, spec.container.resources),
+            "job": asdict(spec.job) if spec.job is not None else None,
+            "pre_stop": {**asdict(hook), "port": spec.port} if hook is not None else None,
         }
         self._put(folder, "spec.json", json.dumps(document))
         self._put(folder, "replica.json", json.dumps({**records.encode(spec), _GENERATION: generation}))
 
-    def _launch(self, folder: Path) -> None:
-        """Start the shim and wait for its first state."""
+    def _launch(self, folder: Path, secrets: bytes) -> None:
+        """Start the shim, hand it the secrets and wait for its first state."""
         argv = [sys.executable, "-I", "-S", shim.__file__, str(folder)]
         environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
         try:
             done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                argv, input=secrets, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 env=environment, cwd="/", start_new_session=True, timeout=_START_S, check=False,
             )  # fmt: skip
             detail = done.stderr.decode(errors="replace").strip()
@@ -264,3 +310,17 @@ class HostRuntime:
         raise WorldError(
             "SP632", f"the shim does not start: {detail or 'it wrote no state'}", where=folder.name, fix="see the replica's log"
         )
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder, also one in which a replica has closed folders of its own against its owner."""
+
+    def open_up(function: Callable[..., object], path: str, _error: object) -> None:
+        os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - what rmtree names
+        if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - as above
+            os.chmod(path, 0o700)  # noqa: PTH101 - as above
+            shutil.rmtree(path)
+        else:
+            function(path)
+
+    shutil.rmtree(folder, onerror=open_up)

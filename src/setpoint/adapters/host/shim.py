@@ -2,13 +2,13 @@
 
 Run by `HostRuntime.start` as `python -I -S shim.py <replica folder>`, standard library only, so that it starts in milliseconds and an
 upgrade of Setpoint never touches a running replica. It speaks by files (spec.json, stop.json in; state.json, log out) and never by network.
+Secrets come over its standard input and stay in its memory: no file and no command line ever holds one.
 
 bubblewrap's monitor -> its init (pid 1 inside) -> the application: TERM to bubblewrap would not reach the application, so the shim
 looks up the application's own pid, as the host sees it, and signals that.
 """
 
 import contextlib
-import ctypes
 import json
 import os
 import resource
@@ -19,58 +19,31 @@ import time
 from datetime import UTC, datetime
 from typing import Any, Final
 
-VERSION: Final = 1
-LOG_BYTES: Final = 10 << 20
-LOG_FILES: Final = 3
+if __name__ == "__main__":  # run by its path, isolated: its own modules lie four folders up
+    sys.path.insert(0, __file__.rpartition("/setpoint/")[0])
+
+from setpoint.adapters.host import shim_child, shim_hook
+from setpoint.adapters.host.shim_child import Child, Groups
+from setpoint.adapters.host.shim_log import LOG_BYTES, Log
+
+VERSION: Final = 2
 FIRST_BACKOFF_S: Final = 0.2
 LAST_BACKOFF_S: Final = 10.0
 STABLE_S: Final = 30.0
-_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_DUMPABLE: Final = 4
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _LOOK_S: Final = 0.01
 _IDLE_S: Final = 3600.0
 _FILE_LIMIT_BYTES: Final = 8 << 20
-
-# Nothing may be imported after root is dropped, for the interpreter may lie where only root can read: so utf-8 only, ascii is a lazy codec.
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _start_time(pid: int) -> int | None:
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - no pathlib: start-up time
-            return int(file.read().rpartition(")")[2].split()[19])
-    except (OSError, ValueError, IndexError):
-        return None
-
-
 def _boot_id() -> str:
-    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - as above
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as file:  # noqa: PTH123 - no pathlib: start-up time
         return file.read().strip()
-
-
-def _children(pid: int) -> list[int]:
-    """Return a process's children, oldest first; by a scan of /proc where the kernel lists none (CONFIG_PROC_CHILDREN)."""
-    try:
-        with open(f"/proc/{pid}/task/{pid}/children", encoding="utf-8") as file:  # noqa: PTH123 - as above
-            return [int(word) for word in file.read().split()]
-    except FileNotFoundError:
-        pass
-    except OSError:
-        return []
-    found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - as above
-        if name.isdigit():
-            try:
-                with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as above
-                    if int(file.read().rpartition(")")[2].split()[1]) == pid:
-                        found.append(int(name))
-            except (OSError, ValueError, IndexError):
-                continue
-    return sorted(found)
 
 
 def describe_exit(status: int) -> str:
@@ -83,130 +56,38 @@ def describe_exit(status: int) -> str:
     return f"exit status {code}"
 
 
-class Log:
-    """`log` in the replica's folder, with `log.1` and `log.2` behind it."""
-
-    def __init__(self, folder: int) -> None:
-        self._folder = folder
-        self._open()
-
-    def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._file = os.open("log", flags, 0o600, dir_fd=self._folder)
-        self._size = os.fstat(self._file).st_size
-
-    def write(self, data: bytes) -> None:
-        """Append; a full disk loses output and never the replica."""
-        with contextlib.suppress(OSError):
-            if self._size + len(data) > LOG_BYTES and self._size:
-                self._rotate()
-            self._size += os.write(self._file, data)
-
-    def _rotate(self) -> None:
-        os.close(self._file)
-        names = ["log", *[f"log.{number}" for number in range(1, LOG_FILES)]]
-        for older, newer in reversed(list(zip(names[1:], names[:-1], strict=True))):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(newer, older, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        self._open()
-
-
-class Child:
-    """One start of the sandbox: its pids, its pipes, and when it began."""
-
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.started = time.monotonic()
-        self.init: int | None = None
-        self.app: int | None = None
-        self._info = b""
-        self.output, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.info, info_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        # Options go through a file descriptor: the environment must not stand on a command line that everybody can read.
-        options = os.memfd_create("options", 0)
-        view = memoryview("".join(f"{word}\0" for word in spec["options"]).encode())
-        while view:
-            view = view[os.write(options, view) :]
-        os.lseek(options, 0, os.SEEK_SET)
-        argv = [spec["bwrap"], "--args", str(options), "--info-fd", str(info_write), "--", *spec["program"]]
-        shim = os.getpid()
-        self.pid = os.fork()
-        if self.pid == 0:
-            _become(argv, shim, write, info_write)
-        for descriptor in (write, info_write, options):
-            os.close(descriptor)
-        self.start_time = _start_time(self.pid)
-
-    def read_info(self) -> None:
-        """Take what bubblewrap says about its init."""
-        data = b""
-        with contextlib.suppress(BlockingIOError):
-            data = os.read(self.info, 4096)
-            if not data:
-                os.close(self.info)
-                self.info = -1
-        self._info += data
-        if self.init is None:
-            with contextlib.suppress(ValueError):
-                self.init = int(json.loads(self._info)["child-pid"])
-
-    def look(self) -> bool:
-        """Look for the application below bubblewrap's init; True when it was found just now."""
-        if self.app is None and self.init is not None:
-            children = _children(self.init)
-            if children:
-                self.app = children[0]
-                return True
-        return False
-
-    def close(self) -> None:
-        """Close the pipes."""
-        os.close(self.output)
-        if self.info >= 0:
-            os.close(self.info)
-
-
-def _become(argv: list[str], shim: int, output: int, info: int) -> None:
-    """Turn the forked child into bubblewrap; never returns."""
-    try:
-        _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-        if os.getppid() != shim:
-            os._exit(1)
-        for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores these, and an ignored signal stays ignored over exec
-            signal.signal(number, signal.SIG_DFL)
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, 0)
-        os.set_blocking(output, True)  # this end of the pipe belongs to the application
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.set_inheritable(info, True)
-        os.execve(argv[0], argv, {"PATH": "/usr/bin:/bin"})  # noqa: S606 - no shell is the point
-    except OSError as error:
-        os.write(2, f"setpoint shim: cannot start {argv[0]}: {error}\n".encode())
-    finally:
-        os._exit(127)
-
-
 class Shim:
-    """The loop: one child at a time, until it is told to stop."""
+    """The loop: one child at a time, until it is told to stop; that of a Job also until it has succeeded or failed."""
 
-    def __init__(self, folder: int, spec: dict[str, Any]) -> None:
+    def __init__(self, folder: int, spec: dict[str, Any], secrets: dict[str, Any], groups: Groups) -> None:
         self._folder = folder
         self._spec = spec
+        self._secrets = secrets
+        self._groups = groups
+        self._job: dict[str, Any] | None = spec["job"]
+        self._oom_kills = groups.killed()
         self._log = Log(folder)
         self._child: Child | None = None
         self._backoff_s = FIRST_BACKOFF_S
         self._due: float | None = None
         """When the next start (backoff) or the KILL (stopping) is due, on the monotonic clock."""
         self._term = False
+        self._hook: int | None = None
+        """The process that carries the preStop hook out."""
+        limit_s = self._job["deadline_s"] if self._job else None
+        self._deadline = None if limit_s is None else time.monotonic() + limit_s
+        """When a Job has to have ended, whatever it does."""
         self._state: dict[str, Any] = {
             "version": VERSION,
             "shim_pid": os.getpid(),
-            "shim_start_time": _start_time(os.getpid()),
+            "shim_start_time": shim_child.start_time(os.getpid()),
             "boot_id": _boot_id(),
             "phase": "running",
             "started_at": None,
             "restarts": 0,
             "last_exit": "",
+            "outcome": "",
+            "finished_at": None,
         }
         self._wake, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(write, warn_on_full_buffer=False)
@@ -231,7 +112,7 @@ class Shim:
 
     def _start(self, restarts: int) -> None:
         self._due = None
-        self._child = Child(self._spec)
+        self._child = Child(self._spec, self._secrets, self._groups)
         self._write_state(phase="running", started_at=_now(), restarts=restarts)
 
     def _ended(self, status: int) -> None:
@@ -244,11 +125,24 @@ class Shim:
         self._child = None
         if time.monotonic() - child.started >= STABLE_S:
             self._backoff_s = FIRST_BACKOFF_S
-        stopping = self._state["phase"] == "stopping"
-        if not stopping:
+        exit_text, code = self._exit_text(status), os.waitstatus_to_exitcode(status)
+        if self._state["phase"] == "stopping":
+            self._write_state(last_exit=exit_text, started_at=None)
+        elif self._job is not None and (code == 0 or self._state["restarts"] >= self._job["retries"]):
+            self._finish("failed" if code else "succeeded", last_exit=exit_text, started_at=None)
+        else:
             self._due = time.monotonic() + self._backoff_s
             self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
-        self._write_state(phase="stopping" if stopping else "backoff", last_exit=describe_exit(status), started_at=None)
+            self._write_state(phase="backoff", last_exit=exit_text, started_at=None)
+
+    def _exit_text(self, status: int) -> str:
+        """Return how a child ended, and whether the kernel ended a process of it for want of memory."""
+        before, self._oom_kills = self._oom_kills, self._groups.killed()
+        return describe_exit(status) + (" (out of memory)" if self._oom_kills > before else "")
+
+    def _finish(self, outcome: str, **changes: object) -> None:
+        """Note the end of a Job: `succeeded`, `failed`, `deadline`."""
+        self._write_state(phase="finished", outcome=outcome, finished_at=_now(), **changes)
 
     def _drain(self, child: Child) -> None:
         """Copy what the pipe holds to the log, at most a rotation's worth a turn."""
@@ -274,9 +168,18 @@ class Shim:
         first = self._state["phase"] != "stopping"
         self._due = due if first or self._due is None else min(self._due, due)
         self._write_state(phase="stopping")
+        if first and self._child is not None:
+            self._child.look()
+            hook = self._spec["pre_stop"]
+            if self._child.app is not None and hook is not None and self._grace_s() > 0:
+                self._hook = shim_hook.start(hook, self._grace_s())
+            else:
+                self._ask_to_end()
+
+    def _ask_to_end(self) -> None:
+        """Signal the application, after its preStop hook if it has one."""
         child = self._child
-        if first and child is not None:
-            child.look()
+        if child is not None:
             with contextlib.suppress(ProcessLookupError):
                 if child.app is None:  # the sandbox is still being made: nothing of the application runs yet
                     os.kill(child.pid, signal.SIGKILL)
@@ -286,9 +189,10 @@ class Shim:
     def _kill(self) -> None:
         """End the whole tree: bubblewrap's init dies with its monitor, and with an init its namespace."""
         self._due = None
-        if self._child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._child.pid, signal.SIGKILL)
+        for pid in (self._child.pid if self._child is not None else None, self._hook):
+            if pid is not None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
     def _reap(self) -> None:
         while True:
@@ -300,13 +204,17 @@ class Shim:
                 return
             if self._child is not None and pid == self._child.pid:
                 self._ended(status)
+            elif pid == self._hook:
+                self._hook = None
+                self._ask_to_end()
 
     def _wait(self) -> None:
         """Wait for a signal, output or the next deadline, and take in what came."""
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         child = self._child
-        timeout_s = _IDLE_S if self._due is None else max(0.0, self._due - time.monotonic())
+        dues = [due for due in (self._due, self._deadline) if due is not None]
+        timeout_s = max(0.0, min(dues) - time.monotonic()) if dues else _IDLE_S
         if child is not None:
             poll.register(child.output, select.POLLIN)
             if child.info >= 0:
@@ -319,6 +227,9 @@ class Shim:
         if child is not None:
             if child.info in ready:
                 child.read_info()
+                if child.fault:
+                    self._log.write(f"setpoint shim: {child.fault}\n".encode())
+                    child.fault = ""
             if child.output in ready:
                 self._drain(child)
             if child.look():
@@ -331,15 +242,35 @@ class Shim:
             self._reap()
             if self._term:
                 self._stop()
-            if self._state["phase"] == "stopping" and self._child is None:
-                self._write_state(phase="stopped")
+            if self._over():
                 return
-            if self._due is not None and time.monotonic() >= self._due:
+            now = time.monotonic()
+            if self._deadline is not None and now >= self._deadline:
+                self._deadline, self._state["outcome"] = None, "deadline"
+                self._stop()
+            if self._due is not None and now >= self._due:
                 if self._state["phase"] == "stopping":
                     self._kill()
                 elif self._child is None:
                     self._start(self._state["restarts"] + 1)
             self._wait()
+
+    def _over(self) -> bool:
+        """Say whether nothing is left to do, and note it."""
+        if self._state["phase"] == "stopping" and self._child is None:
+            if self._state["outcome"] == "deadline":
+                self._finish("deadline")
+            else:
+                self._write_state(phase="stopped", finished_at=_now())
+        return self._state["phase"] in ("stopped", "finished")
+
+
+def _read_secrets() -> dict[str, Any]:
+    """Return what the runtime sends over standard input; nothing without secrets."""
+    with os.fdopen(0, "rb", closefd=False) as file:
+        data = file.read(_FILE_LIMIT_BYTES)
+    found: dict[str, Any] = json.loads(data) if data else {}
+    return found
 
 
 def _read_json(name: str, folder: int) -> Any:
@@ -372,15 +303,19 @@ def main(argv: list[str]) -> int:
     if spec.get("version") != VERSION:
         sys.stderr.write(f"setpoint shim: spec.json has version {spec.get('version')}, this shim reads {VERSION}\n")
         return 2
+    secrets = _read_secrets()
+    groups = Groups(spec["groups"])
     if os.fork():
         return 0
     os.setsid()
     os.umask(0o077)
     _drop(spec["uid"])
     _detach(folder)
-    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    shim_child.libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    Shim(folder, spec).run()
+    if secrets:  # what is in this memory is not for others of the same uid
+        shim_child.libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    Shim(folder, spec, secrets, groups).run()
     return 0
 
 

@@ -32,6 +32,9 @@ class ShimState:
     last_exit: str
     orphaned: str
     """How the application ended if the shim is gone without having been asked: with its parent (prctl(2), PR_SET_PDEATHSIG)."""
+    outcome: str = ""
+    """How a Job ended: `succeeded`, `failed`, `deadline`; empty while it has not."""
+    finished_at: str | None = None
 
 
 def read_bounded(path: Path) -> bytes:
@@ -63,17 +66,19 @@ def read(folder: Path, uid: int) -> ShimState | None:
     sandbox = _running(raw.get("sandbox_pid"), raw.get("sandbox_start_time"), boot, uid)
     child = raw.get("child_pid")
     running = alive and sandbox and isinstance(child, int) and processes.start_time(child) is not None
-    started_at = raw.get("started_at")
+    started_at, phase = raw.get("started_at"), str(raw.get("phase", ""))
     return ShimState(
         alive=alive,
         shim_pid=raw["shim_pid"] if alive else None,
         sandbox_pid=raw["sandbox_pid"] if sandbox else None,
         child_pid=child if running else None,
-        phase=str(raw.get("phase", "")),
+        phase=phase,
         started_at=started_at if running and isinstance(started_at, str) else None,
         restarts=int(raw.get("restarts") or 0),
         last_exit=str(raw.get("last_exit") or ""),
         orphaned="killed by SIGKILL with its shim" if boot == processes.boot_id() else "ended with the host, which was started anew",
+        outcome=str(raw.get("outcome") or "") if phase == "finished" else "",
+        finished_at=raw["finished_at"] if isinstance(raw.get("finished_at"), str) else None,
     )
 
 

@@ -5,12 +5,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from setpoint.reconcile.host import config_maps, volumes
-from setpoint.reconcile.host.config_maps import ConfigMaps
-from setpoint.reconcile.host.fields import MISSING, UNSUPPORTED, Fields, Report, metadata
-from setpoint.reconcile.host.probes import Port, probe
-from setpoint.reconcile.host.volumes import Volume
-from setpoint.reconcile.model import Container, Workload
+from setpoint.reconcile.host import pod as pods
+from setpoint.reconcile.host.fields import UNSUPPORTED, Fields, Report, metadata
+from setpoint.reconcile.host.probes import Port
+from setpoint.reconcile.host.sources import Sources
+from setpoint.reconcile.model import Workload
 from setpoint.reconcile.revision import revision_hash
 
 MAX_REPLICAS: Final = 100
@@ -18,12 +17,18 @@ _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _PERCENT: Final = re.compile(r"([0-9]{1,3})%")
 
 
-def deployment(value: Mapping[str, Any], maps: ConfigMaps, report: Report, place: tuple[str, str]) -> tuple[Workload, Port]:
-    """Read a Deployment; place is (application, environment). What is wrong is in the report, the rest harmless."""
-    top = Fields(value, "", report)
+def workload_name(top: Fields) -> str:
+    """Read the head of a workload's manifest and return its name, which becomes part of the names of replicas."""
     name = metadata(top)
     if name and not _LABEL.fullmatch(name):
         top.bad("metadata.name", f"`{name}` is no name of a workload", "lower-case letters, digits and dashes, at most 63")
+    return name
+
+
+def deployment(value: Mapping[str, Any], sources: Sources, report: Report, place: tuple[str, str]) -> tuple[Workload, Port]:
+    """Read a Deployment; place is (application, environment). What is wrong is in the report, the rest harmless."""
+    top = Fields(value, "", report)
+    name = workload_name(top)
     spec = top.mapping("spec")
     top.close()
     replicas = spec.number("replicas", 1, 0, MAX_REPLICAS)
@@ -38,31 +43,25 @@ def deployment(value: Mapping[str, Any], maps: ConfigMaps, report: Report, place
     spec.close()
     wanted = selector.labels("matchLabels")
     selector.close()
-    meta = template.mapping("metadata")
-    labels = meta.labels("labels")
-    meta.labels("annotations", values_free=True)
-    meta.close()
-    if not wanted or any(labels.get(key) != text for key, text in wanted.items()):
+    pod = pods.read(template, sources, ("Always",), serves=True)
+    if not wanted or any(pod.labels.get(key) != text for key, text in wanted.items()):
         fix = "write the same labels in spec.selector.matchLabels and spec.template.metadata.labels"
         selector.bad("matchLabels", "does not select the pods of its own template", fix)
-    pod = template.mapping("spec")
-    template.close()
-    container, port, grace_s = _pod(pod, maps)
     workload = Workload(
         app=place[0],
         environment=place[1],
         name=name,
         replicas=replicas,
-        labels=labels,
-        container=container,
-        revision_hash=revision_hash(container, grace_s),
-        grace_s=grace_s,
+        labels=pod.labels,
+        container=pod.container,
+        revision_hash=revision_hash(pod.container, pod.grace_s),
+        grace_s=pod.grace_s,
         progress_deadline_s=float(deadline),
         max_surge=surge,
         max_unavailable=unavailable,
         min_ready_s=float(min_ready),
     )
-    return workload, port
+    return workload, pod.port
 
 
 def _strategy(spec: Fields, replicas: int) -> tuple[int, int]:
@@ -94,61 +93,3 @@ def _share(rolling: Fields, name: str, replicas: int, *, up: bool) -> int:
         return value
     rolling.bad(name, f"must be a whole number up to {MAX_REPLICAS} or a percentage up to 100%")
     return 1
-
-
-def _pod(pod: Fields, maps: ConfigMaps) -> tuple[Container, Port, float]:
-    grace = pod.number("terminationGracePeriodSeconds", 30, 0, 3600)
-    pod.without_effect("restartPolicy", "Always")
-    pod.without_effect("dnsPolicy", "ClusterFirst")
-    pod.without_effect("automountServiceAccountToken", False)
-    pod.without_effect("enableServiceLinks", False)
-    mounted = volumes.volumes(pod, maps)
-    containers = pod.entries("containers")
-    pod.close()
-    if len(containers) != 1:
-        pod.bad(
-            "containers", f"must hold exactly one container on the host, not {len(containers)}", "split them into Deployments", UNSUPPORTED
-        )
-    first = containers[0] if containers else Fields({"name": "-", "image": "-"}, pod.at("containers[0]"), Report({}, {}))
-    container, port = _container(first, mounted, maps)
-    return container, port, float(grace)
-
-
-def _container(fields: Fields, mounted: Mapping[str, Volume], maps: ConfigMaps) -> tuple[Container, Port]:
-    port = _port(fields)
-    fields.without_effect("imagePullPolicy", "IfNotPresent", "Always")
-    workdir = fields.text("workingDir", "")
-    if workdir and not workdir.startswith("/"):
-        fields.bad("workingDir", "must be an absolute path")
-    files, mounts = volumes.mounts(fields, mounted)
-    container = Container(
-        name=fields.text("name"),
-        image=fields.text("image"),
-        command=fields.texts("command"),
-        args=fields.texts("args"),
-        environment=config_maps.environment(fields, maps, port.number),
-        files=files,
-        port=port.number,
-        readiness=probe(fields, "readinessProbe", port),
-        liveness=probe(fields, "livenessProbe", port),
-        workdir=workdir,
-        startup=probe(fields, "startupProbe", port),
-        mounts=mounts,
-    )
-    fields.close()
-    return container, port
-
-
-def _port(fields: Fields) -> Port:
-    """Read the one containerPort that a container has on the host."""
-    ports = fields.entries("ports")
-    if len(ports) != 1:
-        what = f"must name exactly one containerPort on the host, not {len(ports)}"
-        fields.bad("ports", what, "the process listens on $PORT; write `ports: [{containerPort: 8080}]`", UNSUPPORTED if ports else MISSING)
-    found = Port(0, "")
-    for number, entry in enumerate(ports):
-        port = Port(entry.number("containerPort", None, 1, 65_535), entry.text("name", ""))
-        entry.without_effect("protocol", "TCP")
-        entry.close()
-        found = port if number == 0 else found
-    return found
