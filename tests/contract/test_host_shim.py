@@ -154,3 +154,82 @@ def test_a_state_that_names_somebody_elses_process_is_not_believed(folder: Path)
         assert (found.alive, found.shim_pid) == (alive, os.getpid() if alive else None)
     (folder / "state.json").symlink_to("/etc/hostname")
     assert shim_state.read(folder, os.getuid()) is None
+
+
+def job(retries: int, deadline_s: float | None = None) -> dict[str, Any]:
+    """What makes a shim that of a Job."""
+    return {"retries": retries, "deadline_s": deadline_s}
+
+
+def finished(folder: Path) -> shim_state.ShimState:
+    """Wait until the shim of a Job has gone by itself."""
+    found: shim_state.ShimState = wait_for(lambda: (now := state(folder)) and now.phase == "finished" and not now.alive and now, 20)
+    return found
+
+
+def test_a_job_ends_with_its_program(folder: Path) -> None:
+    """Exit 0 is the end: nothing is started again, and the end is kept for whoever looks later."""
+    run(folder, "echo done", job=job(5))
+    ended = finished(folder)
+    assert (ended.outcome, ended.last_exit, ended.restarts) == ("succeeded", "exit status 0", 0)
+    assert ended.finished_at is not None
+    assert (folder / "log").read_text() == "done\n"
+
+
+def test_a_job_that_fails_is_tried_again_and_then_has_failed(folder: Path) -> None:
+    """As many attempts as it has, each in the log."""
+    run(folder, "echo once more; exit 3", job=job(2))
+    ended = finished(folder)
+    assert (ended.outcome, ended.last_exit, ended.restarts) == ("failed", "exit status 3", 2)
+    assert (folder / "log").read_text().count("once more") == 3
+
+
+def test_a_job_that_takes_too_long_is_ended(folder: Path) -> None:
+    """It is asked, then killed after the grace; that it was the deadline is told."""
+    run(folder, "trap 'echo asked' TERM; while :; do sleep 0.05; done", job=job(5, 0.5), grace_s=0.3)
+    ended = finished(folder)
+    assert (ended.outcome, ended.last_exit) == ("deadline", "killed by SIGKILL")
+    assert "asked" in (folder / "log").read_text()
+
+
+def test_a_stopped_job_has_no_outcome(folder: Path) -> None:
+    """Who stops it knows why; it neither succeeded nor failed."""
+    run(folder, "echo ready; sleep 100", job=job(5))
+    found = wait_for(lambda: (now := state(folder)) and now.child_pid and now)
+    os.kill(found.shim_pid, signal.SIGTERM)
+    assert processes.wait_gone(found.shim_pid, 10)
+    ended = state(folder)
+    assert ended is not None
+    assert (ended.phase, ended.outcome) == ("stopped", "")
+
+
+def test_a_flood_of_output_is_bounded_and_the_shim_still_listens(folder: Path) -> None:
+    """However much a program writes, three files of 10 MiB stay, and a stop is heard."""
+    run(folder, "exec yes a line of some length that is written again and again", grace_s=2.0)
+    wait_for((folder / "log.2").exists, 60)
+    found = state(folder)
+    assert found is not None
+    assert found.shim_pid is not None
+    assert sum(path.stat().st_size for path in folder.glob("log*")) <= 3 * shim_log.LOG_BYTES
+    os.kill(found.shim_pid, signal.SIGTERM)
+    assert processes.wait_gone(found.shim_pid, 20)
+
+
+def test_what_an_older_shim_wrote_is_understood(folder: Path) -> None:
+    """A replica that version 1 started goes on under a newer server: its state is read, and its stop file is the same."""
+    me = {"shim_pid": os.getpid(), "shim_start_time": processes.start_time(os.getpid()), "boot_id": processes.boot_id()}
+    first = {
+        "version": 1,
+        **me,
+        "phase": "backoff",
+        "started_at": None,
+        "restarts": 4,
+        "last_exit": "exit status 3",
+        "sandbox_pid": None,
+        "sandbox_start_time": None,
+        "child_pid": None,
+    }
+    (folder / "state.json").write_text(json.dumps(first))
+    found = state(folder)
+    (folder / "state.json").unlink()
+    assert found == shim_state.ShimState(True, os.getpid(), None, None, "backoff", None, 4, "exit status 3")

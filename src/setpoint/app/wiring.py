@@ -4,6 +4,7 @@ Called by `setpoint up` (through app.server) and by flow tests. The order matter
 reads the keys in its own process, and the server itself never holds one (design: processes).
 """
 
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,13 +31,13 @@ from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
 from setpoint.adapters.secret_files import SecretFolder
 from setpoint.adapters.signer.client import SignerClient, SignerPaths
 from setpoint.adapters.sops import SopsVault
-from setpoint.adapters.sshsig import commit_signed
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.adapters.tokens import LoginLinks, TokenFile
 from setpoint.adapters.toolchain import HostToolchain
 from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.app.bus import Bus
+from setpoint.app.commit_check import CommitKeyCheck
 from setpoint.app.home import Home
 from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
@@ -52,7 +53,6 @@ from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.hold.service import Holds
-from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.service import Journal
 from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.evidence import EvidenceView
@@ -61,7 +61,11 @@ from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.observe.verify import Verifier
+<<<<<<< HEAD
 from setpoint.pipeline.prepared import TaskParts
+=======
+from setpoint.pipeline.model import ToolchainFacts
+>>>>>>> a01024e (Jobs: each revision runs to its end once, journalled before it starts and when its end is known)
 from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskRunner
 from setpoint.promotion.builds import Builds
@@ -80,6 +84,7 @@ from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.upstream import Upstreams
+from setpoint.rollout.jobs import HostJobs
 from setpoint.rollout.service import HostRollout
 from setpoint.source.service import SourceService
 
@@ -147,18 +152,6 @@ class Application:
     def close(self) -> None:
         """End the processes beside the server; replicas and proxies live on."""
         self.processes.close()
-
-
-class CommitKeyCheck:
-    """Verifies commits by the trust root's commit key; fills reconcile's `CommitCheck`."""
-
-    def __init__(self, git: GitRepositories, trust: TrustRoot) -> None:
-        self._git = git
-        self._key = trust.key(Role.COMMIT)
-
-    def signed(self, repository: str, commit: str) -> bool:
-        """Say whether exactly this commit is signed by Setpoint."""
-        return bool(commit) and commit_signed(self._git, repository, commit, self._key)
 
 
 def start_processes(home: Home) -> Processes:
@@ -239,7 +232,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
-    target = _target(store, delivery, rendering, admission, (toolchain, vault))
+    target = _target(store, delivery, rendering, admission, (toolchain.facts, vault))
     runtime, drift, prune = target.runtime, target.drift, target.prune
     parts = LoopParts(
         store.bus,
@@ -281,6 +274,10 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     )
 
 
+Machine = tuple[Callable[[], ToolchainFacts], SopsVault]
+"""What of this machine replicas start with: its toolchain, and who opens their Secrets."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
     """The host: what runs, what leads to it, and who keeps both as desired."""
@@ -292,11 +289,11 @@ class _Target:
     reconcile: ReconcileService
 
 
-def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admission: Admission, machine: tuple[HostToolchain, SopsVault]) -> _Target:
+def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admission: Admission, machine: Machine) -> _Target:
     records, recorder = store.records, store.recorder
-    toolchain, vault = machine
+    facts, vault = machine
     folders = HostFolders(store.home.replicas, store.home.images)
-    runtime = HostRuntime(folders, store.oci, toolchain.facts, dedicated_uid(), vault=vault)
+    runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
     drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas))
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
@@ -305,6 +302,7 @@ def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admiss
         admission=admission,
         rendering=rendering,
         rollout=HostRollout(runtime, proxy, recorder, store.clock, records.restarts_told),
+        jobs=HostJobs(runtime, records, recorder, store.clock),
         records=records,
         holds=store.holds,
         recorder=recorder,

@@ -25,7 +25,7 @@ from setpoint.reconcile.prune.model import Prunable
 
 _DRIFTS: Final = 1000
 
-_SETTLED: Final = ("READY", "LIMITS_NOT_ENFORCED")
+_SETTLED: Final = ("READY", "JOB_COMPLETE", "LIMITS_NOT_ENFORCED")
 """Reasons of the reconciler that nothing waits for."""
 
 

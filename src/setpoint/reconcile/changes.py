@@ -46,6 +46,16 @@ _DEFAULTS: Final[dict[str, dict[str, Any]]] = {
             for field, value in _PROBE.items()
         },
     },
+    "Job": {
+        "spec.backoffLimit": 6,
+        "spec.completions": 1,
+        "spec.parallelism": 1,
+        "spec.suspend": False,
+        f"{_POD}.terminationGracePeriodSeconds": 30,
+        f"{_POD}.dnsPolicy": "ClusterFirst",
+        f"{_CONTAINER}.imagePullPolicy": "IfNotPresent",
+    },
+    "Secret": {"type": "Opaque", "immutable": False},
     "Service": {"spec.type": "ClusterIP", "spec.sessionAffinity": "None", "spec.ports[].protocol": "TCP"},
     "HTTPRoute": {
         "spec.rules[].matches[].path.type": "PathPrefix",
@@ -117,7 +127,9 @@ def _value(path: str, mine: Mapping[str, _Leaf], other: Mapping[str, _Leaf], kin
 
 
 def _leaves(value: Mapping[str, Any], kind: str) -> dict[str, _Leaf]:
-    content = {key: item for key, item in value.items() if key not in ("apiVersion", "kind", "status")}
+    # What sops notes beside the values (keys, dates, its MAC) changes with them and tells nobody anything.
+    unsaid = ("apiVersion", "kind", "status", *(("sops",) if kind == "Secret" else ()))
+    content = {key: item for key, item in value.items() if key not in unsaid}
     return dict(_walk(content, "", "", secret=False, kind=kind))
 
 

@@ -8,20 +8,27 @@ from datetime import datetime
 
 from setpoint.core import clock
 from setpoint.reconcile.model import Deployment, DeployReason, Health
-from setpoint.reconcile.ports import WorkloadStatus
+from setpoint.reconcile.ports import JobStatus, WorkloadStatus
 
 
 def judge(
-    statuses: Sequence[WorkloadStatus], before: Deployment | None, deadline_s: float, now: datetime
+    statuses: Sequence[WorkloadStatus],
+    before: Deployment | None,
+    deadline_s: float,
+    now: datetime,
+    jobs: Sequence[JobStatus] = (),
 ) -> tuple[Health, tuple[DeployReason, ...]]:
     """Return the health of an application and the reasons; before is the last observation *of the same pin*, for deadlines.
 
     Progressing past the deadline is degraded (Kubernetes' ProgressDeadlineExceeded); a replica in a crash loop is degraded at once.
+    A Job that runs is progressing for as long as it takes, one that failed is degraded.
     """
     reasons = [reason for status in statuses for reason in status.waiting]
+    reasons += [job.reason for job in jobs if job.health is not Health.HEALTHY]
     notes = [reason for status in statuses for reason in status.notes]
-    settled = all(status.ready >= status.wanted and status.old == 0 for status in statuses)
-    if settled and not any(reason.severity == "problem" for reason in reasons):
+    notes += [job.reason for job in jobs if job.health is Health.HEALTHY]
+    settled = is_settled(statuses)
+    if settled and all(job.health is Health.HEALTHY for job in jobs) and not any(reason.severity == "problem" for reason in reasons):
         ready = sum(status.ready for status in statuses)
         return Health.HEALTHY, (DeployReason("READY", "replicas", f"{ready} of {ready} ready"), *notes)
     for status in statuses:
@@ -31,7 +38,7 @@ def judge(
     reasons += notes
     if any(reason.severity == "problem" for reason in reasons):
         return Health.DEGRADED, tuple(reasons)
-    if before is not None and before.health in (Health.PROGRESSING, Health.DEGRADED):
+    if not settled and before is not None and before.health in (Health.PROGRESSING, Health.DEGRADED):
         waited_s = (now - clock.from_text(before.since)).total_seconds()
         late = any(reason.code == "PROGRESS_DEADLINE" for reason in before.reasons)
         if waited_s > deadline_s or late:
@@ -41,6 +48,11 @@ def judge(
                 *reasons,
             )
     return Health.PROGRESSING, tuple(reasons)
+
+
+def is_settled(statuses: Sequence[WorkloadStatus]) -> bool:
+    """Say whether every workload has what is wanted, and nothing else."""
+    return all(status.ready >= status.wanted and status.old == 0 for status in statuses)
 
 
 def same_observation(one: Deployment, other: Deployment) -> bool:

@@ -260,6 +260,26 @@ class ReplicaSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRun:
+    """One run of a Job: journalled as `job.started` before anything happens, and as `job.finished` once its end is known."""
+
+    run: str
+    """Also the replica's id."""
+    app: str
+    environment: str
+    job: str
+    revision_hash: str
+    promotion: str
+    state: Literal["started", "succeeded", "failed", "deadline", "stopped", "lost"]
+    """`stopped`: another revision was wanted; `lost`: nobody can say how it ended."""
+    started_at: str
+    finished_at: str = ""
+    exit: str = ""
+    attempts: int = 0
+    """How often the program was started."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReplicaStatus:
     """What the host runtime finds when it looks."""
 
@@ -279,6 +299,8 @@ class ReplicaStatus:
     outcome: str = ""
     """How a Job's run ended: `succeeded`, `failed`, `deadline`; empty while it has not."""
     finished_at: str | None = None
+    begun: bool = True
+    """A shim has run; without one nothing of the program has."""
 
     @property
     def revision_hash(self) -> str:

@@ -15,6 +15,7 @@ _CONSEQUENCE: Final = {
     "HTTPRoute": "what it routes is no longer served",
     "Service": "nothing leads to its replicas any more",
     "Secret": "its content is gone from the environment",
+    "Job": "a run that has not ended is stopped",
 }
 _SELECTOR: Final = "spec.selector"
 
@@ -34,7 +35,7 @@ class ObjectChange:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadChange:
-    """How many replicas of a workload start and stop."""
+    """How many replicas of a workload start and stop; a Job of another revision starts one run."""
 
     workload: str
     start: int
@@ -82,7 +83,11 @@ def workload_changes(before: DesiredState | None, after: DesiredState) -> tuple[
             change = WorkloadChange(name, _count(will), _count(was), _hash(was), _hash(will))
         if change.start or change.stop:
             found.append(change)
-    return tuple(found)
+    ran = {job.name: job.revision_hash for job in (before.jobs if before is not None else ())}
+    for job in after.jobs:
+        if ran.get(job.name) != job.revision_hash:
+            found.append(WorkloadChange(job.name, 1, 0, ran.get(job.name, ""), job.revision_hash))
+    return tuple(sorted(found, key=lambda change: change.workload))
 
 
 def _workloads(state: DesiredState | None) -> dict[str, Workload]:
@@ -114,15 +119,19 @@ def replica_differences(desired: DesiredState, replicas: Sequence[ReplicaStatus]
     found: list[Difference] = []
     wanted = _workloads(desired)
     for name, workload in wanted.items():
-        mine = [replica for replica in replicas if replica.spec.workload == name]
+        mine = [replica for replica in replicas if replica.spec.workload == name and replica.spec.job is None]
         current = [r for r in mine if r.spec.revision_hash == workload.revision_hash and r.shim_alive and not r.stopping]
         if len(current) != workload.replicas:
             found.append(Difference(f"Deployment/{name}", "replicas", str(workload.replicas), str(len(current))))
         for replica in mine:
             found += _of_replica(replica, workload)
+    jobs = {job.name: job.revision_hash for job in desired.jobs}
     for replica in replicas:
-        if replica.spec.workload not in wanted:
-            found.append(Difference(replica.spec.replica, "workload", "none of this name", replica.spec.workload))
+        name = replica.spec.workload
+        if name not in wanted and (replica.spec.job is None or name not in jobs):
+            found.append(Difference(replica.spec.replica, "workload", "none of this name", name))
+        elif replica.spec.job is not None and jobs.get(name, "") != replica.spec.revision_hash:
+            found.append(Difference(replica.spec.replica, "revision", jobs.get(name, ""), replica.spec.revision_hash))
     return tuple(found)
 
 

@@ -9,7 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from setpoint.reconcile.model import Deployment, DeployReason, Identity, Probe, Release, ReplicaSpec, ReplicaStatus, Route, SealedSecret
+from setpoint.reconcile.model import (
+    Deployment,
+    DeployReason,
+    Health,
+    Identity,
+    JobRun,
+    Probe,
+    Release,
+    ReplicaSpec,
+    ReplicaStatus,
+    Route,
+    SealedSecret,
+)
 
 
 class ReplicaRuntime(Protocol):
@@ -106,6 +118,30 @@ class WorkloadStatus:
     """Why replicas are not ready, or what went wrong; empty when all is well."""
     notes: tuple[DeployReason, ...] = ()
     """What is worth knowing and holds nothing up."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobStatus:
+    """How a Job of the desired revision stands."""
+
+    health: Health
+    reason: DeployReason
+
+
+class JobRuns(Protocol):
+    """Brings the Jobs of applications to their end, once for each revision (filled from the rollout stage in app wiring)."""
+
+    def advance(self, environment: str, releases: Sequence[Release]) -> dict[str, list[JobStatus]]:
+        """Start, watch and clear away the Jobs of an environment; returns {app: statuses}. Nothing passes through: faults are reasons."""
+        ...
+
+
+class JobRecords(Protocol):
+    """Runs of Jobs as the journal tells them."""
+
+    def job_runs(self, app: str, environment: str) -> list[JobRun]:
+        """Return the runs of an application's Jobs in an environment, oldest first."""
+        ...
 
 
 class WorkloadRollout(Protocol):

@@ -19,7 +19,7 @@ from setpoint.reconcile import claims, decide
 from setpoint.reconcile.admission import Admission
 from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health, Identity, Release, Route
-from setpoint.reconcile.ports import DeploymentRecords, WorkloadRollout, WorkloadStatus
+from setpoint.reconcile.ports import DeploymentRecords, JobRuns, JobStatus, WorkloadRollout, WorkloadStatus
 from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
 
@@ -32,6 +32,7 @@ class ReconcileParts:
     admission: Admission
     rendering: Rendering
     rollout: WorkloadRollout
+    jobs: JobRuns
     records: DeploymentRecords
     holds: Holds
     recorder: Recorder
@@ -79,13 +80,14 @@ class ReconcileService:
         retiring = self._parts.prune.retiring(delivery, environment)
         try:
             self._parts.drift.look(environment, delivery.environment(environment).drift.mode, [release.desired for release in releases])
+            jobs = self._parts.jobs.advance(environment, [*releases, *retiring])
             statuses = self._parts.rollout.advance(environment, listen, [*releases, *retiring])
         except SetpointError as error:
             for app, effective in found.items():
                 fault = DeployReason(error.code, error.where or f"{app} in {environment}", error.what, error.fix, "problem")
                 self._observe(effective, [], (*effective.faults, fault), url)
             return True
-        settled = [self._observe(e, statuses.get(app, []), (*e.faults, *problems[app]), url) for app, e in found.items()]
+        settled = [self._observe(e, statuses.get(app, []), (*e.faults, *problems[app]), url, jobs.get(app, [])) for app, e in found.items()]
         for effective in found.values():
             self._parts.prune.done(effective.pin, effective.desired)
         for release in retiring:
@@ -172,14 +174,21 @@ class ReconcileService:
             self._journal(refused, seen)
         return None
 
-    def _observe(self, effective: _Effective, statuses: Sequence[WorkloadStatus], faults: tuple[DeployReason, ...], url: str) -> bool:
+    def _observe(
+        self,
+        effective: _Effective,
+        statuses: Sequence[WorkloadStatus],
+        faults: tuple[DeployReason, ...],
+        url: str,
+        jobs: Sequence[JobStatus] = (),
+    ) -> bool:
         """Judge and journal an application's health; returns whether nothing is on its way there (what is degraded waits as well)."""
         pin, desired = effective.pin, effective.desired
         before = self._parts.records.deployment(pin.candidate.app, pin.candidate.environment)
         same_pin = before if before is not None and before.pin_commit == pin.commit else None
         deadline_s = max((workload.progress_deadline_s for workload in desired.workloads), default=600.0)
         now = self._parts.clock.now()
-        health, reasons = decide.judge(statuses, same_pin, deadline_s, now)
+        health, reasons = decide.judge(statuses, same_pin, deadline_s, now, jobs)
         if not statuses and desired.workloads:
             health, reasons = Health.DEGRADED, ()
         seen = Deployment(
@@ -199,7 +208,7 @@ class ReconcileService:
             replicas_wanted=sum(workload.replicas for workload in desired.workloads),
         )
         self._journal(seen, before)
-        return health is not Health.PROGRESSING
+        return health is not Health.PROGRESSING or decide.is_settled(statuses)  # a Job takes its time: nobody has to hurry for it
 
     def _journal(self, seen: Deployment, before: Deployment | None) -> None:
         """Journal an observation that tells a person something new; `since` stays while health and pin stay."""

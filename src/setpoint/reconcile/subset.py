@@ -21,6 +21,7 @@ KINDS: Final = {
     "ConfigMap": ("v1",),
     "Deployment": ("apps/v1",),
     "HTTPRoute": ("gateway.networking.k8s.io/v1",),
+    "Job": ("batch/v1",),
     "Secret": ("v1",),
     "Service": ("v1",),
 }
@@ -45,8 +46,8 @@ def to_host(objects: Sequence[dict[str, Any]], app: str, environment: str, sourc
         given.secrets.read(value, reading.report(value))
     place = (app, environment)
     workloads = [workload.deployment(value, given, reading.report(value), place) for value in by_kind["Deployment"]]
-    jobs = [job.job(value, given, reading.report(value), place) for value in by_kind.get("Job", [])]
-    _refuse_same_name([found[0].name for found in workloads], by_kind.get("Job", []), reading)
+    jobs = [job.job(value, given, reading.report(value), place) for value in by_kind["Job"]]
+    _refuse_same_name([found[0].name for found in workloads], by_kind["Job"], reading)
     services = _services(by_kind["Service"], workloads, reading)
     found: list[Route] = []
     for value in by_kind["HTTPRoute"]:

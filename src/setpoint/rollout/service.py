@@ -30,7 +30,7 @@ class HostRollout:
 
     def advance(self, environment: str, listen: str, releases: Sequence[Release]) -> dict[str, list[WorkloadStatus]]:
         """Take one step for every application of an environment (see the port)."""
-        present = [r for r in self._runtime.replicas() if r.spec.identity.environment == environment]
+        present = [r for r in self._runtime.replicas() if r.spec.identity.environment == environment and r.spec.job is None]
         self._replicas.report_exits(present, self._recorder)
         for replica in present:
             self._memory.probe(replica)

@@ -29,7 +29,7 @@ from setpoint.reconcile.model import (
     Route,
     Workload,
 )
-from setpoint.reconcile.ports import WorkloadStatus
+from setpoint.reconcile.ports import JobStatus, WorkloadStatus
 from setpoint.reconcile.prune.decide import over_budget
 from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
@@ -46,6 +46,7 @@ class Engine:
         self._world = world
         self.ran: list[list[str]] = []
         self.ready = 2
+        self.jobs: list[JobStatus] = []
         self.fails: Exception | None = None
         self.unrendered: Exception | None = None
         self.workloads: tuple[str, ...] = ("web",)
@@ -107,6 +108,17 @@ class Engine:
         return {release.app: [WorkloadStatus("web", 2, self.ready, 0, ())] for release in releases}
 
 
+class Jobs:
+    """The Jobs of every application, as the test has them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def advance(self, _environment: str, releases: Sequence[Release]) -> dict[str, list[JobStatus]]:
+        """Say how they stand."""
+        return {release.app: self._engine.jobs for release in releases}
+
+
 @pytest.fixture
 def engine(world: World) -> Engine:
     """A machine on which everything comes up at once."""
@@ -124,6 +136,7 @@ def _service(world: World, engine: Engine) -> ReconcileService:
             admission=part,
             rendering=part,
             rollout=engine,
+            jobs=Jobs(engine),
             records=records,
             holds=world.holds,
             recorder=world.recorder,

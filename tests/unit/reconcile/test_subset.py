@@ -71,6 +71,28 @@ spec:
         - {name: cache, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
         - {name: login, secret: {secretName: login, defaultMode: 0400, items: [{key: TOKEN, path: token}]}}
 ---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: migrate}
+spec:
+  backoffLimit: 2
+  activeDeadlineSeconds: 60
+  ttlSecondsAfterFinished: 3600
+  completions: 1
+  parallelism: 1
+  suspend: false
+  template:
+    metadata: {labels: {app: migrate}}
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 7
+      containers:
+        - name: migrate
+          image: hello/web@sha256:aa
+          command: [python3, -m, hello.migrate]
+          envFrom: [{secretRef: {name: login}}]
+          resources: {limits: {memory: 64Mi}}
+---
 apiVersion: v1
 kind: Service
 metadata: {name: front}
@@ -181,6 +203,18 @@ def test_the_whole_subset_means_what_kubernetes_means() -> None:
     ]
     assert desired.routes[0].hostnames == ("shop.example.com",)
     assert desired.digest.startswith("sha256:")
+
+
+def test_a_job_is_a_program_with_an_end() -> None:
+    """Its limits and its template arrive; its revision hash is its own."""
+    (job,) = to_host(objects(), "shop", "prod").jobs
+    assert (job.app, job.environment, job.name) == ("shop", "prod", "migrate")
+    assert (job.retries, job.deadline_s, job.ttl_s, job.grace_s) == (2, 60.0, 3600.0, 7.0)
+    assert (job.container.command, job.container.port) == (("python3", "-m", "hello.migrate"), 0)
+    assert set(job.container.secret_environment) == {"TOKEN", "NOTHING", "KEY"}
+    assert job.container.resources == Resources(64 << 20)
+    (plain,) = to_host(changed("Job.spec", {"template": {"spec": {"containers": [{"name": "a", "image": "i"}]}}}), "shop", "prod").jobs
+    assert (plain.retries, plain.deadline_s, plain.ttl_s) == (6, None, None)
 
 
 def test_a_deployment_without_service_or_route_simply_runs() -> None:
@@ -333,6 +367,16 @@ P = "Deployment.spec.template.spec."
         ("Secret.type", "kubernetes.io/tls", "SP622", "type"),
         ("Secret.stringData", {"../x": "ENC[AES256_GCM,data:a]"}, "SP623", "data"),
         ("ConfigMap.sops", {"mac": "x"}, "SP622", "sops"),
+        ("Job.spec.completions", 3, "SP622", "spec.completions"),
+        ("Job.spec.parallelism", 0, "SP622", "spec.parallelism"),
+        ("Job.spec.suspend", True, "SP622", "spec.suspend"),
+        ("Job.spec.completionMode", "Indexed", "SP622", "spec.completionMode"),
+        ("Job.spec.podFailurePolicy", {"rules": []}, "SP622", "spec.podFailurePolicy"),
+        ("Job.spec.activeDeadlineSeconds", 0, "SP623", "spec.activeDeadlineSeconds"),
+        ("Job.spec.template.spec.restartPolicy", "Always", "SP622", "restartPolicy"),
+        ("Job.spec.template.spec.containers.0.ports", [{"containerPort": 1}], "SP622", "containers[0].ports"),
+        ("Job.spec.template.spec.containers.0.livenessProbe", {"httpGet": {"port": 1}}, "SP622", "livenessProbe"),
+        ("Job.metadata.name", "web", "SP626", "metadata.name"),
         ("ConfigMap.binaryData", {"a": "aGk="}, "SP622", "binaryData"),
         ("ConfigMap.data.a", 1, "SP623", "data.a"),
         ("ConfigMap.data", {"../x": "1"}, "SP623", "data"),
@@ -351,15 +395,17 @@ def test_all_findings_come_at_once_with_their_file_and_a_fix() -> None:
     values = changed(C + "stdin", True)
     values[0]["spec"]["template"]["spec"]["containers"][0]["comand"] = ["x"]
     values[1]["spec"]["externalName"] = "x"
-    values.append({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "nightly"}})
+    values.append({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "web"}})
     values.append({"apiVersion": "apps/v1", "kind": "Deploymnt", "metadata": {"name": "x"}})
     found = findings(values)
     assert len(found) == 5
-    by_word = {word: next(finding for finding in found if word in finding.what) for word in ("stdin", "comand", "CronJob", "Deploymnt")}
+    by_word = {
+        word: next(finding for finding in found if word in finding.what) for word in ("stdin", "comand", "PodDisruptionBudget", "Deploymnt")
+    }
     assert by_word["stdin"].path == "apps/shop/web.yaml:2"
     assert by_word["comand"].fix == "did you mean `command`?"
     assert by_word["Deploymnt"].fix == "did you mean `Deployment`?"
-    assert "ConfigMap, Deployment, HTTPRoute, Secret, Service" in by_word["CronJob"].fix
+    assert "ConfigMap, Deployment, HTTPRoute, Job, Secret, Service" in by_word["PodDisruptionBudget"].fix
 
 
 def test_a_service_that_selects_two_deployments_is_an_error() -> None:

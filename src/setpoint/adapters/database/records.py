@@ -18,7 +18,7 @@ from setpoint.ground.secrets.model import Secret
 from setpoint.pipeline.model import Run, RunState, TaskResult
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
-from setpoint.reconcile.model import Deployment
+from setpoint.reconcile.model import Deployment, JobRun
 from setpoint.reconcile.prune.model import Inventory
 
 T = TypeVar("T")
@@ -199,6 +199,13 @@ class Records:
         """Return the last observation."""
         where = (t.deployments.c.app == app, t.deployments.c.environment == environment)
         return self._one(Deployment, select(t.deployments.c.body).where(*where))
+
+    def job_runs(self, app: str, environment: str) -> list[JobRun]:
+        """Return the runs of an application's Jobs in an environment, oldest first."""
+        where = (t.job_runs.c.app == app, t.job_runs.c.environment == environment)
+        return self._all(
+            JobRun, select(t.job_runs.c.body).where(*where).order_by(t.job_runs.c.body["started_at"].as_string(), t.job_runs.c.run)
+        )
 
     def deployments(self) -> list[Deployment]:
         """Return all last observations."""

@@ -113,6 +113,16 @@ exits = Table(
     Column("restarts", Integer, nullable=False),
 )
 
+job_runs = Table(
+    "job_runs",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("app", String, nullable=False, index=True),
+    Column("environment", String, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
 deployments = Table(
     "deployments",
     metadata,

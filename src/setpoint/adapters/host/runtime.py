@@ -196,7 +196,7 @@ class HostRuntime:
         outdated = bool(generation) and generation != self.images.generation(spec.container.image)
         state = self._state(folder)
         if state is None:
-            return ReplicaStatus(spec, shim_alive=False, pid=None, started_at=None, restarts=0, last_exit="", outdated=outdated)
+            return ReplicaStatus(spec, False, None, None, 0, "", outdated=outdated, begun=False)
         stopping = state.phase in ("stopping", "stopped") or (folder / "stop.json").exists()
         orphaned = not state.alive and not stopping and not state.outcome
         return ReplicaStatus(

@@ -48,7 +48,7 @@ class DriftService:
     def look(self, environment: str, mode: Mode, desired: Sequence[DesiredState]) -> None:
         """Look at the replicas of an environment; remembers its mode for the other looks."""
         self._modes[environment] = mode
-        present = [r for r in self._parts.replicas() if r.spec.identity.environment == environment]
+        present = [r for r in self._parts.replicas() if r.spec.identity.environment == environment and r.spec.job is None]
         wanted = {state.app: sum(workload.replicas for workload in state.workloads) for state in desired}
         with self._lock:
             known = [case for case in self._open().values() if case.drift.environment == environment and case.drift.kind == "replica"]

@@ -84,7 +84,7 @@ class PruneService:
             gone = sorted(set(inventory.objects) - set(decide.objects_of(desired))) if inventory is not None else []
             if inventory is None or not gone:
                 return
-            running = {f"Deployment/{r.spec.workload}" for r in self._parts.replicas() if _place(r) == place}
+            running = {f"Deployment/{r.spec.workload}" for r in self._parts.replicas() if _place(r) == place and r.spec.job is None}
             if running & set(gone):
                 return
             left = {name: commit for name, commit in inventory.objects.items() if name not in gone}
