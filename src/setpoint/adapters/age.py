@@ -74,6 +74,16 @@ class KeyFile:
     def __init__(self, path: Path) -> None:
         self._path = path
 
+    @staticmethod
+    def of_home(own: Path) -> "KeyFile":
+        """Return the file that SETPOINT_AGE_KEY_FILE names, else the home's own, made when there is none."""
+        explicit = os.environ.get("SETPOINT_AGE_KEY_FILE")
+        if explicit:
+            return KeyFile(Path(explicit))
+        found = KeyFile(own)
+        found.create()
+        return found
+
     def create(self) -> None:
         """Make a key unless there is a file; an existing one is never touched."""
         if self._path.exists():

@@ -4,7 +4,6 @@ Called by `setpoint up` (through app.server) and by flow tests. The order matter
 reads the keys in its own process, and the server itself never holds one (design: processes).
 """
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -185,15 +184,6 @@ def open_store(home: Home) -> Store:
     return Store(home, time, git, oci, content, logs, tokens, journal, records, recorder, holds, bus, log_bus)
 
 
-def open_vault(home: Home) -> SopsVault:
-    """Return what opens Secrets: with the keys of SETPOINT_AGE_KEY_FILE, else with the home's own, made when there is none."""
-    explicit = os.environ.get("SETPOINT_AGE_KEY_FILE")
-    keys = KeyFile(Path(explicit) if explicit else home.age_key)
-    if not explicit:
-        keys.create()
-    return SopsVault(keys)
-
-
 def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
     """Return the trust root, writing it as the journal's first entry when the home is new (law 9).
 
@@ -221,7 +211,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     evidence = EvidenceService(processes.signer, store.oci, store.recorder, store.records)
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
-    vault = open_vault(store.home)
+    vault = SopsVault(KeyFile.of_home(store.home.age_key))
     rendering = Rendering(
         store.git,
         KustomizeBinary(),
