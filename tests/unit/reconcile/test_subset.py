@@ -26,9 +26,10 @@ spec:
   strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 50%, maxUnavailable: 1}}
   selector: {matchLabels: {app: web}}
   template:
-    metadata: {labels: {app: web, tier: front}}
+    metadata: {labels: {app: web, tier: front}, annotations: {note: "a b"}}
     spec:
       terminationGracePeriodSeconds: 10
+      securityContext: {runAsNonRoot: true, runAsUser: 1000}
       restartPolicy: Always
       containers:
         - name: web
@@ -38,7 +39,10 @@ spec:
           args: [-m, hello, --port, $(PORT)]
           workingDir: /app
           ports: [{name: http, containerPort: 8080, protocol: TCP}]
-          envFrom: [{configMapRef: {name: settings}, prefix: X_}, {secretRef: {name: login}, prefix: S_}]
+          envFrom:
+            - {configMapRef: {name: settings, optional: false}, prefix: X_}
+            - {secretRef: {name: login, optional: true}, prefix: S_}
+            - {secretRef: {name: gone, optional: true}}
           env:
             - {name: PORT, value: "8080"}
             - {name: X_a, value: over}
@@ -66,10 +70,10 @@ spec:
             - {name: login, mountPath: /app/token, subPath: token}
       volumes:
         - {name: model, image: {reference: "hello/model@sha256:bb", pullPolicy: IfNotPresent}}
-        - {name: files, configMap: {name: settings}}
+        - {name: files, configMap: {name: settings, optional: false}}
         - {name: picked, configMap: {name: settings, items: [{key: mode, path: sub/one.txt, mode: 0440}]}}
         - {name: cache, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
-        - {name: login, secret: {secretName: login, defaultMode: 0400, items: [{key: TOKEN, path: token}]}}
+        - {name: login, secret: {secretName: login, optional: false, defaultMode: 0400, items: [{key: TOKEN, path: token}]}}
 ---
 apiVersion: batch/v1
 kind: Job
@@ -122,7 +126,8 @@ metadata: {name: site}
 spec:
   hostnames: [shop.example.com]
   rules:
-    - matches: [{path: {type: PathPrefix, value: /api/}}, {path: {type: Exact, value: /x}}]
+    - name: api
+      matches: [{path: {type: PathPrefix, value: /api/}}, {path: {type: Exact, value: /x}}]
       backendRefs: [{name: front, port: 80, weight: 3}]
     - backendRefs: [{kind: Service, name: front, port: 80}]
 """

@@ -99,7 +99,7 @@ def _path(match: Fields) -> tuple[str, bool]:
     kind, value = path.text("type", "PathPrefix"), path.text("value", "/")
     path.close()
     if kind not in {"PathPrefix", "Exact"}:
-        path.bad("type", f"must be PathPrefix or Exact on the host, not `{kind}`", "", UNSUPPORTED)
+        path.bad("type", f"must be PathPrefix or Exact on the host, not `{kind}`", "write PathPrefix or Exact", UNSUPPORTED)
     if not _PATH.fullmatch(value) or any(bad in value for bad in _BAD_IN_PATH) or value.endswith(("/.", "/..")):
         path.bad("value", f"`{value[:60]}` is no path that a route can match", "begin with a slash; no `//`, `/./`, `/../` or %2F")
     return (value.rstrip("/") or "/") if kind == "PathPrefix" else value, kind == "Exact"
