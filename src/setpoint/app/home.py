@@ -5,6 +5,7 @@ Called by wiring, by the processes the server starts, and by the CLI; it makes f
 
 import hashlib
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -151,6 +152,13 @@ class Home:
         except OSError as error:
             fix = "make its parent writable, or choose another home"
             raise UserError("SP803", f"cannot prepare the home: {error.strerror}", where=str(root), fix=fix) from error
+
+    def fresh_scratch(self) -> Path:
+        """Return an empty folder on the registry's file system; what a killed server left in it is removed."""
+        folder = self.registry / "scratch"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
 
     def _make_reachable(self) -> None:
         """As root, give the runner's user a way in: a closed parent (a 0700 folder of root's) would shut it out."""

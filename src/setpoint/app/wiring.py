@@ -4,10 +4,8 @@ Called by `setpoint up` (through app.server) and by flow tests. The order matter
 reads the keys in its own process, and the server itself never holds one (design: processes).
 """
 
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from setpoint.adapters.age import KeyFile
 from setpoint.adapters.clock import SystemClock
@@ -60,11 +58,8 @@ from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.observe.verify import Verifier
-<<<<<<< HEAD
-from setpoint.pipeline.prepared import TaskParts
-=======
 from setpoint.pipeline.model import ToolchainFacts
->>>>>>> a01024e (Jobs: each revision runs to its end once, journalled before it starts and when its end is known)
+from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskRunner
 from setpoint.promotion.builds import Builds
@@ -335,7 +330,7 @@ def _pipeline(
             records=store.records,
             recorder=store.recorder,
             clock=store.clock,
-            scratch=_scratch(store.home),
+            scratch=store.home.fresh_scratch(),
         ),
     )
     return PipelineService(RunParts(store.git, tasks, store.records, store.recorder, products, store.clock), settings.task_slots)
@@ -344,13 +339,6 @@ def _pipeline(
 def secrets_of(store: Store) -> Secrets:
     """Return the secrets of a home."""
     return Secrets(store.records, SecretFolder(store.home.secrets), store.recorder)
-
-
-def _scratch(home: Home) -> Path:
-    folder = home.registry / "scratch"
-    shutil.rmtree(folder, ignore_errors=True)  # what a killed server left behind
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _promotions(

@@ -269,7 +269,6 @@ def _inventory_told(connection: Connection, entry: Entry) -> None:
         connection.execute(delete(t.inventories).where(*(t.inventories.c[name] == value for name, value in key.items())))
 
 
-<<<<<<< HEAD
 def _secret_set(connection: Connection, entry: Entry) -> None:
     key = {"repository": entry.body["repository"], "name": entry.body["name"]}
     values = {"version": entry.body["version"], "set_at": entry.at, "set_by": entry.actor, "removed": False}
@@ -279,11 +278,11 @@ def _secret_set(connection: Connection, entry: Entry) -> None:
 def _secret_removed(connection: Connection, entry: Entry) -> None:
     where = [t.secrets.c.repository == entry.body["repository"], t.secrets.c.name == entry.body["name"]]
     connection.execute(update(t.secrets).where(*where).values(removed=True))
-=======
+
+
 def _job_run(connection: Connection, entry: Entry) -> None:
     values = {"app": entry.body["app"], "environment": entry.body["environment"], "seq": entry.index, "body": entry.body}
     _upsert(connection, t.job_runs, {"run": entry.subject}, values)
->>>>>>> a01024e (Jobs: each revision runs to its end once, journalled before it starts and when its end is known)
 
 
 def _push_received(connection: Connection, entry: Entry) -> None:
