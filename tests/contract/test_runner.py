@@ -405,7 +405,8 @@ def test_runner_process_is_light() -> None:
     assert not modules & {"asyncio", "ssl", "pydantic", "logging"}
     ours = {name for name in modules if name.startswith("setpoint.adapters.")}
     assert ours == {"setpoint.adapters." + name for name in ("masking", "sandbox", "runner")} | {
-        "setpoint.adapters.runner." + name for name in ("process", "loop", "inside", "output", "package_client", "protocol", "sandboxed")
+        "setpoint.adapters.runner." + name
+        for name in ("process", "loop", "inside", "output", "package_client", "protocol", "sandboxed", "bare")
     }
 
 

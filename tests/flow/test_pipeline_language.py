@@ -124,3 +124,13 @@ def test_one_failing_cell_stops_no_other_and_fails_the_run(
     assert command(["log", f"{report['run']['run']}/test", "--failed", "--json"]) == 0
     assert {json.loads(line)["task"] for line in capsys.readouterr().out.splitlines()} <= {"test@3.11,b"}
     assert command(["log", f"{report['run']['run']}/test@3.11,b"]) == 0
+
+
+def test_a_task_without_a_sandbox_is_refused_unless_the_operator_allows_it(live: LiveHome) -> None:
+    """Nothing of it is executed; the run fails with the reason and everybody sees what the task declares."""
+    bare = HEAD + "tasks:\n  bare: {inputs: [lock], network: true, sandbox: none, run: 'touch /tmp/h1-bare-task'}\n"
+    report = ended(live, live.commit("hello", {".setpoint/pipeline.yaml": bare}))
+    (row,) = report["tasks"]
+    assert (row["state"], row["sandbox"]) == ("failed", "none")
+    assert row["reason"].startswith("SP247: `bare` declares `sandbox: none`")
+    assert "no sandbox" in shown(live, f"/run/{report['run']['run']}")

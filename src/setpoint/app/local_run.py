@@ -340,6 +340,7 @@ class _Local:
             cache=cache,
             logs=self._logs,
             secrets=LocalSecrets(),
+            refused=Settings(allow_unsandboxed=True).unsandboxed_refused,
             toolchain=self._toolchain,
             recorder=self._memory,
             clock=SystemClock(),

@@ -14,3 +14,12 @@ class Settings:
 
     task_slots: int = field(default_factory=_slots)
     """How many tasks execute at the same time, over all runs."""
+    allow_unsandboxed: bool = False
+    """Whether `sandbox: none` is obeyed. Such a task runs as the server's own user and can read the home, its keys too."""
+
+    @property
+    def unsandboxed_refused(self) -> str:
+        """Why no task may run without a sandbox; empty when one may. As root never: it would run with the rights of all others' tasks."""
+        if os.geteuid() == 0:
+            return "this server is root, and runs every task in a sandbox"
+        return "" if self.allow_unsandboxed else "this server runs every task in a sandbox (setpoint up --allow-unsandboxed)"

@@ -315,6 +315,7 @@ def _pipeline(
             cache=cache,
             logs=store.logs,
             secrets=ServerSecrets(secrets_of(store)),
+            refused=settings.unsandboxed_refused,
             toolchain=toolchain,
             recorder=store.recorder,
             clock=store.clock,

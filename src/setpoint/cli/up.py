@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,14 @@ _LISTEN = "127.0.0.1:7420"
 @click.option(
     "--task-slots", type=click.IntRange(1, 1000), help="How many tasks run at the same time. [default: the processors, at least 2]"
 )
+@click.option(
+    "--allow-unsandboxed", is_flag=True, help="Obey `sandbox: none` of tasks; whoever may push can then read this home, keys too."
+)
 @click.option("--detach", "-d", is_flag=True, help="Start it as a process of its own and return when it serves.")
 @json_option
-def command(home: Path | None, listen: str, ready_file: Path | None, task_slots: int | None, *, detach: bool, as_json: bool) -> None:
+def command(  # noqa: PLR0913 - an option each
+    home: Path | None, listen: str, ready_file: Path | None, task_slots: int | None, *, allow_unsandboxed: bool, detach: bool, as_json: bool
+) -> None:
     """Start the server of a home; prints its address and a one-time login link.
 
     Example: setpoint up -d
@@ -46,14 +52,15 @@ def command(home: Path | None, listen: str, ready_file: Path | None, task_slots:
     ready = ready_file.absolute() if ready_file is not None else None
     _require()
     if detach:
-        options = ["--task-slots", str(task_slots)] if task_slots is not None else []
+        options = [*(["--task-slots", str(task_slots)] if task_slots is not None else []), *(["--allow-unsandboxed"] * allow_unsandboxed)]
         connection, log = _detached(place, listen, ready, options)
         _tell(connection, log, as_json=as_json)
         return
     from setpoint.app.settings import Settings
     from setpoint.cli.serve import run_server
 
-    settings = Settings(task_slots) if task_slots is not None else Settings()
+    settings = Settings(allow_unsandboxed=allow_unsandboxed)
+    settings = replace(settings, task_slots=task_slots) if task_slots is not None else settings
     run_server(place, listen, ready, settings, as_json=as_json)
 
 

@@ -118,6 +118,8 @@ def _about(task: dict[str, Any]) -> str:
         words.append(f"since {task['started_at'][11:19]} UTC")
     if task["networked"]:
         words.append("networked")
+    if task.get("sandbox") == "none":
+        words.append("no sandbox")
     if task["state"] in ("failed", "timed-out", "skipped", "lost", "cancelled", "pending") and task["reason"]:
         words.append(task["reason"])
     return ", ".join(words)

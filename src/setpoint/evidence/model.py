@@ -20,6 +20,8 @@ CANDIDATE: Final = "application/vnd.setpoint.candidate.v1+json"
 
 BUILD_TYPE: Final = "https://setpoint.dev/buildtypes/pipeline/v1"
 SANDBOXED_BUILDER: Final = "https://setpoint.dev/builders/sandbox/v1"
+UNSANDBOXED_BUILDER: Final = "https://setpoint.dev/builders/unsandboxed/v1"
+"""A server's run in which a task had no sandbox; gates refuse it."""
 LOCAL_BUILDER: Final = "https://setpoint.dev/builders/local/v1"
 
 SIGNER_OF: Final = {PROVENANCE: Role.BUILDER, TEST_RESULT: Role.SCANNER, SUMMARY: Role.GATE, APPROVAL: Role.APPROVAL}

@@ -66,6 +66,8 @@ def suite_statement(facts: SuiteFacts, subject: Subject) -> Statement:
     }
     if facts.coverage is not None:
         own |= facts.coverage.content()
+    if result.manifest.sandbox == "none":
+        own["sandbox"] = "none"
     if facts.cells:
         own["cells"] = list(facts.cells)
     if facts.fault:

@@ -122,6 +122,8 @@ class TaskRow:
     """The name that the task is written under; all cells of a matrix have the same."""
     cell: dict[str, str] = field(default_factory=dict)
     """Values of its matrix; empty without one."""
+    sandbox: str = "bubblewrap"
+    """`none`: the task declares that it runs without a sandbox."""
 
 
 @dataclass(frozen=True, slots=True)

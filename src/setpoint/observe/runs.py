@@ -73,4 +73,5 @@ def _row(run: Run, result: TaskResult, task: Task | None) -> TaskRow:
         key=result.key,
         family=task.family if task is not None else result.task,
         cell=dict(task.cell) if task is not None else {},
+        sandbox=task.sandbox if task is not None else result.manifest.sandbox or "bubblewrap",
     )

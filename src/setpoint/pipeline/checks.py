@@ -85,6 +85,9 @@ def _tasks(document: Document[Pipeline]) -> Iterator[Finding]:
             fix = "remove it: a task without network is reused as long as its key is the same"
             yield document.finding(("tasks", name, "valid"), "SP224", "`valid` is for tasks with `network: true`", fix, at="key")
         yield from _once(document, name)
+        if task.sandbox == "none" and not task.network:
+            what = "nothing keeps a task without a sandbox from the network"
+            yield document.finding(("tasks", name, "sandbox"), "SP248", what, "add `network: true`, so that its results count as networked")
         for variable in task.secrets:
             if variable in task.env or (task.matrix is not None and variable in map(matrix.variable, task.matrix.axes)):
                 what = f"`{variable}` is set by the task's `env` or matrix too"

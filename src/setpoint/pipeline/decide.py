@@ -47,6 +47,7 @@ def key_manifest(
         network=task.network,
         trust=trust,
         takes=tuple(takes),
+        sandbox=task.sandbox,
     )
 
 

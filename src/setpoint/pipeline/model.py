@@ -114,6 +114,8 @@ class KeyManifest:
     takes: tuple[Taken, ...] = ()
     secrets: tuple[str, ...] = ()
     """`VARIABLE=NAME@version` of each secret: the version, never the value."""
+    sandbox: str = "bubblewrap"
+    """`none`: nothing kept the task from anything that its user reaches."""
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -187,6 +189,7 @@ class TaskCommand:
     network: bool
     timeout_s: float
     log_quota_bytes: int = 64 << 20
+    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """Environment variable -> value; masked in what the task prints, and never written down."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock
+from setpoint.core.errors import UserError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, select_inputs
@@ -32,6 +33,8 @@ class TaskParts:
     toolchain: Toolchain
     recorder: Recorder
     clock: clock.Clock
+    refused: str = ""
+    """Why no task may run without a sandbox here; empty when one may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,10 @@ def preparing(parts: TaskParts, run: Run, document: PipelineDocument, results: M
 
     def prepare(name: str) -> PreparedTask:
         config = document.tasks[name]
+        if config.sandbox == "none" and parts.refused:
+            raise UserError(
+                "SP247", f"`{name}` declares `sandbox: none`: {parts.refused}", where=name, fix="remove it, or ask the operator"
+            )
         upstream = {need: results[need] for need in config.needs}
         inputs, root = chosen.of(config.inputs)
         takes = _taken(parts, config, upstream)

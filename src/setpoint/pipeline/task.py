@@ -189,7 +189,7 @@ class TaskRunner:
         parts = self._parts
         config = task.config
         values = await asyncio.to_thread(secret_values, parts, task) if config.secrets else {}
-        command = TaskCommand(task_id, argv, dict(config.env), config.network, config.timeout, secrets=values)
+        command = TaskCommand(task_id, argv, dict(config.env), config.network, config.timeout, secrets=values, sandbox=config.sandbox)
         for attempt in range(1, attempts + 1):
             await asyncio.to_thread(parts.workspaces.create, task_id, inputs_of(parts, task), archives_of(parts, task))
             try:

@@ -43,6 +43,8 @@ class TaskConfig(FileModel):
     env: Variables = Field(default_factory=dict)
     secrets: Secrets = Field(default_factory=dict)
     """Environment variable -> name of a secret of the repository; a list gives each under its own name. Trusted runs only."""
+    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
+    """`none` isolates nothing: for what no sandbox can hold; needs `network: true`, and a server that allows it."""
     network: bool = False
     valid: Duration | None = None
     """Seconds for which a networked result may be reused; None is: in this run only."""

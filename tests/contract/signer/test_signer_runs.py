@@ -14,7 +14,7 @@ from setpoint.core.errors import BugError, SetpointError, UserError
 from setpoint.core.records import encode
 from setpoint.evidence.bundle import parse_bundle, parse_statement
 from setpoint.evidence.facts import EvidenceFacts
-from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, Statement
+from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, UNSANDBOXED_BUILDER, Statement
 from setpoint.evidence.verify import verify_bundle, verify_subject
 
 if TYPE_CHECKING:
@@ -97,6 +97,22 @@ def test_tests_against_other_outputs_do_not_count(story: Story) -> None:
     story.evidence_service.attach_run("r-1")
     facts = EvidenceFacts(story.store, story.trust).artifact("web", record.oci_repository, record.digest)
     assert "deps: is in the artifact" in facts.faults[0]
+
+
+def test_a_run_with_a_task_without_a_sandbox_has_another_builder(story: Story) -> None:
+    """Whichever task it was: its result says so, provenance names it, and gates will refuse what the run built."""
+    run = story.run("r-1")
+    ledger = story.desk._sources.ledger
+    ledger.refresh()
+    result, _ = ledger.runs["r-1"].results["test"]
+    bare = replace(result, manifest=replace(result.manifest, sandbox="none"))
+    story.record("task.finished", "r-1", "setpoint", encode(bare))
+    record = story.build(run)
+    story.evidence_service.attach_run("r-1")
+    facts = EvidenceFacts(story.store, story.trust).artifact("web", record.oci_repository, record.digest)
+    assert facts.builder == UNSANDBOXED_BUILDER
+    told = [_statement(signed).predicate.get("setpoint", {}) for signed in story.sign("run", "r-1")]
+    assert [own.get("sandbox") for own in told if own.get("task") == "test"] == ["none"]
 
 
 def test_an_artifact_of_other_files_is_not_covered(story: Story) -> None:

@@ -214,6 +214,10 @@ class RunnerClient:
             NotStartedError: no runner (SP240) or no sandbox (SP241) can be had.
         """
         task_id = _plain_name(command.task_id)
+        if command.sandbox == "none" and self._uid is not None:
+            raise NotStartedError(
+                "SP247", "a server that is root runs no task without a sandbox", where=task_id, fix="start it as another user"
+            )
         link = await self._ready()
         while link.lost:  # it died while it was waited for: nobody would ever answer on that link
             link = await self._ready()
@@ -230,6 +234,7 @@ class RunnerClient:
             timeout_s=command.timeout_s,
             log_quota_bytes=command.log_quota_bytes,
             secrets=command.secrets,
+            sandbox=command.sandbox,
         )
         try:
             return await asyncio.shield(waiting.ended)

@@ -3,7 +3,7 @@
 Called by both ends; it only frames and bounds, and never trusts the other side to keep to it. Standard library only.
 
 Server to runner: `hello {version, work, uid, grace_s}`, `run {id, task_id, argv, environment, network, timeout_s, log_quota_bytes,
-secrets}`,
+secrets, sandbox}`,
 `cancel {id}`. Runner to server: `ready {version, problem}`, `log {id, records: [[seq, at, stream, text]]}`,
 `exit {id, how, exit_code, detail}`, `refused {id, detail}` (no sandbox could be made).
 """

@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from setpoint.adapters.runner import bare
 from setpoint.adapters.runner.inside import inside, memory_file
 from setpoint.adapters.runner.loop import EventLoop
 from setpoint.adapters.runner.output import Record, Stream, TaskOutput
@@ -66,6 +67,9 @@ class SandboxedTask:
         secrets: Mapping[str, str] = self._request["secrets"]
         own = inside(self._around.work, str(self._request["task_id"]), {**self._request["environment"], **secrets}, network=network)
         self._output = TaskOutput((*own.secrets, *secrets.values()), int(self._request["log_quota_bytes"]), self._around.now)
+        if self._request["sandbox"] == "none":
+            self._start_bare(program, own.environment)
+            return
         argv = sandbox_argv(program, own.mounts, own.environment, cwd="/work", network=network)
         bubblewrap = shutil.which(argv[0])
         try:
@@ -78,28 +82,48 @@ class SandboxedTask:
             return
         self._tickets.append(self._loop.after(float(self._request["timeout_s"]), self._time_out))
 
+    def _start_bare(self, program: list[str], environment: Mapping[str, str]) -> None:
+        """Start a task that declared `sandbox: none` under a supervisor that speaks bubblewrap's status protocol."""
+        self._send(self._output.note("this task runs without a sandbox: it reaches whatever its user reaches"))
+        work = str(self._around.work / str(self._request["task_id"]))
+        data = memory_file(json.dumps(dict(environment)).encode())
+        try:
+            self._begin(lambda status, gate: bare.argv(status, gate, data, work, program), [data])
+        except (OSError, ValueError) as error:
+            self._refuse(f"the supervisor does not start: {error}")
+            return
+        self._tickets.append(self._loop.after(float(self._request["timeout_s"]), self._time_out))
+
     def _refuse(self, detail: str) -> None:
         self._around.send("refused", id=self._id, detail=detail)
         self._on_end(self._id)
 
     def _launch(self, argv: list[str], program: Sequence[str], options: Sequence[str], files: Mapping[str, str]) -> None:
+        passed: list[int] = []
+        for path, text in files.items():
+            passed.append(memory_file(text.encode()))
+            options = [*options, "--ro-bind-data", str(passed[-1]), path]
+
+        def command(status: int, gate: int) -> list[str]:
+            every = [*options, "--json-status-fd", str(status), "--block-fd", str(gate)]
+            passed.append(memory_file(b"".join(option.encode() + b"\0" for option in every)))
+            return [*argv, "--args", str(passed[-1]), "--", *program]
+
+        self._begin(command, passed)
+
+    def _begin(self, command: Callable[[int, int], list[str]], passed: list[int]) -> None:
+        """Start what command(status, gate) says with the descriptors that it is passed, and watch it; they are closed here."""
         pipes = [os.pipe() for _ in range(4)]
         (out, out_end), (err, err_end), (status, status_end), (gate_end, gate) = pipes
         theirs = [out_end, err_end, status_end, gate_end]
         try:
-            for path, text in files.items():
-                descriptor = memory_file(text.encode())
-                theirs.append(descriptor)
-                options = [*options, "--ro-bind-data", str(descriptor), path]
-            options = [*options, "--json-status-fd", str(status_end), "--block-fd", str(gate_end)]
-            theirs.append(memory_file(b"".join(option.encode() + b"\0" for option in options)))
-            argv = [*argv, "--args", str(theirs[-1]), "--", *program]
-            self._monitor = _popen(argv, out_end, err_end, theirs[2:])
+            argv = command(status_end, gate_end)
+            self._monitor = _popen(argv, out_end, err_end, [status_end, gate_end, *passed])
         except BaseException:
             _close(out, err, status, gate)
             raise
         finally:
-            _close(*theirs)
+            _close(*theirs, *passed)
         self._pipes: dict[Stream, int] = {"out": out, "err": err}
         self._status_pipe, self._gate = status, gate
         self._monitor_end = os.pidfd_open(self._monitor.pid)

@@ -17,7 +17,7 @@ from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.evidence.junit import LIMIT_BYTES, parse_junit
-from setpoint.evidence.model import SANDBOXED_BUILDER, SuiteResult
+from setpoint.evidence.model import SANDBOXED_BUILDER, UNSANDBOXED_BUILDER, SuiteResult
 from setpoint.evidence.provenance import PIPELINE_PATH, BuildFacts
 from setpoint.evidence.statements import SuiteFacts
 from setpoint.pipeline.model import Run, StoredFile, TaskResult
@@ -85,7 +85,10 @@ class RunDrafts:
             raise UserError("SP404", f"artifact {record.name} names another revision than its run", where=facts.run.run)
         tasks = _needed(facts, record)
         toolchain = self._labels(record).get(LABEL_TOOLCHAIN) or next((task.manifest.toolchain for task in tasks), "")
-        return BuildFacts(facts.run, record, tasks, toolchain, pipeline, SANDBOXED_BUILDER, at)
+        # Any task of the run: without a sandbox it could have reached what the others made, whether its outputs are in the artifact or not.
+        bare = any(result.manifest.sandbox == "none" for result, _ in facts.results.values())
+        builder = UNSANDBOXED_BUILDER if bare else SANDBOXED_BUILDER
+        return BuildFacts(facts.run, record, tasks, toolchain, pipeline, builder, at)
 
     def _labels(self, record: ArtifactRecord) -> dict[str, str]:
         """Return an image's labels, read from the very bytes that the digest names; none for what is no image."""
