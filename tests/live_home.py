@@ -165,6 +165,9 @@ class LiveHome:
     process: subprocess.Popen[bytes] | None = None
     ready: dict[str, str] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+    launch: dict[str, Any] = field(default_factory=dict)
+    """How its processes are started: more arguments of Popen, such as `env`, `umask` and `user`."""
 
     @property
     def home(self) -> Path:
@@ -176,7 +179,7 @@ class LiveHome:
         ready = self.work / "ready.json"
         ready.unlink(missing_ok=True)
         argv = [
-            sys.executable,
+            self.python,
             "-m",
             "setpoint.cli.main",
             "up",
@@ -188,7 +191,7 @@ class LiveHome:
             str(ready),
         ]
         with (self.work / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+            self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self.launch)
         process = self.process
         wait_for("the server", lambda: ready.exists() or process.poll() is not None)
         if not ready.exists():
@@ -205,8 +208,8 @@ class LiveHome:
     def down(self) -> None:
         """Stop everything of the home."""
         self.stop()
-        argv = [sys.executable, "-m", "setpoint.cli.main", "down", "--home", str(self.home)]
-        subprocess.run(argv, check=True, capture_output=True, timeout=60)
+        argv = [self.python, "-m", "setpoint.cli.main", "down", "--home", str(self.home)]
+        subprocess.run(argv, check=True, capture_output=True, timeout=60, **self.launch)
 
     def api(self, who: str = "operator") -> Api:
         """Return a client for the operator or a person (`dana`, `sam`)."""

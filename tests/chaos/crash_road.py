@@ -24,6 +24,7 @@ from live_home import ENVIRONMENT, MANIFESTS, PRODUCTION, SETPOINT_FILE
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci import durable
 from setpoint.adapters.oci.store import OciStoreFolder
@@ -104,7 +105,7 @@ class Desk:
     def __init__(self, home: Home, fate: Fate) -> None:
         git = mortal(GitRepositories(home.repositories), fate)
         ledger = Ledger(JournalFolder(home.journal, writable=False))
-        sources = Sources(ledger, git, OciStoreFolder(home.registry), ContentFolder(home.content))
+        sources = Sources(ledger, git, OciStoreFolder(home.registry), ContentFolder(home.content), JsonSchemaProcess())
         self._desk = SigningDesk(mortal(KeyFolder(home.keys), fate), sources)
 
     def public_keys(self) -> dict[str, str]:

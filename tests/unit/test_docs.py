@@ -90,7 +90,7 @@ def test_pipeline_and_lock() -> None:
     found = examples()
     lock = parse_lock(found["lock"].encode(), ".setpoint/lock.yaml")
     pipeline = parse_pipeline(found["pipeline"].encode(), ".setpoint/pipeline.yaml", lock)
-    assert pipeline.order == ["deps", "test", "train"]
+    assert pipeline.order == ["deps", "test", "lint", "train"]
     assert pipeline.base("web") == f"registry.example.com/python:3.12@{lock['registry.example.com/python:3.12']}"
     assert pipeline.starts_for("release/1")
 

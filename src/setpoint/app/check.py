@@ -119,10 +119,10 @@ def _uncovered(document: PipelineDocument, name: str, tree: WorkingTree) -> Iter
     wanted = recipe_of(document, name)
     made = Made({file.path: file.blob for file in tree.listing if wanted.wants_source(file.path)}, dict.fromkeys(wanted.tasks, ""))
     for task, config in document.tasks.items():
-        if not config.evidence:
+        if not config.leaves:
             continue
         try:
-            seen = select_inputs(config.inputs, tree.listing)
+            seen = select_inputs(config.reads, tree.listing)
         except UserError:
             continue  # a finding of its own
         taken = [name for name in wanted.tasks if _takes_all(config, name, wanted)]
@@ -143,7 +143,7 @@ def _inputs(document: PipelineDocument, tree: WorkingTree) -> Iterator[Finding]:
     """Yield a finding for each task whose `inputs:` match nothing here."""
     for task in document.tasks.values():
         try:
-            select_inputs(task.inputs, tree.listing)
+            select_inputs(task.reads, tree.listing)
         except UserError as error:
             what = error.what.replace("of this revision ", "here ")
             yield document.document.finding(("tasks", task.family, "inputs"), error.code, what, error.fix)

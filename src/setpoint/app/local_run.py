@@ -16,6 +16,7 @@ from typing import Any, Final
 from setpoint.adapters.clock import SystemClock
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.git.working_tree import WorkingTree
+from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.output_index import OutputIndex
@@ -337,6 +338,7 @@ class _Local:
             workspaces=workspaces,
             content=self._content,
             index=index,
+            reports=JsonSchemaProcess(),
             cache=cache,
             logs=self._logs,
             secrets=LocalSecrets(),

@@ -72,7 +72,7 @@ def _interact(
     """Make the workspace, run the shell in it, and remove it again."""
     name, config = task
     workspaces = WorkspaceFolder(home.workspaces, dedicated_uid())
-    files = select_inputs(config.inputs, tree.listing)
+    files = select_inputs(config.reads, tree.listing)
     task_id = f"{ids.identifier('s', name, os.getpid(), time.monotonic_ns())}-{name}"
     try:
         workspaces.create(task_id, ((file.path, file.mode, tree.by_blob(file.blob)) for file in files), archives)

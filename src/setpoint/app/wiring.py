@@ -19,6 +19,7 @@ from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostFolders, HostRuntime
 from setpoint.adapters.http_check import HttpProbe, setpoint_headers
 from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.kustomize import KustomizeBinary
 from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
@@ -312,6 +313,7 @@ def _pipeline(
             workspaces=workspaces,
             content=store.content,
             index=OutputIndex(store.content),
+            reports=JsonSchemaProcess(),
             cache=cache,
             logs=store.logs,
             secrets=ServerSecrets(secrets_of(store)),

@@ -137,7 +137,7 @@ def _show_tail(api: "Api", progress: Progress, run: str, task: str) -> None:
 
 def conclusion(report: dict[str, Any]) -> str:
     """Return the result: how the run ended, its artifacts and evidence."""
-    from setpoint.core import clock
+    from setpoint.core import clock, names
 
     run = report["run"]
     took = f" in {span(clock.seconds_between(run['created_at'], run['finished_at']))}" if run["finished_at"] else ""
@@ -145,9 +145,7 @@ def conclusion(report: dict[str, Any]) -> str:
     count = f"{len(report['tasks'])} tasks" + (f", {reused} reused" if reused else "")
     found = [f"run {run['run']} {run['state']}{took}: {count}"]
     found += [f"  {artifact['oci_repository']}@{artifact['digest']}  {artifact['version']}" for artifact in report["artifacts"]]
-    kinds = {
-        (evidence["predicate_type"].rstrip("/").split("/")[-2], evidence["result"], evidence["summary"]) for evidence in report["evidence"]
-    }
+    kinds = {(names.kind(evidence["predicate_type"]), evidence["result"], evidence["summary"]) for evidence in report["evidence"]}
     found += [f"  evidence {kind}: {result} {summary}".rstrip() for kind, result, summary in sorted(kinds)]
     return "\n".join([*found, *([run["error"]] if run["error"] else [])])
 

@@ -10,7 +10,7 @@ from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError
 from setpoint.evidence.bundle import parse_bundle, parse_statement
-from setpoint.evidence.model import APPROVAL, BUNDLE, PROVENANCE, SUMMARY, TEST_RESULT, Statement
+from setpoint.evidence.model import APPROVAL, BUNDLE, PROVENANCE, SIGNER_OF, SUMMARY, TEST_RESULT, Statement
 from setpoint.evidence.provenance import claims
 from setpoint.evidence.statements import VERIFIER, stated_at
 from setpoint.evidence.verify import TrustRoot, bundle_bytes, verify_bundle
@@ -62,6 +62,8 @@ def result_of(statement: Statement | None) -> str:
         return ""
     if statement.predicate_type in (PROVENANCE, APPROVAL):
         return "PASSED"
+    if statement.predicate_type not in SIGNER_OF:
+        return str(statement.own.get("result", ""))
     key = {SUMMARY: "verificationResult", TEST_RESULT: "result"}.get(statement.predicate_type, "")
     return str(statement.predicate.get(key, ""))
 
@@ -70,8 +72,17 @@ def summary_of(statement: Statement | None) -> str:
     """Return what a person reads of a statement: `70 of 70 tests passed`, `dana@example.com: looks good`."""
     if statement is None:
         return ""
-    words = {PROVENANCE: _provenance, TEST_RESULT: _tests, SUMMARY: _gate, APPROVAL: _approval}.get(statement.predicate_type)
-    return " ".join(word for word in words(statement) if word) if words is not None else ""
+    words = {PROVENANCE: _provenance, TEST_RESULT: _tests, SUMMARY: _gate, APPROVAL: _approval}.get(statement.predicate_type, _report)
+    return " ".join(word for word in words(statement) if word)
+
+
+def _report(statement: Statement) -> Iterator[str]:
+    own = statement.own
+    schema = own.get("schema")
+    yield str(own.get("report", ""))
+    fault = own.get("fault")
+    yield f"cannot be used: {fault}" if fault else f"keeps to {schema.get('path')}" if isinstance(schema, dict) else ""
+    yield f"in task {own.get('task')}" if own else ""
 
 
 def _provenance(statement: Statement) -> Iterator[str]:

@@ -74,9 +74,14 @@ def parse_bundle(data: bytes) -> Bundle:
 
 def render_statement(statement: Statement) -> bytes:
     """Return the canonical JSON of an in-toto Statement v1."""
-    subjects = [{"name": subject.name, "digest": subject.digest} for subject in statement.subjects]
+    subjects = [_described(subject) for subject in statement.subjects]
     body = {"_type": STATEMENT, "subject": subjects, "predicateType": statement.predicate_type, "predicate": statement.predicate}
     return canonical.dumps(body)
+
+
+def _described(subject: Subject) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": subject.name, "digest": subject.digest}
+    return {**described, "annotations": subject.annotations} if subject.annotations else described
 
 
 def parse_statement(payload: bytes) -> Statement:
@@ -99,7 +104,9 @@ def parse_statement(payload: bytes) -> Statement:
 
 
 def _subject(item: dict[str, Any]) -> Subject:
-    return Subject(str(item.get("name", "")), {str(name): str(value) for name, value in item["digest"].items()})
+    notes = item.get("annotations") or {}
+    digests = {str(name): str(value) for name, value in item["digest"].items()}
+    return Subject(str(item.get("name", "")), digests, notes if isinstance(notes, dict) else {})
 
 
 def referrer_manifest(bundle: bytes, subject: Descriptor | None, predicate_type: str, created: str) -> bytes:

@@ -1,18 +1,22 @@
 """Verified evidence of an artifact, aggregated for policies; fills promotion's EvidenceView through wiring, and `verify`.
 
-The newest statement per task wins, by the time inside the signed statement (a manifest's annotation is not signed); one that does not
-cover the artifact counts as no evidence and is named as a fault.
+The newest statement per task wins: by the journal entry that the signed statement names, so a later FAILED beats an earlier PASSED whatever
+the clock did. One that does not cover the artifact counts as no evidence and is named as a fault.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from setpoint.artifact.ports import OciStore
-from setpoint.evidence.model import PROVENANCE, TEST_RESULT, ArtifactEvidence, Verified
+from setpoint.evidence.model import PROVENANCE, SIGNER_OF, TEST_RESULT, ArtifactEvidence, ReportFacts, Verified
 from setpoint.evidence.provenance import claims
+from setpoint.evidence.reports import merged, policy_view
 from setpoint.evidence.statements import stated_at
 from setpoint.evidence.verify import TrustRoot, verify_subject
+
+_NAMED: Final = 3
+"""How many files a fault names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +30,17 @@ class SuiteCount:
     faults: tuple[str, ...] = ()
 
 
+def age(item: Verified) -> tuple[int, str]:
+    """Return what orders statements from old to new: the journal entry they were composed from, then their signed time."""
+    entry = item.statement.own.get("entry")
+    return (entry if isinstance(entry, int) else -1, stated_at(item.statement))
+
+
 def newest(verified: Iterable[Verified], predicate_type: str) -> Verified | None:
-    """Return the statement of this type with the latest signed time; of equal times the last listed."""
+    """Return the newest statement of this type; of equally old ones the last listed."""
     found: Verified | None = None
     for item in verified:
-        if item.statement.predicate_type == predicate_type and (found is None or stated_at(item.statement) >= stated_at(found.statement)):
+        if item.statement.predicate_type == predicate_type and (found is None or age(item) >= age(found)):
             found = item
     return found
 
@@ -41,8 +51,8 @@ def count_tests(verified: Iterable[Verified]) -> SuiteCount:
     for item in verified:
         if item.statement.predicate_type != TEST_RESULT:
             continue
-        task = str(_own(item).get("task", ""))
-        if task not in tasks or stated_at(item.statement) >= stated_at(tasks[task].statement):
+        task = str(item.statement.own.get("task", ""))
+        if task not in tasks or age(item) >= age(tasks[task]):
             tasks[task] = item
     total = SuiteCount()
     for task, item in sorted(tasks.items()):
@@ -52,21 +62,22 @@ def count_tests(verified: Iterable[Verified]) -> SuiteCount:
 
 def _with_all_cells(total: SuiteCount, tasks: Mapping[str, Verified]) -> SuiteCount:
     """Count a failure for every cell of a matrix that left no result: the others must not speak for it."""
-    named = {str(cell) for item in tasks.values() if isinstance(cells := _own(item).get("cells"), list) for cell in cells}
-    for cell in sorted(named - set(tasks)):
-        fault = f"EVIDENCE_INCOMPLETE: {cell} left no test result, and other cells of its matrix did"
+    for fault in _silent_cells(tasks, "test result"):
         total = SuiteCount(total.passed, total.failed + 1, total.skipped, "FAILED", (*total.faults, fault))
     return total
 
 
+def _silent_cells(tasks: Mapping[str, Verified], what: str) -> list[str]:
+    """Return a fault for every cell that the statements of its matrix name and that has none itself."""
+    named = {str(cell) for item in tasks.values() if isinstance(cells := item.statement.own.get("cells"), list) for cell in cells}
+    return [f"EVIDENCE_INCOMPLETE: {cell} left no {what}, and other cells of its matrix did" for cell in sorted(named - set(tasks))]
+
+
 def _add(total: SuiteCount, task: str, item: Verified) -> SuiteCount:
-    own, predicate = _own(item), item.statement.predicate
+    own, predicate = item.statement.own, item.statement.predicate
     counts = own.get("counts")
     if own.get("covers") is not True:
-        missing = own.get("missing")
-        example = f": {missing[0]} is in the artifact and was not its input" if isinstance(missing, list) and missing else ""
-        fault = f"EVIDENCE_DOES_NOT_COVER: task {task}{example}"
-        return SuiteCount(total.passed, total.failed, total.skipped, total.result, (*total.faults, fault))
+        return SuiteCount(total.passed, total.failed, total.skipped, total.result, (*total.faults, uncovered(own, f"task {task}")))
     numbers = [counts.get(name) if isinstance(counts, dict) else None for name in ("passed", "failed", "skipped")]
     passed, failed, skipped = (number if isinstance(number, int) else 0 for number in numbers)
     good = predicate.get("result") == "PASSED" and failed == 0 and passed > 0
@@ -76,9 +87,51 @@ def _add(total: SuiteCount, task: str, item: Verified) -> SuiteCount:
     return SuiteCount(total.passed + passed, total.failed + failed, total.skipped + skipped, result, total.faults)
 
 
-def _own(item: Verified) -> dict[str, Any]:
-    own = item.statement.predicate.get("setpoint")
-    return own if isinstance(own, dict) else {}
+def uncovered(own: dict[str, Any], who: str) -> str:
+    """Return the fault of a statement that does not cover its artifact, with the files that it names."""
+    missing, count = own.get("missing"), own.get("missingCount")
+    names = [str(name) for name in missing][:_NAMED] if isinstance(missing, list) else []
+    if not names:
+        return f"EVIDENCE_DOES_NOT_COVER: {who}"
+    more = f" and {count - len(names)} more" if isinstance(count, int) and count > len(names) else ""
+    are = "is" if len(names) == 1 and not more else "are"
+    return f"EVIDENCE_DOES_NOT_COVER: {who}: {', '.join(names)}{more} {are} in the artifact and no input of it"
+
+
+def read_reports(verified: Iterable[Verified]) -> tuple[dict[str, ReportFacts], tuple[str, ...]]:
+    """Return ({name: what the newest covering reports say together}, faults)."""
+    named: dict[str, dict[str, Verified]] = {}
+    for item in verified:
+        if item.statement.predicate_type in SIGNER_OF:
+            continue
+        tasks = named.setdefault(str(item.statement.own.get("report", "")), {})
+        task = str(item.statement.own.get("task", ""))
+        if task not in tasks or age(item) >= age(tasks[task]):
+            tasks[task] = item
+    found: dict[str, ReportFacts] = {}
+    faults: list[str] = []
+    for name, tasks in sorted(named.items()):
+        covering = {task: item for task, item in tasks.items() if item.statement.own.get("covers") is True}
+        facts = [_report(item) for _, item in sorted(covering.items())]
+        faults += [uncovered(item.statement.own, f"{name} of task {task}") for task, item in tasks.items() if task not in covering]
+        silent = _silent_cells(tasks, f"{name} report")
+        faults += silent
+        if facts:
+            found[name] = agreed([*facts, *(ReportFacts("FAILED") for _ in silent)])
+    return found, tuple(faults)
+
+
+def _report(item: Verified) -> ReportFacts:
+    if item.statement.own.get("result") != "PASSED":
+        return ReportFacts("FAILED")
+    return ReportFacts("PASSED", policy_view(item.statement.predicate))
+
+
+def agreed(facts: Sequence[ReportFacts]) -> ReportFacts:
+    """Return what several reports of one name say together: PASSED if all are, and of their content what they agree about."""
+    if any(fact.result != "PASSED" for fact in facts):
+        return ReportFacts("FAILED")
+    return ReportFacts("PASSED", merged([fact.report for fact in facts]))
 
 
 class EvidenceFacts:
@@ -94,6 +147,7 @@ class EvidenceFacts:
         provenance = newest(found.verified, PROVENANCE)
         built = claims(provenance.statement) if provenance is not None else None
         tests = count_tests(found.verified)
+        reports, report_faults = read_reports(found.verified)
         return ArtifactEvidence(
             name=name,
             digest=digest,
@@ -104,5 +158,6 @@ class EvidenceFacts:
             tests_failed=tests.failed,
             tests_skipped=tests.skipped,
             tests_result=tests.result,
-            faults=(*found.faults, *tests.faults),
+            faults=(*found.faults, *tests.faults, *report_faults),
+            reports=reports,
         )

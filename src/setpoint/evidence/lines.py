@@ -16,7 +16,7 @@ from setpoint.core import digest
 from setpoint.core.errors import SetpointError
 from setpoint.evidence import gate
 from setpoint.evidence.candidate import candidate_digest, candidate_repository
-from setpoint.evidence.facts import count_tests, newest
+from setpoint.evidence.facts import count_tests, newest, read_reports
 from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, CheckLine, Verified
 from setpoint.evidence.provenance import BuildClaims, claims
 from setpoint.evidence.verify import Found, TrustRoot, verify_subject
@@ -54,7 +54,10 @@ class PinClaim:
 
 
 def verify_lines(store: OciStore, trust: TrustRoot, artifacts: Sequence[NamedArtifact], pin: PinClaim | None = None) -> list[CheckLine]:
-    """Return the lines for artifacts (a pin's own, when it is given): 6 for bare digests, 9 with a pin, 3 for a pin without artifacts."""
+    """Return the lines for artifacts (a pin's own, when it is given): 6 for bare digests, 9 with a pin, 3 for a pin without artifacts.
+
+    Reports beside tests add a line.
+    """
     named = pin.artifacts if pin is not None else tuple(artifacts)
     checks: list[tuple[str, list[str], str]] = []
     if named:
@@ -84,7 +87,8 @@ def _artifact_checks(
     networked = sorted({task for b in built.values() if b is not None for task in b.networked})
     note = f"; with the network: {', '.join(networked)}" if networked else ""
     tests, passed = _tests(found)
-    return [
+    reports, said = _reports(found)
+    lines = [
         ("the artifact is in the registry and its bytes match its digest", manifests, short),
         ("every layer is there and matches its digest", layers, f"{count} blobs"),
         ("its provenance is signed by the builder key", unproved, f"{len(named)} of {len(named)}"),
@@ -92,6 +96,9 @@ def _artifact_checks(
         ("it was built in the sandbox", unsandboxed, SANDBOXED_BUILDER + note),
         ("its tests are signed by the scanner key, passed and cover it", tests, passed),
     ]
+    if reports or said:
+        lines.append(("its reports are signed by the scanner key, passed and cover it", reports, said))
+    return lines
 
 
 def _pin_checks(store: OciStore, trust: TrustRoot, pin: PinClaim) -> list[tuple[str, list[str], str]]:
@@ -198,6 +205,17 @@ def _tests(found: dict[NamedArtifact, Found]) -> tuple[list[str], str]:
             faults.append("; ".join([f"{item.name}: {why}", *tests.faults]))
         # A result that does not cover the artifact (another artifact's tests) counts neither for it nor against it.
         texts.append(f"{tests.passed} of {ran} passed")
+    return faults, ", ".join(texts)
+
+
+def _reports(found: dict[NamedArtifact, Found]) -> tuple[list[str], str]:
+    """Return (faults, what is there) of reports other than tests; one that does not cover an artifact speaks neither for nor against it."""
+    faults: list[str] = []
+    texts: list[str] = []
+    for item, bundles in found.items():
+        reports, _ = read_reports(bundles.verified)
+        faults += [f"{item.name}: {name} is {facts.result}" for name, facts in sorted(reports.items()) if facts.result != "PASSED"]
+        texts += [f"{name} of {item.name}" for name in sorted(reports)]
     return faults, ", ".join(texts)
 
 

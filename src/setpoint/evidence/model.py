@@ -3,7 +3,7 @@
 Sources: in-toto attestation framework v1.2, SLSA v1.2 (provenance v1, verification summary v1), DSSE v1, Sigstore bundle v0.3.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from setpoint.ground.identity.model import Role
@@ -15,6 +15,10 @@ TEST_RESULT: Final = "https://in-toto.io/attestation/test-result/v0.1"
 APPROVAL: Final = "https://setpoint.dev/attestations/approval/v1"
 BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD: Final = "application/vnd.in-toto+json"
+REPORT: Final = "https://setpoint.dev/attestations/report/v1"
+"""Predicate type of a JSON report that is declared without one."""
+OWN: Final = "setpoint"
+"""Where our own words about a statement lie: a key of the predicates that we write, an annotation of the subject of a report."""
 CANDIDATE: Final = "application/vnd.setpoint.candidate.v1+json"
 """Media type of a candidate's canonical JSON, and artifactType of the small manifest that carries it."""
 
@@ -28,6 +32,11 @@ SIGNER_OF: Final = {PROVENANCE: Role.BUILDER, TEST_RESULT: Role.SCANNER, SUMMARY
 """Which role's key must have signed a statement of this type; any other signature proves nothing."""
 
 
+def signer_of(predicate_type: str) -> Role:
+    """Return the role that signs statements of a type: every type that is not our own is a report, which the scanner key signs."""
+    return SIGNER_OF.get(predicate_type, Role.SCANNER)
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """What a statement is about."""
@@ -35,6 +44,8 @@ class Subject:
     name: str
     digest: dict[str, str]
     """`{"sha256": hex}` for an OCI manifest, `{"gitCommit": hex}` for a revision."""
+    annotations: dict[str, Any] = field(default_factory=dict)
+    """What is said about a report beside its predicate, which is the tool's own words (in-toto ResourceDescriptor)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,16 @@ class Statement:
     subjects: tuple[Subject, ...]
     predicate_type: str
     predicate: dict[str, Any]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """What Setpoint says beside what the type defines: task, artifact, run, coverage; empty when there is nothing.
+
+        The predicate of a report is written by project code, so nothing in it may pass for these words.
+        """
+        beside = self.subjects[0].annotations if self.subjects else {}
+        found = (self.predicate if self.predicate_type in SIGNER_OF else beside).get(OWN)
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +124,16 @@ class CheckLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """What the newest reports of one name say about an artifact, or about all artifacts of an application."""
+
+    result: str
+    """PASSED or FAILED; empty when none covers the artifact."""
+    report: dict[str, Any] = field(default_factory=dict)
+    """The report within bounds; empty when it is not PASSED, so that a policy that names a key of it is denied."""
+
+
+@dataclass(frozen=True, slots=True)
 class ArtifactEvidence:
     """Verified evidence of one artifact, aggregated for gates; policies see it as `evidence`, summed over all artifacts."""
 
@@ -118,3 +149,5 @@ class ArtifactEvidence:
     """PASSED, FAILED or empty when no test evidence covers this artifact."""
     faults: tuple[str, ...] = ()
     """Bundles that do not count and why."""
+    reports: dict[str, ReportFacts] = field(default_factory=dict)
+    """By the name that the task declares."""

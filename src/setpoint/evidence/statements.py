@@ -4,7 +4,7 @@ Sources: in-toto test-result v0.1, SLSA verification summary v1. What the standa
 `setpoint`; time always comes from the journal, so that composing twice gives the same bytes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from setpoint import __version__
@@ -12,7 +12,7 @@ from setpoint.core.reasons import Reason
 from setpoint.core.records import encode
 from setpoint.evidence.candidate import candidate_repository, candidate_subjects, sha256_set
 from setpoint.evidence.coverage import Coverage
-from setpoint.evidence.model import APPROVAL, SUMMARY, TEST_RESULT, Statement, Subject, SuiteResult
+from setpoint.evidence.model import APPROVAL, OWN, SIGNER_OF, SUMMARY, TEST_RESULT, Statement, Subject, SuiteResult
 from setpoint.pipeline.model import TaskResult
 
 _NAMES: Final = 5_000
@@ -36,6 +36,8 @@ class SuiteFacts:
     """Why the report could not be read."""
     cells: tuple[str, ...] = ()
     """All cells of the task's matrix, itself among them; the result of one says nothing without the others."""
+    entry: int = -1
+    """Index of the journal entry of the task's end: what orders statements."""
 
     @property
     def verdict(self) -> str:
@@ -62,6 +64,7 @@ def suite_statement(facts: SuiteFacts, subject: Subject) -> Statement:
         "originRun": result.origin_run,
         "state": str(result.state),
         "at": facts.at,
+        "entry": facts.entry,
         "counts": {"passed": len(suite.passed), "failed": len(suite.failed), "skipped": len(suite.skipped)},
     }
     if facts.coverage is not None:
@@ -88,6 +91,73 @@ def suite_statement(facts: SuiteFacts, subject: Subject) -> Statement:
 
 def _names(names: tuple[str, ...]) -> list[str]:
     return [name[:_NAME_LENGTH] for name in names[:_NAMES]]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredReport:
+    """A JSON report as the pipeline file declares it."""
+
+    name: str
+    """What the task calls it: `lint`."""
+    predicate_type: str
+    path: str
+    schema: str
+    """Path of the JSON Schema in the source tree."""
+    schema_blob: str
+
+
+@dataclass(frozen=True, slots=True)
+class JsonFacts:
+    """A task's JSON report, ready to be stated about one subject."""
+
+    result: TaskResult
+    declared: DeclaredReport
+    report: dict[str, Any]
+    """Empty when there is a fault."""
+    at: str
+    artifact: str = ""
+    coverage: Coverage | None = None
+    fault: str = ""
+    cells: tuple[str, ...] = ()
+    """All cells of the task's matrix, itself among them."""
+    entry: int = -1
+
+    @property
+    def verdict(self) -> str:
+        """PASSED only if the task ended green and its report keeps to its schema."""
+        return "PASSED" if self.result.state.green and not self.fault else "FAILED"
+
+    @property
+    def summary(self) -> str:
+        """What a person reads: `lint keeps to schemas/lint.json`."""
+        return f"{self.declared.name}: {self.fault}" if self.fault else f"{self.declared.name} keeps to {self.declared.schema}"
+
+
+def json_statement(facts: JsonFacts, subject: Subject) -> Statement:
+    """Return the statement of a JSON report: the predicate is the report itself, our own words are an annotation of the subject."""
+    result, declared = facts.result, facts.declared
+    own: dict[str, Any] = {
+        "report": declared.name,
+        "task": result.task,
+        "artifact": facts.artifact,
+        "run": result.run,
+        "originRun": result.origin_run,
+        "state": str(result.state),
+        "result": facts.verdict,
+        "at": facts.at,
+        "entry": facts.entry,
+        "file": declared.path,
+        "schema": {"path": declared.schema, "digest": {"gitBlob": declared.schema_blob}},
+        "key": result.key,
+        "inputs": result.manifest.inputs,
+    }
+    if facts.coverage is not None:
+        own |= facts.coverage.content()
+    if facts.cells:
+        own["cells"] = list(facts.cells)
+    if facts.fault:
+        own["fault"] = facts.fault
+    return Statement((replace(subject, annotations={OWN: own}),), declared.predicate_type, facts.report)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +241,9 @@ def stated_at(statement: Statement) -> str:
     predicate = statement.predicate
     run_details = predicate.get("runDetails")
     metadata = run_details.get("metadata") if isinstance(run_details, dict) else None
-    own = predicate.get("setpoint")
-    places = ((predicate, "timeVerified"), (predicate, "approvedOn"), (metadata, "finishedOn"), (own, "at"))
+    places: list[tuple[object, str]] = [(statement.own, "at")]
+    if statement.predicate_type in SIGNER_OF:
+        places = [(predicate, "timeVerified"), (predicate, "approvedOn"), (metadata, "finishedOn"), *places]
     for place, key in places:
         value = place.get(key) if isinstance(place, dict) else None
         if isinstance(value, str):

@@ -13,7 +13,7 @@ from setpoint.core import digest
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.evidence.bundle import LIMIT_BYTES, parse_bundle, parse_statement
 from setpoint.evidence.dsse import pae, signature_holds
-from setpoint.evidence.model import BUNDLE, PAYLOAD, SIGNER_OF, Verified
+from setpoint.evidence.model import BUNDLE, PAYLOAD, Verified, signer_of
 from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.model import Entry
 
@@ -52,9 +52,7 @@ def verify_bundle(data: bytes, trust: TrustRoot, subject: tuple[str, str]) -> Ve
     """
     bundle = parse_bundle(data)
     statement = parse_statement(bundle.payload)
-    role = SIGNER_OF.get(statement.predicate_type)
-    if role is None:
-        raise UserError("SP403", f"statements of type {statement.predicate_type} are not judged", fix=_FIX)
+    role = signer_of(statement.predicate_type)
     if not signature_holds(trust.key(role), pae(PAYLOAD, bundle.payload), bundle.signature):
         raise UserError("SP403", f"not signed by this home's {role} key", fix=_FIX)
     algorithm, value = subject

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from setpoint.core import digest
+from setpoint.core import digest, names
 from setpoint.core.errors import NotFoundError, UserError
 from setpoint.observe.model import Journey, Step, Trace
 from setpoint.observe.ports import Facts
@@ -121,7 +121,7 @@ class TraceView:
         newest = built[0]
         steps = [Step("artifact", newest.digest, f"{newest.oci_repository} {newest.version}", newest.built_at, newest.oci_repository)]
         for record in self._facts.evidence(subject=wanted):
-            kind = record.predicate_type.rstrip("/").split("/")[-2]
+            kind = names.kind(record.predicate_type)
             steps.append(Step("evidence", record.bundle, f"{kind}: {record.result} {record.summary}".rstrip(), record.at))
         return [*steps, *self._from_run(newest.run)]
 
@@ -167,7 +167,7 @@ class TraceView:
                     Step("artifact", artifact.digest, f"{artifact.oci_repository} {artifact.version}", artifact.built_at, repository)
                 )
             for record in self._facts.evidence(run=run.run):
-                kind = record.predicate_type.rstrip("/").split("/")[-2]
+                kind = names.kind(record.predicate_type)
                 steps.append(Step("evidence", record.bundle, f"{kind}: {record.result} {record.summary}".rstrip(), record.at))
         steps += self._onward(full)
         return Journey(repository, full, revision.title, revision.author_email, tuple(steps))

@@ -114,7 +114,7 @@ def _artifacts(document: Document[Pipeline], expansion: Expansion, lock: Mapping
         at: Loc = ("artifacts", name)
         if (artifact.image is None) == (artifact.file is None):
             what = f"`{name}` is neither an image nor a file" if artifact.image is None else f"`{name}` is an image and a file at once"
-            yield document.finding(at, "SP250", what, "write `image:`, or `file: {from: task:path}`", at="key")
+            yield document.finding(at, "SP260", what, "write `image:`, or `file: {from: task:path}`", at="key")
         if artifact.image is not None:
             yield from _image(document, (*at, "image"), artifact.image, lock)
         reach = graph.closure(needs, (member for need in artifact.needs for member in expansion.members(need)))

@@ -41,7 +41,7 @@ def key_manifest(
         environment=dict(task.env),
         inputs=inputs,
         needs={name: result.outputs.digest if result.outputs else "" for name, result in needs.items()},
-        outputs=(*task.outputs, *(f"{kind}={path}" for kind, path in sorted(task.evidence.items()))),
+        outputs=(*task.outputs, *(f"{kind}={path}" for kind, path in sorted(task.evidence.items())), *_reports(task)),
         toolchain=toolchain.fingerprint,
         platform=toolchain.platform,
         network=task.network,
@@ -49,6 +49,11 @@ def key_manifest(
         takes=tuple(takes),
         sandbox=task.sandbox,
     )
+
+
+def _reports(task: TaskConfig) -> list[str]:
+    """Return what is asked of reports; the schemas' bytes are among the inputs."""
+    return [f"{name}={report.file} {report.schema_} {report.predicate or ''}" for name, report in sorted(task.reports.items())]
 
 
 def argv(task: TaskConfig) -> tuple[str, ...]:

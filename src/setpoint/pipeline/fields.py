@@ -16,6 +16,17 @@ MAX_TIMEOUT_S: Final = 24 * 3600
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_REPORT: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
+_TAKEN: Final = frozenset(
+    (
+        *("tests", "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let"),
+        *("loop", "package", "namespace", "return", "var", "void", "while"),
+    )
+)
+"""`tests`, and the words that CEL reserves (cel-spec, langdef.md)."""
+_PREDICATE: Final = re.compile(r"https://[a-z0-9.-]{1,100}/[!-~]{1,150}")
+_OWN_PREDICATES: Final = ("https://slsa.dev/", "https://setpoint.dev/", "https://in-toto.io/attestation/test-result/")
+"""What Setpoint itself says under these types must not be said by a task."""
 _REFERENCE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
 
 
@@ -48,6 +59,20 @@ def _plain_path(text: str) -> str:
     why = patterns.fault(text) or ("it is a folder or a pattern" if text.endswith("/") or set("*?[") & set(text) else "")
     if why:
         raise InvalidError(f"the path `{text}` is not accepted: {why}", "write the path of one file inside the task's folder", "SP225")
+    return text
+
+
+def _report_name(text: str) -> str:
+    if not _REPORT.fullmatch(text) or text in _TAKEN:
+        fix = "lower-case letters, digits and underscores, a letter first, at most 40; no word of CEL, and not `tests`"
+        raise InvalidError(f"`{text}` is no name of a report", fix, "SP220")
+    return text
+
+
+def _predicate(text: str) -> str:
+    if not _PREDICATE.fullmatch(text) or text.startswith(_OWN_PREDICATES):
+        fix = "write an https address that names the kind of report, none of SLSA's or Setpoint's: https://example.com/lint/v1"
+        raise InvalidError(f"`{text[:80]}` is no type for a report", fix, "SP261")
     return text
 
 
@@ -112,3 +137,5 @@ PlainPath = Annotated[str, AfterValidator(_plain_path)]
 TargetPath = Annotated[str, AfterValidator(_target_path)]
 Base = Annotated[str, AfterValidator(_base)]
 Timeout = Annotated[Duration, AfterValidator(_timeout)]
+ReportName = Annotated[str, AfterValidator(_report_name)]
+PredicateType = Annotated[str, AfterValidator(_predicate)]

@@ -6,7 +6,7 @@ The pipeline file itself (`.setpoint/pipeline.yaml`) is `pipeline/config.py`.
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from setpoint.core.errors import WorldError
 from setpoint.pipeline.placing import Take
@@ -123,6 +123,10 @@ class KeyManifest:
         return tuple(dict.fromkeys((*self.needs, *(taken.task for taken in self.takes))))
 
 
+JSON_REPORT_BYTES: Final = 4 << 20
+"""A JSON report larger than this is no evidence: it becomes the predicate of a statement, which others have to read whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredFile:
     """A file kept by digest in the home's content store."""
@@ -146,7 +150,7 @@ class TaskResult:
     outputs: StoredFile | None = None
     """A deterministic tar of the declared outputs; None when the task declares none."""
     reports: dict[str, StoredFile] = field(default_factory=dict)
-    """evidence type -> the report file the task left (`tests` -> JUnit XML)"""
+    """evidence type -> the report file the task left (`tests` -> JUnit XML, a report's name -> JSON)"""
     origin_run: str | None = None
     """The run that really executed a reused result."""
     networked: bool = False

@@ -51,6 +51,14 @@ class Workspaces(Protocol):
         ...
 
 
+class ReportCheck(Protocol):
+    """Holds a JSON report against a JSON Schema (adapters.json_schema), within limits and away from everything that matters."""
+
+    def fault(self, schema: bytes, report: bytes) -> str:
+        """Return why the report cannot be used, with the place in it; empty when it keeps to the schema. WorldError SP414: busy."""
+        ...
+
+
 class ContentStore(Protocol):
     """Bytes by digest, on disk, durable when `put` returns."""
 

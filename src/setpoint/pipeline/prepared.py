@@ -12,7 +12,17 @@ from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, select_inputs
 from setpoint.pipeline.model import Archive, KeyManifest, Run, Taken, TaskResult
-from setpoint.pipeline.ports import ContentStore, Executor, OutputIndex, SecretSource, TaskCache, TaskLogs, Toolchain, Workspaces
+from setpoint.pipeline.ports import (
+    ContentStore,
+    Executor,
+    OutputIndex,
+    ReportCheck,
+    SecretSource,
+    TaskCache,
+    TaskLogs,
+    Toolchain,
+    Workspaces,
+)
 from setpoint.pipeline.tasks import Task
 from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
@@ -27,6 +37,7 @@ class TaskParts:
     workspaces: Workspaces
     content: ContentStore
     index: OutputIndex
+    reports: ReportCheck
     cache: TaskCache
     logs: TaskLogs
     secrets: SecretSource
@@ -78,7 +89,7 @@ def preparing(parts: TaskParts, run: Run, document: PipelineDocument, results: M
                 "SP247", f"`{name}` declares `sandbox: none`: {parts.refused}", where=name, fix="remove it, or ask the operator"
             )
         upstream = {need: results[need] for need in config.needs}
-        inputs, root = chosen.of(config.inputs)
+        inputs, root = chosen.of(config.reads)
         takes = _taken(parts, config, upstream)
         whole = {need: upstream[need] for need in config.whole}
         manifest = decide.key_manifest(config, root, whole, toolchain, run.trust, takes)

@@ -13,6 +13,7 @@ from setpoint.ground.journal.model import Fact
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import (
+    JSON_REPORT_BYTES,
     LogRecord,
     NotStartedError,
     Outcome,
@@ -239,22 +240,40 @@ class TaskRunner:
             return replace(result, state=state, reason=ended.detail or f"the task was {ended.how}")
         if ended.exit_code != 0:
             return replace(result, reason=f"exit status {ended.exit_code}")
-        missing = [path for kind, path in task.config.evidence.items() if kind not in result.reports]
+        missing = [path for kind, path in task.config.leaves.items() if kind not in result.reports]
         outputs, unmatched = self._outputs(task)
         missing += unmatched
         if missing:
             return replace(result, reason=f"declared but not made: {', '.join(missing)}")
+        fault = self._report_fault(task, result.reports)
+        if fault:
+            self._note(task, fault)
+            return replace(result, reason=fault)
         return replace(result, state=TaskState.PASSED, outputs=outputs, reason="")
 
     def _reports(self, task: PreparedTask) -> dict[str, StoredFile]:
         found: dict[str, StoredFile] = {}
-        for kind, path in task.config.evidence.items():
-            data = self._parts.workspaces.read(f"{task.run.run}-{task.name}", path, REPORT_LIMIT_BYTES)
+        for kind, path in task.config.leaves.items():
+            limit = JSON_REPORT_BYTES if kind in task.config.reports else REPORT_LIMIT_BYTES
+            data = self._parts.workspaces.read(f"{task.run.run}-{task.name}", path, limit)
             if data is not None:
                 found[kind] = self._parts.content.put(
                     masked(data, secret_values(self._parts, task).values()) if task.config.secrets else data
                 )
         return found
+
+    def _report_fault(self, task: PreparedTask, reports: Mapping[str, StoredFile]) -> str:
+        """Return why the first unusable JSON report is unusable, with the place in it; empty when all keep to their schemas."""
+        blobs = {file.path: file.blob for file in task.files}
+        for name, report in task.config.reports.items():
+            if report.schema_ not in blobs:
+                return f"{report.file}: the schema {report.schema_} is no file of this revision"
+            schema = self._parts.git.blob(task.run.repository, blobs[report.schema_])
+            with self._parts.content.open(reports[name].digest) as file:
+                fault = self._parts.reports.fault(schema, file.read(JSON_REPORT_BYTES + 1))
+            if fault:
+                return f"{report.file} does not keep to {report.schema_}: {fault}"
+        return ""
 
     def _outputs(self, task: PreparedTask) -> tuple[StoredFile | None, list[str]]:
         if not task.config.outputs:

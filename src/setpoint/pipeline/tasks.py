@@ -115,7 +115,7 @@ class _Written:
 
     def _mentions_matrix(self) -> bool:
         config = self._config
-        texts = (config.run, config.probe or "", *(config.inputs or ()), *config.outputs, *config.env.values(), *config.evidence.values())
+        texts = (config.run, config.probe or "", *(config.inputs or ()), *config.outputs, *config.env.values(), *config.leaves.values())
         return any("matrix." in text for text in texts)
 
     def _texts(self, cell: Mapping[str, str]) -> dict[str, Any]:
@@ -139,6 +139,10 @@ class _Written:
             "outputs": tuple(self._path(text, cell, ("outputs", index)) for index, text in enumerate(config.outputs)),
             "env": {**{name: self._path(text, cell, ("env", name)) for name, text in config.env.items()}, **values},
             "evidence": {kind: self._path(text, cell, ("evidence", kind)) for kind, text in config.evidence.items()},
+            "reports": {
+                name: report.model_copy(update={"file": self._path(report.file, cell, ("reports", name, "file"))})
+                for name, report in config.reports.items()
+            },
         }
 
     def _known(self, text: str, cell: Mapping[str, str], loc: Loc, at: Part = "value") -> bool:

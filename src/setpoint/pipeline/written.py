@@ -9,7 +9,20 @@ from pydantic import Field, StringConstraints
 
 from setpoint.core.documents import FileModel
 from setpoint.core.durations import Duration
-from setpoint.pipeline.fields import Base, Name, Pattern, Place, PlainPath, PlainText, Secrets, TargetPath, Timeout, Variables
+from setpoint.pipeline.fields import (
+    Base,
+    Name,
+    Pattern,
+    Place,
+    PlainPath,
+    PlainText,
+    PredicateType,
+    ReportName,
+    Secrets,
+    TargetPath,
+    Timeout,
+    Variables,
+)
 from setpoint.pipeline.matrix import Matrix
 
 
@@ -25,6 +38,16 @@ class On(FileModel):
     """What starts a run."""
 
     push: Push = Push()
+
+
+class ReportConfig(FileModel):
+    """A JSON file that a task leaves, and what it has to keep to."""
+
+    file: PlainPath
+    schema_: PlainPath = Field(alias="schema")
+    """JSON Schema in the source tree; it is an input of the task."""
+    predicate: PredicateType | None = None
+    """in-toto predicate type of the statement that carries it; None is Setpoint's own for reports."""
 
 
 class TaskConfig(FileModel):
@@ -56,6 +79,20 @@ class TaskConfig(FileModel):
     """It must not run twice: no result of it is reused, and when it is interrupted it waits for a probe or a person."""
     probe: Annotated[PlainText, StringConstraints(min_length=1, max_length=100_000)] | None = None
     """Asked when a `once` task was interrupted: status 0 is that it happened, 1 that it did not, anything else that it does not know."""
+    reports: Annotated[dict[ReportName, ReportConfig], Field(max_length=16)] = Field(default_factory=dict)
+    """JSON that becomes evidence too; policies see it as `evidence.<name>`."""
+
+    @property
+    def reads(self) -> tuple[str, ...] | None:
+        """The patterns of all that it is given: inputs and the schemas of its reports; None is the whole tree."""
+        if self.inputs is None:
+            return None
+        return tuple(dict.fromkeys((*self.inputs, *(report.schema_ for report in self.reports.values()))))
+
+    @property
+    def leaves(self) -> dict[str, str]:
+        """What it leaves as evidence: kind (`tests` or a report's name) -> path."""
+        return dict([*self.evidence.items(), *((name, report.file) for name, report in self.reports.items())])
 
 
 class ImageConfig(FileModel):

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from setpoint.core import canonical, clock, digest
+from setpoint.core.records import encode
+from setpoint.evidence.facts import agreed
 from setpoint.evidence.model import ArtifactEvidence
 from setpoint.ground.hold.service import Holds
 from setpoint.promotion.config import Gates
@@ -144,11 +146,15 @@ def policy_facts(candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], r
                 "total": artifact.tests_passed + artifact.tests_failed + artifact.tests_skipped,
                 "result": artifact.tests_result,
             },
+            "reports": {name: encode(facts) for name, facts in artifact.reports.items()},
         }
         for artifact in evidence
     ]
+    names = {name for artifact in evidence for name in artifact.reports}
+    reports = {name: agreed([artifact.reports[name] for artifact in evidence if name in artifact.reports]) for name in sorted(names)}
+    tests = {"passed": passed, "failed": failed, "skipped": skipped, "total": passed + failed + skipped}
     return {
-        "evidence": {"tests": {"passed": passed, "failed": failed, "skipped": skipped, "total": passed + failed + skipped}},
+        "evidence": {**{name: encode(facts) for name, facts in reports.items()}, "tests": tests},
         "artifacts": artifacts,
         "candidate": candidate.content(),
         "environment": candidate.environment,

@@ -13,6 +13,7 @@ import pytest
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.signer import protocol
@@ -63,7 +64,9 @@ class Story:
         self.content = ContentFolder(self.paths.content)
         self._now = datetime(2026, 11, 23, 6, tzinfo=UTC)
         self.journal = Journal(JournalFolder(self.paths.journal, writable=True), self)
-        sources = Sources(Ledger(JournalFolder(self.paths.journal, writable=False)), self.git, self.store, self.content)
+        sources = Sources(
+            Ledger(JournalFolder(self.paths.journal, writable=False)), self.git, self.store, self.content, JsonSchemaProcess()
+        )
         self.desk = SigningDesk(KeyFolder(self.paths.keys), sources)
         self.evidence_service = EvidenceService(self, self.store, self, self)
         self.trust = TrustRoot({})
@@ -110,8 +113,16 @@ class Story:
         parents = [pygit2.Oid(hex=parent)] if parent else []
         return str(bare.create_commit("refs/heads/main", who, who, "change", pygit2.Oid(hex=tree), parents))
 
-    def run(self, name: str, *, report: bytes | None = REPORT, passed: bool = True, files: dict[str, bytes] | None = None) -> Run:
-        """Journal a run of a new commit whose tasks have ended; `test` left the report."""
+    def run(
+        self,
+        name: str,
+        *,
+        report: bytes | None = REPORT,
+        passed: bool = True,
+        files: dict[str, bytes] | None = None,
+        reports: dict[str, bytes] | None = None,
+    ) -> Run:
+        """Journal a run of a new commit whose tasks have ended; `test` left the report, and whoever declares them the JSON reports."""
         revision = self.git.revision("hello", self.commit("hello", files or FILES))
         blob = self.git.tree_id("hello", revision.commit, ".setpoint/pipeline.yaml") or ""
         at = "2026-11-23T06:00:00.000Z"
@@ -124,13 +135,15 @@ class Story:
         for task in document.order:
             config = document.tasks[task]
             upstream = {need: results[need] for need in config.needs}
-            manifest = key_manifest(config, input_root(select_inputs(config.inputs, tree)), upstream, TOOLCHAIN, "trusted")
+            manifest = key_manifest(config, input_root(select_inputs(config.reads, tree)), upstream, TOOLCHAIN, "trusted")
             result = TaskResult(name, task, TaskState.PASSED, key_of(manifest), manifest, 0, at, at, networked=config.network)
             if config.outputs:
                 result = replace(result, outputs=self.content.put(task.encode()))
             if config.evidence and report is not None:
                 state = TaskState.PASSED if passed else TaskState.FAILED
                 result = replace(result, state=state, reports={"tests": self.content.put(report)})
+            made = {kind: self.content.put(data) for kind, data in (reports or {}).items() if kind in config.reports}
+            result = replace(result, reports={**result.reports, **made})
             self.record("task.started", name, "setpoint", {"task": task, "key": result.key})
             self.record("task.finished", name, "setpoint", encode(result))
             results[task] = result

@@ -14,8 +14,10 @@ from setpoint.core.errors import BugError, SetpointError, UserError
 from setpoint.core.records import encode
 from setpoint.evidence.bundle import parse_bundle, parse_statement
 from setpoint.evidence.facts import EvidenceFacts
-from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, UNSANDBOXED_BUILDER, Statement
+from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, UNSANDBOXED_BUILDER, ReportFacts, Statement
 from setpoint.evidence.verify import verify_bundle, verify_subject
+from setpoint.ground.identity.model import Role
+from setpoint.pipeline.model import TaskState
 
 if TYPE_CHECKING:
     from contract.signer.conftest import Story
@@ -82,7 +84,7 @@ def test_tests_that_did_not_see_a_file_do_not_count(story: Story) -> None:
     facts = EvidenceFacts(story.store, story.trust).artifact("web", record.oci_repository, record.digest)
     assert facts.provenance
     assert (facts.builder, facts.tests_result, facts.tests_passed) == (SANDBOXED_BUILDER, "", 0)
-    assert facts.faults == ("EVIDENCE_DOES_NOT_COVER: task test: src/b.py is in the artifact and was not its input",)
+    assert facts.faults == ("EVIDENCE_DOES_NOT_COVER: task test: src/b.py is in the artifact and no input of it",)
 
 
 def test_tests_against_other_outputs_do_not_count(story: Story) -> None:
@@ -90,7 +92,7 @@ def test_tests_against_other_outputs_do_not_count(story: Story) -> None:
     run = story.run("r-1")
     deps = story.desk._sources.ledger
     deps.refresh()
-    result, _ = deps.runs["r-1"].results["deps"]
+    result = deps.runs["r-1"].results["deps"].result
     changed = replace(result, outputs=story.content.put(b"other"))
     story.record("task.finished", "r-1", "setpoint", encode(changed))
     record = story.build(run)
@@ -121,7 +123,7 @@ def test_an_artifact_of_other_files_is_not_covered(story: Story) -> None:
     ledger = story.desk._sources.ledger
     ledger.refresh()
     facts = ledger.runs["r-1"]
-    results = {task: result for task, (result, _) in facts.results.items()}
+    results = {task: ended.result for task, ended in facts.results.items()}
     assert not RunInputs(story.git, facts.run, OutputIndex(story.content)).coverage(record, results["test"], results).covers
 
 
@@ -183,7 +185,7 @@ def test_changed_report_bytes_are_not_signed(story: Story) -> None:
     story.build(story.run("r-1"))
     results = story.desk._sources.ledger
     results.refresh()
-    stored = results.runs["r-1"].results["test"][0].reports["tests"]
+    stored = results.runs["r-1"].results["test"].result.reports["tests"]
     path = story.content.path(stored.digest)
     assert path is not None
     path.chmod(0o600)
@@ -224,3 +226,68 @@ artifacts:
     needs: [test]
     image: {base: host, copy: {"src/": /app/, "deps:vendor/": /app/vendor/}, command: [python3]}
 """
+
+
+LINTED = (
+    b"  test: {needs: [deps], inputs: ["
+    b'"src/**", "tests/**"], run: test, evidence: {tests: report.xml}, '
+    b"reports: {lint: {file: lint.json, schema: schemas/lint.json, predicate: https://example.com/lint/v1}}}\n"
+)
+SCHEMA = b'{"type": "object", "required": ["errors"], "properties": {"errors": {"type": "integer"}}}'
+
+
+def _linted() -> dict[str, bytes]:
+    lines = _pipeline().splitlines(keepends=True)
+    pipeline = b"".join(LINTED if line.startswith(b"  test:") else line for line in lines)
+    return {**_files(), ".setpoint/pipeline.yaml": pipeline, "schemas/lint.json": SCHEMA}
+
+
+def _lint(story: Story) -> Signed:
+    return next(item for item in story.sign("run", "r-1") if item.predicate_type == "https://example.com/lint/v1")
+
+
+def test_a_json_report_is_signed_as_it_is(story: Story) -> None:
+    """The signer holds the report against the schema of the run's own tree and signs it under the declared type by the scanner key."""
+    record = story.build(story.run("r-1", files=_linted(), reports={"lint": b'{"errors": 0, "by": {"x": 1}}'}))
+    signed = _lint(story)
+    statement = _statement(signed)
+    assert (signed.result, statement.predicate) == ("PASSED", {"errors": 0, "by": {"x": 1}})
+    assert verify_bundle(signed.payload, story.trust, ("sha256", record.digest[7:])).role is Role.SCANNER
+    story.evidence_service.attach_run("r-1")
+    facts = EvidenceFacts(story.store, story.trust).artifact("web", record.oci_repository, record.digest)
+    assert facts.reports == {"lint": ReportFacts("PASSED", {"errors": 0, "by": {"x": 1}})}
+    assert (facts.tests_result, facts.faults) == ("PASSED", ())
+
+
+@pytest.mark.parametrize(
+    ("report", "fault"),
+    [(b'{"errors": "many"}', "at /errors"), (b"{", "not JSON"), (b'{"errors": 0, "errors": 0}', "stands twice"), (None, "left no report")],
+)
+def test_a_json_report_that_does_not_hold_is_signed_as_failed(story: Story, report: bytes | None, fault: str) -> None:
+    """Whatever the server journalled: the signer looks itself, and an unusable report is FAILED, without a predicate of untrusted words."""
+    run = story.run("r-1", files=_linted(), passed=report is not None, reports={} if report is None else {"lint": report})
+    story.build(run)
+    signed = _lint(story)
+    assert signed.result == "FAILED"
+    assert _statement(signed).predicate == {}
+    assert fault in _statement(signed).own["fault"]
+
+
+def test_a_task_that_failed_without_its_report_speaks_against_the_artifact(story: Story) -> None:
+    """An earlier PASSED for the same bytes must not go on speaking: no report from a failed task is FAILED."""
+    story.build(story.run("r-1"))
+    story.evidence_service.attach_run("r-1")
+    run = story.run("r-2", report=None, passed=False)
+    ledger = story.desk._sources.ledger
+    ledger.refresh()
+    last = replace(ledger.runs["r-2"].results["test"].result, state=TaskState.FAILED)
+    story.record("task.finished", "r-2", "setpoint", encode(last))
+    record = story.build(run)
+    story.evidence_service.attach_run("r-2")
+    facts = EvidenceFacts(story.store, story.trust).artifact("web", record.oci_repository, record.digest)
+    assert (facts.tests_result, facts.tests_failed) == ("FAILED", 1)
+    later = story.run("r-3")
+    story.build(later)
+    story.evidence_service.attach_run("r-3")
+    facts = EvidenceFacts(story.store, story.trust).artifact("web", record.oci_repository, record.digest)
+    assert (facts.tests_result, facts.tests_failed) == ("PASSED", 0)

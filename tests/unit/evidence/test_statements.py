@@ -88,7 +88,7 @@ def test_what_does_not_cover_is_named_and_not_counted() -> None:
     """Another artifact's tests prove nothing here."""
     count = count_tests([_tests(SuiteFacts(TEST, SUITE, AT, "web", Coverage(("src/b.py",), 1)))])
     assert (count.passed, count.result) == (0, "")
-    assert count.faults == ("EVIDENCE_DOES_NOT_COVER: task test: src/b.py is in the artifact and was not its input",)
+    assert count.faults == ("EVIDENCE_DOES_NOT_COVER: task test: src/b.py is in the artifact and no input of it",)
 
 
 def test_a_red_task_without_a_failed_test_still_counts_as_a_failure() -> None:

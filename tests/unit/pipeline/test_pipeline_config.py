@@ -157,8 +157,8 @@ def test_a_copy_from_a_task_without_outputs_is_explained() -> None:
 @pytest.mark.parametrize(
     ("artifact", "code", "word"),
     [
-        ("{needs: [t]}", "SP250", "neither an image nor a file"),
-        ('{needs: [t], image: {base: host, copy: {a: /app/}, command: [x]}, file: {from: "t:out/m"}}', "SP250", "at once"),
+        ("{needs: [t]}", "SP260", "neither an image nor a file"),
+        ('{needs: [t], image: {base: host, copy: {a: /app/}, command: [x]}, file: {from: "t:out/m"}}', "SP260", "at once"),
         ('{needs: [t], file: {from: "u:m"}}', "SP223", "`u` is no task"),
         ('{file: {from: "t:out/m"}}', "SP223", "does not need `t`"),
         ('{needs: [t], file: {from: "t:other"}}', "SP223", "no output of `t`"),

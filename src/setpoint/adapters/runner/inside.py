@@ -15,6 +15,7 @@ from setpoint.adapters.sandbox import Mount, system_mounts
 _BASE: Final = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "LANG": "C.UTF-8",
+    "TZ": "UTC",
     "HOME": "/tmp",  # noqa: S108 - the sandbox's own
     "CI": "true",
     # Byte code carries the time of its source: outputs that hold it would differ on every run.

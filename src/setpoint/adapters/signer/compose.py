@@ -10,7 +10,7 @@ from setpoint.core import digest
 from setpoint.evidence import provenance as slsa
 from setpoint.evidence import statements
 from setpoint.evidence.candidate import candidate_digest, candidate_repository, sha256_set
-from setpoint.evidence.model import SIGNER_OF, Statement, Subject
+from setpoint.evidence.model import Statement, Subject, signer_of
 from setpoint.ground.identity.model import Role
 from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
@@ -32,12 +32,12 @@ class Draft:
     @property
     def role(self) -> Role:
         """The role whose key signs it."""
-        return SIGNER_OF[self.statement.predicate_type]
+        return signer_of(self.statement.predicate_type)
 
 
-def tests_of_artifact(facts: statements.SuiteFacts, record: ArtifactRecord) -> Draft:
-    """Return a task's result about one artifact."""
-    statement = statements.suite_statement(facts, Subject(record.oci_repository, sha256_set(record.digest)))
+def report_of_artifact(facts: statements.SuiteFacts | statements.JsonFacts, record: ArtifactRecord) -> Draft:
+    """Return what a task reported, about one artifact."""
+    statement = _stated(facts, Subject(record.oci_repository, sha256_set(record.digest)))
     note = "" if facts.coverage is None or facts.coverage.covers else "; does not cover the artifact"
     return Draft(
         statement,
@@ -51,14 +51,19 @@ def tests_of_artifact(facts: statements.SuiteFacts, record: ArtifactRecord) -> D
     )
 
 
-def tests_of_revision(facts: statements.SuiteFacts, run: Run) -> Draft:
-    """Return a task's result about a revision that left no artifact: its subjects are the commit and the input root."""
-    commit = Subject(run.repository, {"gitCommit": run.revision})
-    statement = statements.suite_statement(facts, commit)
+def report_of_revision(facts: statements.SuiteFacts | statements.JsonFacts, run: Run) -> Draft:
+    """Return what a task reported, about a revision that left no artifact: its subjects are the commit and the input root."""
+    statement = _stated(facts, Subject(run.repository, {"gitCommit": run.revision}))
     inputs = Subject(f"{run.repository}#inputs", sha256_set(facts.result.manifest.inputs))
     statement = Statement((*statement.subjects, inputs), statement.predicate_type, statement.predicate)
     place = f"{run.repository}/evidence"
     return Draft(statement, f"gitCommit:{run.revision}", place, facts.verdict, facts.summary, facts.at, task=facts.result.task)
+
+
+def _stated(facts: statements.SuiteFacts | statements.JsonFacts, subject: Subject) -> Statement:
+    if isinstance(facts, statements.JsonFacts):
+        return statements.json_statement(facts, subject)
+    return statements.suite_statement(facts, subject)
 
 
 def provenance(facts: slsa.BuildFacts) -> Draft:

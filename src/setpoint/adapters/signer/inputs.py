@@ -15,6 +15,7 @@ from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipelin
 from setpoint.pipeline.decide import input_root
 from setpoint.pipeline.model import Run, TaskResult
 from setpoint.pipeline.ports import OutputIndex
+from setpoint.pipeline.tasks import Task
 from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
@@ -40,7 +41,7 @@ class RunInputs:
         recipe = recipe_of(self._document, record.name)
         inside = [file for file in self._files if recipe.wants_source(file.path)]
         try:
-            seen = select_inputs(config.inputs, self._files)
+            seen = select_inputs(config.reads, self._files)
         except SetpointError:
             return _UNKNOWN
         if input_root(seen) != result.manifest.inputs or input_root(inside) != record.inputs:
@@ -49,6 +50,14 @@ class RunInputs:
         outputs = {task: _output(results.get(task)) for task in sorted({*recipe.tasks, *record.needs})}
         taken = {task: outputs[task] for task in outputs if self._took(result, task, results.get(task), recipe)}
         return judge(Made(_blobs(inside), outputs), Made(_blobs(seen), {**taken, **result.manifest.needs, result.task: _output(result)}))
+
+    def task(self, name: str) -> Task | None:
+        """Return a task of the run's pipeline; None when it has none of this name."""
+        return self._document.tasks.get(name)
+
+    def blob(self, path: str) -> str | None:
+        """Return the blob id of a file of the run's tree; None when there is none."""
+        return next((file.blob for file in self._files if file.path == path), None)
 
     def cells(self, task: str) -> tuple[str, ...]:
         """Return all cells of a task's matrix; none when it has no matrix, or the pipeline no such task."""

@@ -30,13 +30,22 @@ class Decision:
     at: str
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A task's end, with its place in the journal."""
+
+    result: TaskResult
+    at: str
+    entry: int
+
+
 @dataclass(slots=True)
 class RunFacts:
     """One run, as journalled."""
 
     run: Run
-    results: dict[str, tuple[TaskResult, str]] = field(default_factory=dict)
-    """task -> (last result, when it was journalled)"""
+    results: dict[str, Ended] = field(default_factory=dict)
+    """task -> its last result"""
     open: set[str] = field(default_factory=set)
     """Tasks that were started and have not ended."""
     artifacts: dict[tuple[str, str], tuple[ArtifactRecord, str]] = field(default_factory=dict)
@@ -115,7 +124,7 @@ class Ledger:
     def _finished(self, entry: Entry, body: dict[str, Any]) -> None:
         result = decode(TaskResult, body)
         if entry.subject in self.runs:
-            self.runs[entry.subject].results[result.task] = (result, entry.at)
+            self.runs[entry.subject].results[result.task] = Ended(result, entry.at, entry.index)
             self.runs[entry.subject].open.discard(result.task)
 
     def _resolved(self, entry: Entry, body: dict[str, Any]) -> None:

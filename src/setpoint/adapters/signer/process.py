@@ -1,7 +1,8 @@
 """The signer program: `python -m setpoint.adapters.signer.process --fd N ...`, started by SignerClient, serves one socket until it closes.
 
-Holds the role keys in memory and nothing else that matters; it can be killed at any instruction. It never executes anything, opens no
-network connection and signs nothing that it did not compose from journal, Git and bytes itself (law 8).
+Holds the role keys in memory and nothing else that matters; it can be killed at any instruction. It executes nothing but Setpoint's own
+check of JSON reports, which gets none of this memory, opens no network connection and signs nothing that it did not compose from journal,
+Git and bytes itself (law 8).
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any, Final
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.journal_folder import JournalFolder
+from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.signer import protocol
@@ -146,6 +148,7 @@ def main(argv: list[str]) -> None:
         git=GitRepositories(options.repositories),
         store=OciStoreFolder(options.registry),
         content=ContentFolder(options.content),
+        reports=JsonSchemaProcess(),
     )
     serve(socket.socket(fileno=options.fd), SigningDesk(KeyFolder(options.keys), sources))
 

@@ -19,6 +19,7 @@ from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, 
 from setpoint.evidence.provenance import claims
 from setpoint.evidence.statements import SummaryFacts
 from setpoint.evidence.verify import TrustRoot, verify_subject
+from setpoint.ground.identity.model import Role
 from setpoint.promotion.config import parse_environment
 from setpoint.promotion.decide import fresh
 from setpoint.promotion.model import Approval, Candidate, Promotion
@@ -157,7 +158,7 @@ class PromotionDrafts:
         for artifact in promotion.candidate.artifacts.values():
             found = verify_subject(self._sources.store, trust, artifact.oci_repository, artifact.digest)
             journalled = {record.bundle for record in self._sources.ledger.evidence[artifact.digest]}
-            counted = [v for v in found.verified if v.bundle in journalled and v.statement.predicate_type in (PROVENANCE, TEST_RESULT)]
+            counted = [v for v in found.verified if v.bundle in journalled and _proves(v)]
             built = [v for v in counted if v.statement.predicate_type == PROVENANCE]
             if allowed(facts) and not any(_names(v, promotion) for v in built):
                 what = f"{artifact.oci_repository}@{digest.short(artifact.digest)} has no provenance of the promotion's revision"
@@ -186,6 +187,11 @@ class PromotionDrafts:
 def _binding_approvals(facts: PromotionFacts) -> dict[str, Approval]:
     """Return {email, folded: the last approval} among those that bind to the promotion as it is."""
     return {given.email.casefold(): given for given in facts.approvals if given.binding == facts.promotion.binding}
+
+
+def _proves(verified: Verified) -> bool:
+    """Say whether a statement is about how an artifact was made or judged: provenance, tests and reports, but no gate or approval."""
+    return verified.statement.predicate_type in (PROVENANCE, TEST_RESULT) or verified.role is Role.SCANNER
 
 
 def _names(verified: Verified, promotion: Promotion) -> bool:

@@ -4,7 +4,7 @@ It reads journal, Git, reports and images itself and refuses a run that the jour
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from setpoint.adapters.output_index import OutputIndex
@@ -12,16 +12,15 @@ from setpoint.adapters.signer import compose
 from setpoint.adapters.signer.compose import Draft
 from setpoint.adapters.signer.inputs import RunInputs
 from setpoint.adapters.signer.ledger import Ledger, RunFacts
+from setpoint.adapters.signer.reports import ReportReader
 from setpoint.artifact.model import FILES, LABEL_TOOLCHAIN, ArtifactRecord
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
-from setpoint.core.errors import SetpointError, UserError
-from setpoint.evidence.junit import LIMIT_BYTES, parse_junit
-from setpoint.evidence.model import SANDBOXED_BUILDER, UNSANDBOXED_BUILDER, SuiteResult
+from setpoint.core.errors import UserError
+from setpoint.evidence.model import SANDBOXED_BUILDER, UNSANDBOXED_BUILDER
 from setpoint.evidence.provenance import PIPELINE_PATH, BuildFacts
-from setpoint.evidence.statements import SuiteFacts
-from setpoint.pipeline.model import Run, StoredFile, TaskResult
-from setpoint.pipeline.ports import ContentStore
+from setpoint.pipeline.model import Run, TaskResult
+from setpoint.pipeline.ports import ContentStore, ReportCheck
 from setpoint.source.ports import GitStore
 
 
@@ -33,6 +32,7 @@ class Sources:
     git: GitStore
     store: OciStore
     content: ContentStore
+    reports: ReportCheck
 
 
 class RunDrafts:
@@ -43,7 +43,7 @@ class RunDrafts:
         self._index = OutputIndex(sources.content)
 
     def drafts(self, run_id: str) -> list[Draft]:
-        """Return every statement of a run: provenance per artifact, a test result per (task with a report, artifact).
+        """Return every statement of a run: provenance per artifact, and one per (report of a task, artifact).
 
         Raises:
             UserError: the journal holds no such run or one of its tasks has not ended, or Git says otherwise (SP404).
@@ -53,21 +53,20 @@ class RunDrafts:
             raise UserError("SP404", "the journal holds no such run", where=run_id, fix="setpoint runs")
         if facts.open:
             raise UserError("SP404", f"task {min(facts.open)} has not ended", where=run_id, fix="wait for the run, or cancel it")
-        reported = [(result, at) for result, at in facts.results.values() if "tests" in result.reports]
-        if not reported and not facts.artifacts:
+        if not facts.results and not facts.artifacts:
             return []
         pipeline = self._pipeline(facts.run)
+        inputs = RunInputs(self._sources.git, facts.run, self._index)
+        reader = ReportReader(self._sources.git, self._sources.content, self._sources.reports, facts.run, inputs)
+        reported = [report for ended in facts.results.values() for report in reader.of(ended)]
         found = [compose.provenance(self._build(facts, record, at, pipeline)) for record, at in facts.artifacts.values()]
-        inputs = RunInputs(self._sources.git, facts.run, self._index) if facts.artifacts else None
-        results = {task: result for task, (result, _) in facts.results.items()}
-        for result, at in reported:
-            suite, fault = self._suite(result.reports["tests"])
-            if inputs is None:
-                found.append(compose.tests_of_revision(SuiteFacts(result, suite, at, fault=fault), facts.run))
+        results = {task: ended.result for task, ended in facts.results.items()}
+        for report in reported:
+            if not facts.artifacts:
+                found.append(compose.report_of_revision(report, facts.run))
             for record, _ in facts.artifacts.values():
-                coverage = inputs.coverage(record, result, results) if inputs is not None else None
-                cells = inputs.cells(result.task) if inputs is not None else ()
-                found.append(compose.tests_of_artifact(SuiteFacts(result, suite, at, record.name, coverage, fault, cells), record))
+                coverage = inputs.coverage(record, report.result, results)
+                found.append(compose.report_of_artifact(replace(report, artifact=record.name, coverage=coverage), record))
         return found
 
     def _pipeline(self, run: Run) -> str:
@@ -108,17 +107,6 @@ class RunDrafts:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError("SP404", "the artifact is no image", where=record.digest) from error
 
-    def _suite(self, report: StoredFile) -> tuple[SuiteResult, str]:
-        """Return (what the report says, why it cannot be used); an unusable report is signed as FAILED, not dropped."""
-        with self._sources.content.open(report.digest) as file:
-            data = file.read(LIMIT_BYTES + 1)
-        if len(data) <= LIMIT_BYTES and digest.sha256(data) != report.digest:
-            raise UserError("SP404", "the stored test report does not match its digest", where=report.digest, fix="run the pipeline again")
-        try:
-            return parse_junit(data), ""
-        except SetpointError as error:
-            return SuiteResult((), (), ()), f"{error.what} at {error.where}"
-
 
 def _needed(facts: RunFacts, record: ArtifactRecord) -> tuple[TaskResult, ...]:
     """Return the tasks whose outputs are in an artifact and those that these needed, sorted by name."""
@@ -127,6 +115,6 @@ def _needed(facts: RunFacts, record: ArtifactRecord) -> tuple[TaskResult, ...]:
     while todo:
         name = todo.pop()
         if name not in found and name in facts.results:
-            found[name] = facts.results[name][0]
+            found[name] = facts.results[name].result
             todo.extend(found[name].manifest.upstream)
     return tuple(found[name] for name in sorted(found))

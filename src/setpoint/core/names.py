@@ -1,0 +1,12 @@
+"""What people call something that has a long name; called by whoever shows it, pure."""
+
+import re
+from typing import Final
+
+_VERSION: Final = re.compile(r"v?[0-9][0-9.]*")
+
+
+def kind(address: str) -> str:
+    """Return the last part of a type's address that is no version: `https://slsa.dev/provenance/v1` -> `provenance`."""
+    parts = [part for part in address.split("/")[3:] if part and not _VERSION.fullmatch(part)]
+    return parts[-1] if parts else address
