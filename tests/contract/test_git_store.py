@@ -146,6 +146,18 @@ def test_reads_agree_with_stock_git(store: GitRepositories, work: Path) -> None:
     assert (first.title, first.message, first.parents) == ("first", "first\n\nbody\n", ())
 
 
+def test_tags_at_a_commit_are_named_annotated_ones_too(store: GitRepositories, work: Path) -> None:
+    """Both kinds of tags are found at their commit only; a tag of a tree or a blob is none of a commit."""
+    head = git("rev-parse", "main", at=work)
+    git("tag", "v1", "main", at=work)
+    git("-c", "user.name=Ann", "-c", "user.email=a@x", "tag", "-a", "-m", "two", "rel/2", "main", at=work)
+    git("tag", "older", "main~1", at=work)
+    git("tag", "tree", "main^{tree}", at=work)
+    git("push", "-q", str(store.path("shop")), "--tags", at=work)
+    assert store.tags("shop", head) == ["rel/2", "v1"]
+    assert store.tags("shop", git("rev-parse", "side", at=work)) == []
+
+
 def test_resolve_takes_branches_full_ids_and_unique_prefixes(store: GitRepositories, work: Path) -> None:
     """A branch, a full id or seven digits of one name a commit; refs syntax, short prefixes and trees do not."""
     head = git("rev-parse", "main", at=work)

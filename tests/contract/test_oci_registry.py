@@ -10,6 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha512
 from pathlib import Path
 from typing import Any, Self
@@ -19,6 +20,7 @@ import pytest
 import uvicorn
 
 from setpoint.adapters.oci import registry as registry_module
+from setpoint.adapters.oci import uploads
 from setpoint.adapters.oci.registry import Registry
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.artifact.model import CONFIG, INDEX, LAYER, MANIFEST
@@ -326,3 +328,46 @@ def test_the_oci_conformance_suite_finds_no_fault(server: Server, tmp_path: Path
     assert (suite.get("failures"), suite.get("errors")) == ("0", "0")
     # Most of it ran: a suite that skips is no proof.
     assert int(suite.get("tests", "0")) - int(suite.get("skipped", "0")) > 900
+
+
+def test_sha512_is_checked_like_sha256(server: Server) -> None:
+    """Blobs and manifests go in and out by sha512, and bytes with another digest do not."""
+    data = b"by another name"
+    digest = "sha512:" + sha512(data).hexdigest()
+    assert server.call("POST", f"/v2/shop/web/blobs/uploads/?digest={digest}", data).status == 201
+    assert server.call("GET", f"/v2/shop/web/blobs/{digest}").body == data
+    wrong = server.call("POST", f"/v2/shop/web/blobs/uploads/?digest={digest}", data + b"!")
+    assert wrong.told == (400, "DIGEST_INVALID")
+    manifest = server.image("shop/web")
+    name = "sha512:" + sha512(manifest).hexdigest()
+    assert server.call("PUT", f"/v2/shop/web/manifests/{name}", manifest, content_type=MANIFEST).status == 201
+    assert server.call("GET", f"/v2/shop/web/manifests/{name}").body == manifest
+    assert server.call("PUT", f"/v2/shop/web/manifests/{name}", manifest + b" ", content_type=MANIFEST).told == (400, "DIGEST_INVALID")
+
+
+def test_many_clients_attach_at_once_and_none_is_lost(server: Server) -> None:
+    """Referrers of one subject that are pushed at the same moment are all listed: nothing is read, changed and written back."""
+    manifest = server.image("shop/web")
+    subject = {"mediaType": MANIFEST, "digest": sha256(manifest), "size": len(manifest)}
+    server.call("PUT", f"/v2/shop/web/manifests/{sha256(manifest)}", manifest, content_type=MANIFEST)
+
+    def attach(number: int) -> int:
+        data = server.image("shop/web", subject=subject, artifactType=f"application/x.n{number}")
+        return server.call("PUT", f"/v2/shop/web/manifests/{sha256(data)}", data, content_type=MANIFEST).status
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(attach, range(24))) == {201}
+    listed = json.loads(server.call("GET", f"/v2/shop/web/referrers/{sha256(manifest)}").body)["manifests"]
+    assert {item["artifactType"] for item in listed} == {f"application/x.n{number}" for number in range(24)}
+
+
+def test_a_manifest_that_is_too_large_and_uploads_without_end_are_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five megabytes of manifest are 413; more unfinished uploads than allowed are 429, and finishing one makes room."""
+    big = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "annotations": {"a": "x" * (5 << 20)}}).encode()
+    assert server.call("PUT", "/v2/shop/web/manifests/big", big, content_type=MANIFEST).status == 413
+    monkeypatch.setattr(uploads, "OPEN_UPLOADS", 3)
+    begun = [server.call("POST", "/v2/shop/web/blobs/uploads/") for _ in range(4)]
+    assert [answer.status for answer in begun] == [202, 202, 202, 429]
+    assert begun[3].code == "TOOMANYREQUESTS"
+    assert server.call("DELETE", str(begun[0].headers["Location"])).status == 204
+    assert server.call("POST", "/v2/shop/web/blobs/uploads/").status == 202

@@ -12,7 +12,8 @@ from setpoint.adapters.database.records import Records
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.artifact.recipe import Recipe, recipe_of
 from setpoint.artifact.service import ArtifactService, AssembleRequest
-from setpoint.core import clock, digest, records
+from setpoint.artifact.version import version_of
+from setpoint.core import clock, records
 from setpoint.core.errors import SetpointError
 from setpoint.evidence.service import EvidenceService
 from setpoint.ground.journal.ports import Recorder
@@ -100,6 +101,7 @@ class Products:
                 yield file.path, file.mode, self._parts.git.blob(run.repository, file.blob)
 
     def version(self, run: Run) -> str:
-        """Return what people call this build: the number of commits along first parents and the commit's beginning."""
-        count = len(self._parts.git.first_parents(run.repository, run.revision, limit=1_000_000))
-        return f"{count}-{digest.short(run.revision)[:7]}"
+        """Return what people call this build."""
+        git = self._parts.git
+        commits = len(git.first_parents(run.repository, run.revision, limit=1_000_000))
+        return version_of(git.tags(run.repository, run.revision), commits, run.revision)

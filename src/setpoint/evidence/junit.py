@@ -1,7 +1,8 @@
 """JUnit XML to names of passed, failed and skipped tests; called by the signer on a report that untrusted code wrote, trusts none of it.
 
 There is no schema everybody follows: suites may nest, a file may start at `testsuite` or `testsuites`; `failure` and `error` fail a
-test, `skipped` sets it apart. Document types and entities are refused before anything is expanded (billion laughs, file inclusion).
+test, `skipped` sets it apart. A suite that counts failures and shows none in its cases has failed too. Document types and entities are
+refused before anything is expanded (billion laughs, file inclusion).
 """
 
 from typing import Final
@@ -25,6 +26,8 @@ class _Reader:
         self.skipped: list[str] = []
         self._parser = parser
         self._open: list[str] = []
+        self._suites: list[tuple[str, int, int]] = []
+        """Open suites: (name, failures that it counts itself, failed cases before it)."""
         self._case = ""
         self._verdict = ""
 
@@ -35,6 +38,9 @@ class _Reader:
         if len(self._open) >= _LIMIT_DEPTH:
             raise self.fault(f"elements are nested deeper than {_LIMIT_DEPTH}")
         self._open.append(tag)
+        if tag in ("testsuite", "testsuites"):
+            claimed = sum(_count(attributes.get(name)) for name in ("failures", "errors"))
+            self._suites.append((attributes.get("name") or tag, claimed, len(self.failed)))
         if tag == "testcase":
             if self._case:
                 raise self.fault("a `testcase` lies inside a `testcase`")
@@ -59,6 +65,10 @@ class _Reader:
         if tag == "testcase":
             {"failed": self.failed, "skipped": self.skipped, "": self.passed}[self._verdict].append(self._case)
             self._case = ""
+        elif tag in ("testsuite", "testsuites"):
+            name, claimed, before = self._suites.pop()
+            if claimed and len(self.failed) == before:
+                self.failed.append(f"{claimed} failed without a case ({name[:200]})")
 
     def refuse(self, *_ignored: object) -> None:
         """Stop at a document type or entity declaration."""
@@ -68,6 +78,11 @@ class _Reader:
         """Return the error for the place the parser is at."""
         place = f"{self._parser.CurrentLineNumber}:{self._parser.CurrentColumnNumber + 1}"
         return UserError("SP402", f"the test report cannot be used: {what}", where=place, fix=_FIX)
+
+
+def _count(text: str | None) -> int:
+    """Return a suite's own count; what is no number counts nothing, for many tools leave it out."""
+    return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def parse_junit(data: bytes) -> SuiteResult:

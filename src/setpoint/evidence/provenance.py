@@ -44,7 +44,7 @@ def provenance(facts: BuildFacts) -> Statement:
                 "pipeline": {"path": PIPELINE_PATH, "digest": {"gitBlob": facts.pipeline}},
                 "artifact": record.name,
             },
-            "internalParameters": {"trust": run.trust},
+            "internalParameters": {"trust": run.trust, "version": record.version},
             "resolvedDependencies": _dependencies(facts),
         },
         "runDetails": {

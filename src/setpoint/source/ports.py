@@ -62,6 +62,10 @@ class GitStore(Protocol):
         """Return commit ids along first parents, head first."""
         ...
 
+    def tags(self, name: str, commit: str) -> list[str]:
+        """Return the names of the tags at a commit, annotated ones too, sorted."""
+        ...
+
     def last_change(self, name: str, head: str, path: str) -> str | None:
         """Return the newest commit reachable by first parents from head that changed path; None if path is absent at head."""
         ...

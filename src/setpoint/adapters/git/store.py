@@ -175,6 +175,19 @@ class GitRepositories:
             line = zip(_line(repository, _commit(repository, head)), range(limit), strict=False)
             return [str(commit.id) for commit, _ in line]
 
+    def tags(self, name: str, commit: str) -> list[str]:
+        """Return the names of the tags at a commit, annotated ones too, sorted."""
+        found = []
+        with self._open(name) as repository:
+            for reference in repository.references.iterator(pygit2.enums.ReferenceFilter.TAGS):
+                try:
+                    at = str(reference.peel(pygit2.Commit).id)
+                except (pygit2.GitError, ValueError, KeyError):  # a tag of a tree or blob, or of what is not here
+                    continue
+                if at == commit:
+                    found.append(reference.shorthand)
+        return sorted(found)
+
     def last_change(self, name: str, head: str, path: str) -> str | None:
         """Return the newest commit reachable by first parents from head that changed path; None if path is absent at head."""
         parts = parts_of_path(path)

@@ -17,6 +17,8 @@ from setpoint.core.errors import ConflictError, NotFoundError, UserError, WorldE
 _SESSION: Final = re.compile(r"[0-9a-f]{32}")
 BLOB_LIMIT_BYTES: Final = 64 << 30
 """Larger than any image layer that a registry should take in one piece."""
+OPEN_UPLOADS: Final = 1_000
+"""How many uploads may be unfinished at once; a client that only ever begins must not fill the disk with folders."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,10 @@ class UploadSessions:
         return self._folder / f"scratch-{uuid.uuid4().hex}"
 
     def start(self, repository: str) -> Session:
-        """Open a session for a repository."""
+        """Open a session for a repository; WorldError SP319 when too many are unfinished."""
+        if self._folder.is_dir() and sum(1 for _ in self._folder.iterdir()) >= OPEN_UPLOADS:
+            fix = "finish or cancel uploads; what nobody adds to for a day is swept when the server starts"
+            raise WorldError("SP319", f"{OPEN_UPLOADS} uploads are unfinished", where=repository, fix=fix)
         name = uuid.uuid4().hex
         folder = self._folder / name
         folder.mkdir(parents=True, mode=0o700)

@@ -50,6 +50,7 @@ _CODES: Final = {
     "SP309": (507, "UNKNOWN"),
     "SP316": (404, "BLOB_UPLOAD_UNKNOWN"),
     "SP317": (409, "BLOB_UPLOAD_INVALID"),
+    "SP319": (429, "TOOMANYREQUESTS"),
 }
 
 
