@@ -134,6 +134,11 @@ class Container:
     sealed: tuple[SealedSecret, ...] = ()
     """By name: every Secret that the two fields above name."""
 
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Everything that has to be unpacked for it: its own image first, then what it mounts, each once."""
+        return tuple(dict.fromkeys((self.image, *(mount.image for mount in self.mounts))))
+
 
 @dataclass(frozen=True, slots=True)
 class Workload:

@@ -94,7 +94,7 @@ class HostRuntime:
             secrets = self._secrets(spec.container)
             folder.parent.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._reachable(folder.parent)
-            self._write(folder, spec, sandbox, image.generation)
+            self._write(folder, spec, sandbox, self._generation(spec.container))
             self._launch(folder, secrets)
 
     def replicas(self) -> list[ReplicaStatus]:
@@ -112,7 +112,12 @@ class HostRuntime:
             folders = [entry.path for entry in os.scandir(self._replicas)]
         except FileNotFoundError:
             return set()
-        return {str(shim_state.read_json(Path(folder) / "replica.json").get(_GENERATION) or "") for folder in folders}
+        noted = [str(shim_state.read_json(Path(folder) / "replica.json").get(_GENERATION) or "") for folder in folders]
+        return {generation for text in noted for generation in text.split(",")}
+
+    def _generation(self, container: Container) -> str:
+        """Return which unpackings of its image and of all that it mounts lie in their places, the image's first."""
+        return ",".join(self.images.generation(image) for image in container.images)
 
     def stop(self, replica: str, grace_s: float) -> None:
         """Ask the shim to end its application: TERM, then KILL after the grace; returns at once."""
@@ -193,7 +198,7 @@ class HostRuntime:
         except ValueError:  # one folder that nobody can read must not hide all others
             return None
         generation = str(raw.get(_GENERATION) or "")
-        outdated = bool(generation) and generation != self.images.generation(spec.container.image)
+        outdated = bool(generation) and generation != self._generation(spec.container)
         state = self._state(folder)
         if state is None:
             return ReplicaStatus(spec, False, None, None, 0, "", outdated=outdated, begun=False)

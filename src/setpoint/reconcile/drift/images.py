@@ -50,7 +50,8 @@ class ImageDrift:
         used: dict[str, set[tuple[str, str]]] = {}
         for replica in present:
             who = replica.spec.identity
-            used.setdefault(replica.spec.container.image, set()).add((who.app, who.environment))
+            for image in replica.spec.container.images:
+                used.setdefault(image, set()).add((who.app, who.environment))
         differences = {image: self._differences(image) for image in sorted(used)}
         correct: set[str] = set()
         places = {environment for users in used.values() for _app, environment in users} | self.drift.places("image")
