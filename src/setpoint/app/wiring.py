@@ -6,6 +6,8 @@ reads the keys in its own process, and the server itself never holds one (design
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 
 from setpoint.adapters.age import KeyFile
 from setpoint.adapters.clock import SystemClock
@@ -208,13 +210,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
     vault = SopsVault(KeyFile.of_home(store.home.age_key))
-    rendering = Rendering(
-        store.git,
-        KustomizeBinary(),
-        lambda environment: _images(delivery, environment),
-        lambda repository, found: is_files(store.oci, repository, found),
-        vault,
-    )
+    rendering = Rendering(store.git, KustomizeBinary(), partial(_images, delivery), partial(is_files, store.oci), vault)
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
@@ -231,6 +227,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
     )
     runs = RunsView(store.records, pipeline)
+    plan = PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, target.proxy.differences, _touched(store))
     return Application(
         store=store,
         processes=processes,
@@ -249,9 +246,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         vault=vault,
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
-        plan=PlanView(
-            PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, target.proxy.differences, _touched(store))
-        ),
+        plan=PlanView(plan),
         evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),
