@@ -7,7 +7,6 @@ reads the keys in its own process, and the server itself never holds one (design
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from setpoint.adapters.age import KeyFile
 from setpoint.adapters.clock import SystemClock
