@@ -106,7 +106,7 @@ def test_a_run_with_a_task_without_a_sandbox_has_another_builder(story: Story) -
     run = story.run("r-1")
     ledger = story.desk._sources.ledger
     ledger.refresh()
-    result, _ = ledger.runs["r-1"].results["test"]
+    result = ledger.runs["r-1"].results["test"].result
     bare = replace(result, manifest=replace(result.manifest, sandbox="none"))
     story.record("task.finished", "r-1", "setpoint", encode(bare))
     record = story.build(run)

@@ -85,7 +85,7 @@ class RunDrafts:
         tasks = _needed(facts, record)
         toolchain = self._labels(record).get(LABEL_TOOLCHAIN) or next((task.manifest.toolchain for task in tasks), "")
         # Any task of the run: without a sandbox it could have reached what the others made, whether its outputs are in the artifact or not.
-        bare = any(result.manifest.sandbox == "none" for result, _ in facts.results.values())
+        bare = any(ended.result.manifest.sandbox == "none" for ended in facts.results.values())
         builder = UNSANDBOXED_BUILDER if bare else SANDBOXED_BUILDER
         return BuildFacts(facts.run, record, tasks, toolchain, pipeline, builder, at)
 
