@@ -196,7 +196,7 @@ class Road:
 
         for name, made in adapters():
             if name in MODELLED:
-                patch.setattr(wiring, name, lambda *_args, name=name: mortal(world, fate, name))
+                patch.setattr(wiring, name, lambda *_args, name=name, **_named: mortal(world, fate, name))
             elif name == "JournalFolder":
                 patch.setattr(wiring, name, TornJournal)
             else:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 from setpoint.pipeline.model import ToolchainFacts
 from setpoint.reconcile.model import Probe, ReplicaSpec, ReplicaStatus
@@ -51,6 +52,13 @@ class World:
 
     # The runtime.
 
+    images: ClassVar[None] = None
+    """Nothing is unpacked here."""
+
+    def generations(self) -> set[str]:
+        """No replica was started from an unpacked image."""
+        return set()
+
     def start(self, spec: ReplicaSpec) -> None:
         """A replica runs at once."""
         self.started += 1
@@ -97,6 +105,10 @@ class World:
         self.proxies[config.environment] = config
         if before and not self.serving(config.environment):
             self.lost.append(f"nobody answers in {config.environment} any more")
+
+    def applied(self, environment: str) -> ProxyConfig | None:
+        """Return what the proxy was told last."""
+        return self.proxies.get(environment)
 
     def sessions(self, environment: str, server: str) -> int:
         """Every request is answered in no time."""

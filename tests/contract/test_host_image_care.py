@@ -94,7 +94,7 @@ def test_whatever_is_changed_is_found_within_a_round_and_brought_back(
 
 
 def test_an_edit_while_the_server_was_down_is_found_by_the_first_look(machine: Machine) -> None:
-    """The baseline lies beside the tree; a new server looks at everything at once."""
+    """The catalogue lies beside the tree; a new server looks at everything at once."""
     _same_size_and_time(machine.rootfs / "app/main.py", "print(2)\n")
     machine.care = machine.restarted()
     assert machine.look(0.0) == [("/app/main.py", "content"), ("/app/same", "content")]
@@ -108,13 +108,16 @@ def test_a_look_goes_round_in_parts(machine: Machine) -> None:
 
 
 def test_what_was_only_touched_is_no_difference_and_costs_one_comparison(machine: Machine) -> None:
-    """A change time alone says nothing: the content decides, the baseline learns, and a toucher cannot keep the server busy."""
+    """A change time alone says nothing: the content decides, and the catalogue learns the new stamp; no layer is unpacked for it."""
     opened = machine.shelf.blobs.opened
+    before = integrity.read(machine.rootfs.parent)
     (machine.rootfs / "app/main.py").chmod((machine.rootfs / "app/main.py").stat().st_mode & 0o7777)
     assert machine.look() == []
-    assert machine.shelf.blobs.opened == opened + 2
+    after = integrity.read(machine.rootfs.parent)
+    assert after != before
+    assert {path: entry[2:] for path, entry in after.items()} == {path: entry[2:] for path, entry in before.items()}
     assert [machine.look() for _ in range(3)] == [[]] * 3
-    assert machine.shelf.blobs.opened == opened + 2
+    assert machine.shelf.blobs.opened == opened
 
 
 def test_an_undone_edit_is_gone_by_itself(machine: Machine) -> None:
@@ -126,17 +129,17 @@ def test_an_undone_edit_is_gone_by_itself(machine: Machine) -> None:
     assert machine.look() == []
 
 
-def test_a_lost_baseline_means_a_whole_comparison(machine: Machine) -> None:
+def test_a_lost_catalogue_means_a_comparison_with_the_layers(machine: Machine) -> None:
     """As for images of a release that kept none: nothing is believed, everything is read."""
     _same_size_and_time(machine.rootfs / "app/main.py", "print(2)\n")
-    (machine.rootfs.parent / integrity.BASELINE).unlink()
+    (machine.rootfs.parent / integrity.CATALOGUE).unlink()
     machine.care = machine.restarted()
     assert machine.look(0.0) == [("/app/main.py", "content"), ("/app/same", "content")]
     machine.care.replace(machine.image)
-    (machine.rootfs.parent / integrity.BASELINE).write_text("{}")
+    (machine.rootfs.parent / integrity.CATALOGUE).write_text("{}")
     machine.care = machine.restarted()
     assert machine.look(0.0) == []
-    assert integrity.read(machine.rootfs.parent) == integrity.stamps(machine.rootfs)
+    assert integrity.read(machine.rootfs.parent) == integrity.catalogue(machine.rootfs)
 
 
 def test_a_replaced_tree_stays_until_nothing_was_started_from_it(machine: Machine) -> None:

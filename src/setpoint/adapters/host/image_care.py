@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from setpoint.adapters.host import integrity
-from setpoint.adapters.host.integrity import FileChange, Look, Stamp
+from setpoint.adapters.host.integrity import Entry, FileChange, Look
 from setpoint.adapters.host.unpack import ImageFolder
 from setpoint.core import digest
 from setpoint.reconcile.model import Difference
@@ -23,6 +23,7 @@ ROUND_S: Final = 8.0
 _REST: Final = 20.0
 """After a comparison that found nothing, wait this many times as long as it took: touching a file is no way to keep a core busy."""
 _SHOWN: Final = 20
+_STRANGE: Final = Entry(0, 0, 0)
 
 
 @dataclass(slots=True)
@@ -79,23 +80,25 @@ class ImageCare:
         generation = self.images.generation(image)
         known = self._known.get(image)
         if known is None or known.generation != generation:
-            known = self._known[image] = _Known(generation, Look(folder / "rootfs", integrity.read(folder) or {"": (0, 0, 0)}))
+            known = self._known[image] = _Known(generation, Look(folder / "rootfs", integrity.read(folder) or {"": _STRANGE}))
         return known
 
     def _compare(self, image: str, folder: Path, known: _Known) -> None:
         began = self.now()
-        # Stamps first: who writes while this compares is found by the next look.
-        before: dict[str, Stamp] = integrity.stamps(folder / "rootfs")
+        found, entries = integrity.compare(folder / "rootfs", integrity.read(folder) or self._anew(image))
+        known.changes = tuple(found)
+        known.look = Look(folder / "rootfs", entries)
+        if not found:
+            integrity.write(folder, entries)
+            known.rest_until = self.now() + _REST * (self.now() - began)
+
+    def _anew(self, image: str) -> dict[str, Entry]:
+        """Return what the layers bring, by unpacking them: for an image whose catalogue is lost."""
         fresh = self.images.build(image)
         try:
-            found = integrity.compare(folder / "rootfs", fresh / "rootfs", integrity.read(folder))
+            return integrity.read(fresh)
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-        known.changes = tuple(found)
-        known.look = Look(folder / "rootfs", before)
-        if not found:
-            integrity.write(folder, before)
-            known.rest_until = self.now() + _REST * (self.now() - began)
 
 
 def _shown(image: str, changes: tuple[FileChange, ...]) -> list[Difference]:

@@ -1,8 +1,8 @@
 """Whether the files of an unpacked image are still those that its layers brought: a cheap look by stat, a sure one by content.
 
-Called by the image folder. The look compares inode, change time and mode of every entry with a baseline from when it was unpacked: a
-writer can set size and modification time as it likes, the change time it cannot (inode(7)). What looks strange is compared with the
-layers unpacked anew; only that comparison says that something differs.
+Called by the image folder and the image care. When an image is unpacked, from layers whose digests were checked, a catalogue of its
+entries is written beside it. A look compares inode, change time and mode with it: a writer can set size and modification time as it
+likes, the change time it cannot (inode(7)). What looks strange is compared by content; only that says that something differs.
 """
 
 import hashlib
@@ -12,15 +12,30 @@ import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-BASELINE: Final = "baseline.json"
+CATALOGUE: Final = "catalogue.json"
 _VERSION: Final = 1
 _CHUNK_BYTES: Final = 1 << 20
 _LIMIT_BYTES: Final = 512 << 20
 
-Stamp = tuple[int, int, int]
-"""(inode, change time in ns, mode)"""
+
+class Entry(NamedTuple):
+    """What is known of one entry of an image."""
+
+    inode: int
+    changed_ns: int
+    mode: int
+    content: str = ""
+    """sha256 of a file, target of a link."""
+    modified_s: int = 0
+    """Of a file: Python compares it with what its .pyc says."""
+    uid: int = 0
+
+    @property
+    def stamp(self) -> tuple[int, int, int]:
+        """What nobody can keep who writes."""
+        return self[:3]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +50,28 @@ class FileChange:
     live: str
 
 
-def stamps(rootfs: Path) -> dict[str, Stamp]:
-    """Return the stamp of every entry by its path below rootfs; the root itself is `.`."""
-    found = {".": _stamp(os.lstat(rootfs))}
+def look_of(rootfs: Path) -> dict[str, Entry]:
+    """Return every entry by its path below rootfs, without its content; the root itself is `.`."""
+    found = {".": _entry(os.lstat(rootfs))}
     for path, entry in _entries(str(rootfs), ""):
-        found[path] = _stamp(entry.stat(follow_symlinks=False))
+        found[path] = _entry(entry.stat(follow_symlinks=False))
     return found
 
 
-def _stamp(facts: os.stat_result) -> Stamp:
-    return (facts.st_ino, facts.st_ctime_ns, facts.st_mode)
+def catalogue(rootfs: Path) -> dict[str, Entry]:
+    """Return every entry with its content."""
+    return {path: one._replace(content=_content(rootfs / path, one.mode)) for path, one in look_of(rootfs).items()}
+
+
+def _entry(facts: os.stat_result) -> Entry:
+    modified_s = int(facts.st_mtime) if stat.S_ISREG(facts.st_mode) else 0
+    return Entry(facts.st_ino, facts.st_ctime_ns, facts.st_mode, "", modified_s, facts.st_uid)
+
+
+def _content(path: Path, mode: int) -> str:
+    if stat.S_ISLNK(mode):
+        return os.readlink(path)  # noqa: PTH115 - the text of the link, not a path
+    return _digest(path) if stat.S_ISREG(mode) else ""
 
 
 def _entries(folder: str, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -60,21 +87,21 @@ def _entries(folder: str, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
 class Look:
     """Goes round the entries of one image, some at a time: an entry that came or went shows in its folder's change time."""
 
-    def __init__(self, rootfs: Path, baseline: Mapping[str, Stamp]) -> None:
+    def __init__(self, rootfs: Path, known: Mapping[str, Entry]) -> None:
         self._root = os.fspath(rootfs)
-        self._baseline = list(baseline.items())
+        self._known = [(path, entry.stamp) for path, entry in known.items()]
         self._next = 0
 
     def part(self, share: float) -> bool:
         """Look at a share of the entries and say whether one of them is strange."""
-        count = max(1, round(len(self._baseline) * share))
-        first, self._next = self._next, (self._next + count) % max(1, len(self._baseline))
-        every = self._baseline[first : first + count]
-        if share < 1 and first + count > len(self._baseline):
-            every = every + self._baseline[: self._next]
+        count = max(1, round(len(self._known) * share))
+        first, self._next = self._next, (self._next + count) % max(1, len(self._known))
+        every = self._known[first : first + count]
+        if share < 1 and first + count > len(self._known):
+            every = every + self._known[: self._next]
         return any(self._strange(path, stamp) for path, stamp in every)
 
-    def _strange(self, path: str, stamp: Stamp) -> bool:
+    def _strange(self, path: str, stamp: tuple[int, int, int]) -> bool:
         try:
             facts = os.lstat(f"{self._root}/{path}")
         except OSError:
@@ -82,66 +109,64 @@ class Look:
         return (facts.st_ino, facts.st_ctime_ns, facts.st_mode) != stamp
 
 
-def write(folder: Path, baseline: Mapping[str, Stamp]) -> None:
-    """Keep a baseline beside the rootfs."""
-    scratch = folder / f".{BASELINE}.new"
-    scratch.write_text(json.dumps({"version": _VERSION, "entries": baseline}, separators=(",", ":")), encoding="utf-8")
-    scratch.rename(folder / BASELINE)
+def write(folder: Path, entries: Mapping[str, Entry]) -> None:
+    """Keep a catalogue beside the rootfs."""
+    scratch = folder / f".{CATALOGUE}.new"
+    scratch.write_text(json.dumps({"version": _VERSION, "entries": entries}, separators=(",", ":")), encoding="utf-8")
+    scratch.rename(folder / CATALOGUE)
 
 
-def read(folder: Path) -> dict[str, Stamp]:
-    """Return the baseline of an image; empty when there is none that can be read, so that everything looks strange."""
+def read(folder: Path) -> dict[str, Entry]:
+    """Return the catalogue of an image; empty when there is none that can be read, so that everything looks strange."""
     try:
-        with (folder / BASELINE).open("rb") as file:
+        with (folder / CATALOGUE).open("rb") as file:
             raw = json.loads(file.read(_LIMIT_BYTES))
-        return {str(path): (int(one[0]), int(one[1]), int(one[2])) for path, one in raw["entries"].items()} if raw["version"] == 1 else {}
-    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return {str(path): Entry(*one) for path, one in raw["entries"].items()} if raw["version"] == _VERSION else {}
+    except (OSError, ValueError, KeyError, TypeError):
         return {}
 
 
-def compare(live: Path, fresh: Path, trusted: Mapping[str, Stamp]) -> list[FileChange]:
-    """Return how a live tree differs from a fresh one; contents are read unless a trusted stamp says that nobody touched the file."""
-    wanted, found = ({".": root, **{path: Path(entry.path) for path, entry in _entries(str(root), "")}} for root in (fresh, live))
-    changes = []
+def compare(live: Path, wanted: Mapping[str, Entry]) -> tuple[list[FileChange], dict[str, Entry]]:
+    """Return how a live tree differs from what its layers brought, and what is known of it from now on.
+
+    Only entries whose stamp is another are read.
+    """
+    found, changes = look_of(live), []
     for path in sorted(wanted.keys() | found.keys()):
         name = f"/{path}" if path != "." else "/"
-        if path not in found:
+        before, now = wanted.get(path), found.get(path)
+        if now is None:
             changes.append(FileChange(name, "entry", "there", "removed"))
-        elif path not in wanted:
-            changes.append(FileChange(name, "entry", "not there", f"added ({_kind(os.lstat(found[path]))})"))
+        elif before is None:
+            changes.append(FileChange(name, "entry", "not there", f"added ({_kind(now.mode)})"))
+        elif before.stamp == now.stamp:
+            found[path] = before
         else:
-            changes += _differ(name, wanted[path], found[path], trusted.get(path))
-    return changes
+            found[path] = now._replace(content=_content(live / path, now.mode))
+            changes += _differ(name, before, found[path])
+    return changes, found
 
 
-def _differ(name: str, wanted: Path, found: Path, trusted: Stamp | None) -> Iterator[FileChange]:
-    one, other = os.lstat(wanted), os.lstat(found)
-    if _stamp(other) == trusted:
+def _differ(name: str, before: Entry, now: Entry) -> Iterator[FileChange]:
+    kind = _kind(before.mode)
+    if kind != _kind(now.mode):
+        yield FileChange(name, "kind", kind, _kind(now.mode))
         return
-    if _kind(one) != _kind(other):
-        yield FileChange(name, "kind", _kind(one), _kind(other))
-        return
-    for field, before, after in (
-        ("mode", f"{stat.S_IMODE(one.st_mode):04o}", f"{stat.S_IMODE(other.st_mode):04o}"),
-        ("owner", f"{one.st_uid}:{one.st_gid}", f"{other.st_uid}:{other.st_gid}"),
-    ):
-        if before != after:
-            yield FileChange(name, field, before, after)
-    if stat.S_ISLNK(one.st_mode):
-        left, right = os.readlink(wanted), os.readlink(found)  # noqa: PTH115 - as bytes of text, whatever they are
-        if left != right:
-            yield FileChange(name, "target", left, right)
-    elif stat.S_ISREG(one.st_mode):
-        left, right = _digest(wanted), _digest(found)
-        if left != right:
-            yield FileChange(name, "content", f"sha256 {left[:12]}", f"sha256 {right[:12]}")
-        elif int(one.st_mtime) != int(other.st_mtime):
-            yield FileChange(name, "time", str(int(one.st_mtime)), str(int(other.st_mtime)))
+    if before.mode != now.mode:
+        yield FileChange(name, "mode", f"{stat.S_IMODE(before.mode):04o}", f"{stat.S_IMODE(now.mode):04o}")
+    if before.uid != now.uid:
+        yield FileChange(name, "owner", str(before.uid), str(now.uid))
+    if before.content != now.content:
+        file = kind == "file"
+        shown = [f"sha256 {text[:12]}" if file else text for text in (before.content, now.content)]
+        yield FileChange(name, "content" if file else "target", *shown)
+    elif before.modified_s != now.modified_s:
+        yield FileChange(name, "time", str(before.modified_s), str(now.modified_s))
 
 
-def _kind(facts: os.stat_result) -> str:
+def _kind(mode: int) -> str:
     for kind, name in ((stat.S_ISREG, "file"), (stat.S_ISDIR, "folder"), (stat.S_ISLNK, "link")):
-        if kind(facts.st_mode):
+        if kind(mode):
             return name
     return "device, pipe or socket"
 

@@ -155,7 +155,7 @@ class ImageFolder:
             document = {"version": 1, "boot_id": processes.boot_id(), "generation": generation, "config": config}
             (scratch / "image.json").write_text(json.dumps(document), encoding="utf-8")
             self._hand_over(scratch)
-            integrity.write(scratch, integrity.stamps(rootfs))
+            integrity.write(scratch, integrity.catalogue(rootfs))
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
