@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from setpoint.pipeline.model import ToolchainFacts
 from setpoint.reconcile.model import Probe, ReplicaSpec, ReplicaStatus
-from setpoint.reconcile.ports import ProxyConfig
+from setpoint.reconcile.ports import ProxyConfig, ServerCount
 
 PORTS = {"staging": 17501, "production": 17502}
 
@@ -114,6 +114,11 @@ class World:
         """Every request is answered in no time."""
         del environment, server
         return 0
+
+    def counters(self, environment: str) -> list[ServerCount]:
+        """Nobody asks anything."""
+        del environment
+        return []
 
     def check(self, base_url: str, path: str, status: int) -> tuple[bool, str]:
         """A gate's check: whether the proxy at this address has somebody to ask."""

@@ -21,6 +21,7 @@ from setpoint.adapters.host.proxy import HaProxy, find_haproxy
 from setpoint.core.errors import UserError, WorldError
 from setpoint.reconcile.model import Identity, Route
 from setpoint.reconcile.ports import ProxyConfig, ProxyServer
+from setpoint.rollout.canary.counters import raw, requests_of
 
 UID = 64180 if os.getuid() == 0 else None
 ROUTE = Route("web", (), "/", path_exact=False, backends=(("web", 1),))
@@ -64,8 +65,15 @@ class Replica:
                 replica.seen.append(dict(self.headers))
                 if self.path == "/slow":
                     replica.release.wait(10)
+                if self.path == "/broken":
+                    self.close_connection = True
+                    return
+                if self.path in ("/nonsense", "/torn"):
+                    self.close_connection = True
+                    self.wfile.write(b"nonsense" if self.path == "/nonsense" else b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nabc")
+                    return
                 body = replica.name.encode()
-                self.send_response(200)
+                self.send_response(int(self.path[1:]) if self.path[1:].isdigit() else 200)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Setpoint-App", "liar")
                 self.end_headers()
@@ -263,7 +271,49 @@ def test_every_answer_says_whose_it_is(site: Site) -> None:
     proxy.apply(site.config(web.line(promotion="p-2")))
     assert site.get()[2]["setpoint-promotion"] == "p-2"
     assert MasterSocket(site.folder / "staging").processes().worker == worker
-    assert proxy.stats("staging")["r-web"].responses_2xx == 2
+    (counted,) = proxy.counters("staging")
+    assert (counted.server, counted.responses["2xx"], counted.worker) == ("r-web", 2, worker)
+
+
+def test_every_failed_request_counts_once_and_on_the_server_that_failed_it(site: Site) -> None:
+    """What a server answers counts by class; no answer and no connection count beside it; HAProxy's own words on nobody."""
+    proxy = site.proxy()
+    web = site.replica("r-web")
+    proxy.apply(site.config(web.line()))
+    asked = [site.get(path)[0] for path in ("/", "/404", "/500", "/503", "/broken")]
+    assert asked == [200, 404, 500, 503, 502]
+    (counted,) = proxy.counters("staging")
+    wanted = {"1xx": 0, "2xx": 1, "3xx": 0, "4xx": 1, "5xx": 2, "other": 0}
+    assert (counted.responses, counted.connect_errors) == (wanted, 0)
+    assert requests_of(None, raw(counted, ("5xx",))) == (5, 3)
+    assert [site.get(path)[0] for path in ("/broken", "/nonsense", "/broken", "/")] == [502, 502, 502, 200]
+    with pytest.raises(http.client.IncompleteRead):
+        site.get("/torn")
+    (more,) = proxy.counters("staging")
+    assert requests_of(raw(counted, ("5xx",)), raw(more, ("5xx",))) == (5, 4)
+    web.close()
+    assert site.get()[0] == 503
+    (again,) = proxy.counters("staging")
+    assert requests_of(raw(more, ("5xx",)), raw(again, ("5xx",))) == (1, 1)
+    proxy.apply(site.config())
+    assert site.get()[0] == 503
+    assert proxy.counters("staging") == []
+
+
+def test_two_revisions_of_a_workload_are_split_exactly_whatever_their_numbers(site: Site) -> None:
+    """One canary replica beside three stable ones gets its share of 120 requests; no weight needs a reload, and unready ones get none."""
+    proxy = site.proxy()
+    stable, canary = [site.replica(f"r-{number}") for number in range(3)], site.replica("r-new")
+    lines = [*(replace(one.line(), pool="web@old") for one in stable), replace(canary.line(), pool="web@new")]
+    workers = set()
+    for weight, wanted in ((5, 6), (50, 60), (0, 0)):
+        route = replace(ROUTE, backends=(("web@old", 100 - weight), ("web@new", weight)))
+        proxy.apply(site.config(*lines, routes=(route,)))
+        workers.add(MasterSocket(site.folder / "staging").processes().worker)
+        assert abs(sum(site.get()[1] == "r-new" for _ in range(120)) - wanted) <= 1
+    assert len(workers) == 1
+    proxy.apply(site.config(*(replace(line, draining=line.pool == "web@old") for line in lines), routes=(route,)))
+    assert site.get()[0] == 503, "a pool without weight does not stand in: who decides that is the rollout"
 
 
 def test_routes_match_by_host_and_path_elements_and_split_by_weight(site: Site) -> None:
@@ -316,7 +366,7 @@ def test_a_restarted_server_finds_its_proxy_and_a_dead_one_is_started_again(site
     assert site.get()[1] == "r-web"
     again.stop("staging")
     again.stop("staging")
-    assert again.stats("staging") == {}
+    assert again.counters("staging") == []
     with pytest.raises(ConnectionRefusedError):
         site.get()
 

@@ -104,6 +104,13 @@ class QuarantineBody(_Body):
     message: Annotated[str, Field(min_length=1, max_length=2000)]
 
 
+class RolloutBody(_Body):
+    """What a person decides about a canary."""
+
+    verb: Literal["resume", "abort"]
+    message: Message = ""
+
+
 class RepositoryBody(_Body):
     """A repository to host."""
 
@@ -192,6 +199,15 @@ def prune(app: App, caller: Caller, body: PruneBody) -> Prunable:
     """Confirm that exactly this set is removed; owners, approvers and the operator may."""
     delivery = app.delivery.require_environment(body.environment)
     return app.prune.confirm(delivery, (body.app, body.environment), caller, body.set, body.message)
+
+
+@router.post("/rollouts/{application}/{environment}")
+def decide_rollout(app: App, caller: Caller, application: str, environment: str, body: RolloutBody) -> dict[str, str]:
+    """Go on from a held step of a canary, or send the canary back; who may roll back may do both."""
+    require_operator(app.delivery.require(application, environment), environment, caller)
+    act = app.rollout.rollouts.resume if body.verb == "resume" else app.rollout.rollouts.abort
+    found = act(application, environment, caller.actor, body.message)
+    return {"rollout": found.rollout, "phase": found.phase.value}
 
 
 class CancelBody(_Body):

@@ -1,4 +1,4 @@
-"""Prometheus metrics: what is deployed where (`setpoint_deployment_info`), health, replicas, drift, runs and the journal's length."""
+"""Prometheus metrics: what is deployed where (`setpoint_deployment_info`), health, replicas, canaries, drift, runs, journal."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,10 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from setpoint.api.auth import App, Caller
+from setpoint.app.wiring import Application
 from setpoint.reconcile.drift.model import DriftState, DriftSum
+from setpoint.rollout.judge import decide as judging
+from setpoint.rollout.model import Rollout
 
 router = APIRouter()
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -36,6 +39,7 @@ def metrics(app: App, _caller: Caller) -> PlainTextResponse:
         restarts.append(f"setpoint_replica_restarts_total{_labels(label)} {replica.restarts}")
     rest = [
         *drift_lines(app.store.records.drift_sums()),
+        *_rollouts(app),
         "# HELP setpoint_runs_open Runs that have not ended.",
         "# TYPE setpoint_runs_open gauge",
         f"setpoint_runs_open {len(app.store.records.open_runs())}",
@@ -57,6 +61,39 @@ def drift_lines(sums: Iterable[DriftSum]) -> list[str]:
             took.append(f"setpoint_drift_heal_seconds_sum{_labels(label)} {one.seconds:.3f}")
             took.append(f"setpoint_drift_heal_seconds_count{_labels(label)} {one.count}")
     return [*total, *took]
+
+
+def _rollouts(app: Application) -> list[str]:
+    """Return where canaries are, as the journal has it: weight, evidence, requests and failures of both sides."""
+    found = [rollout for rollout in app.store.records.rollouts() if rollout.strategy == "canary"]
+    kinds = (
+        ("weight_percent", "gauge", "Share of the traffic that the new revision has."),
+        ("evidence", "gauge", "Evidence against the canary; 1/alpha sends it back."),
+        ("requests_total", "counter", "Requests answered since the canary began."),
+        ("errors_total", "counter", "Requests failed since the canary began."),
+    )
+    lines: list[str] = []
+    for name, kind, text in kinds:
+        lines += [f"# HELP setpoint_rollout_{name} {text}", f"# TYPE setpoint_rollout_{name} {kind}"]
+        for rollout in found:
+            place = {
+                "app": rollout.app,
+                "environment": rollout.environment,
+                "promotion": rollout.new.promotion,
+                "phase": rollout.phase.value,
+            }
+            lines += [f"setpoint_rollout_{name}{_labels({**place, **side})} {value:g}" for side, value in _values(rollout, name)]
+    return lines
+
+
+def _values(rollout: Rollout, name: str) -> list[tuple[dict[str, str], float]]:
+    counts = rollout.counts
+    if name == "weight_percent":
+        return [({}, rollout.weight)]
+    if name == "evidence":
+        return [({}, judging.judge(rollout.sums, rollout.rule).evidence)]
+    pairs = (counts.canary_requests, counts.stable_requests) if name == "requests_total" else (counts.canary_errors, counts.stable_errors)
+    return [({"side": side}, value) for side, value in zip(("canary", "stable"), pairs, strict=True)]
 
 
 def _labels(values: dict[str, str]) -> str:

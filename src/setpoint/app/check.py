@@ -13,6 +13,7 @@ from typing import Any, Final
 from setpoint.adapters.git.working_tree import WorkingTree
 from setpoint.adapters.kustomize import KustomizeBinary
 from setpoint.adapters.policy import CelPolicy
+from setpoint.app import preflight
 from setpoint.artifact import recipe
 from setpoint.artifact.recipe import Entry, Recipe, recipe_of
 from setpoint.core.documents import Document
@@ -198,14 +199,17 @@ class _Delivery:
             for finding in validate_delivery(setpoint, environments, present, CelPolicy().compile_error):
                 report.take(ConfigError([finding]), self._prefix)
         for name, document in environments.items():
-            self._describe(name, document.model)
+            self._describe(name, document)
         if setpoint is not None:
             for app in setpoint.model.apps:
                 self._application(setpoint, app, environments)
 
-    def _describe(self, name: str, environment: EnvironmentFile) -> None:
-        """Count the gates and say what people overlook."""
-        gates = environment.gates
+    def _describe(self, name: str, document: Document[EnvironmentFile]) -> None:
+        """Count the gates, say what people overlook, and what a canary can find out."""
+        gates = document.model.gates
+        for finding in preflight.findings(document):
+            self._report.take(ConfigError([finding]), self._prefix)
+        self._report.notes += preflight.notes(name, document.model)
         count = (gates.policy is not None) + len(gates.checks) + (gates.soak is not None) + (gates.approvals is not None)
         self._report.gates += count
         if not count:
@@ -251,7 +255,8 @@ class _Delivery:
         names = artifacts if artifacts is not None else tuple(_bare_images(rendered.objects))
         pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}
         objects = substitute(rendered.objects, pinned, config.images, rendered.sources)
-        to_host(objects, app, environment, rendered.sources)
+        desired = to_host(objects, app, environment, rendered.sources)
+        self._report.notes += preflight.uncovered(config, desired)
 
 
 def _bare_images(value: Any) -> Iterator[str]:

@@ -38,10 +38,12 @@ from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.app.bus import Bus
 from setpoint.app.commit_check import CommitKeyCheck
 from setpoint.app.home import Home
+from setpoint.app.looks import served, touched
 from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
 from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
+from setpoint.app.returns import CanaryReturns
 from setpoint.app.secret_source import ServerSecrets
 from setpoint.app.settings import Settings
 from setpoint.artifact.files import is_files
@@ -75,13 +77,12 @@ from setpoint.promotion.stops import Stops
 from setpoint.reconcile.admission import Admission, AdmissionParts
 from setpoint.reconcile.drift.images import ImageDrift
 from setpoint.reconcile.drift.service import DriftParts, DriftService
-from setpoint.reconcile.model import Difference, Route
 from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.upstream import Upstreams
 from setpoint.rollout.jobs import HostJobs
-from setpoint.rollout.service import HostRollout
+from setpoint.rollout.service import HostRollout, RolloutParts
 from setpoint.source.service import SourceService
 
 
@@ -135,6 +136,7 @@ class Application:
     drift: DriftService
     prune: PruneService
     vault: SopsVault
+    rollout: HostRollout
     status: StatusView
     runs: RunsView
     trace: TraceView
@@ -213,7 +215,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
-    target = _target(store, delivery, rendering, admission, (toolchain.facts, vault))
+    target = _target(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions)
     runtime, drift, prune = target.runtime, target.drift, target.prune
     parts = LoopParts(
         store.bus,
@@ -226,7 +228,17 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
     )
     runs = RunsView(store.records, pipeline)
-    plan = PlanParts(delivery, promotions, rendering, store.git, store.oci, runtime.replicas, target.proxy.differences, _touched(store))
+    plan = PlanParts(
+        reader=delivery,
+        promotions=promotions,
+        rendering=rendering,
+        git=store.git,
+        store=store.oci,
+        replicas=runtime.replicas,
+        proxy=target.proxy.differences,
+        images=touched(store.records),
+        rollout=store.records.rollout,
+    )
     return Application(
         store=store,
         processes=processes,
@@ -239,6 +251,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         delivery=delivery,
         runtime=runtime,
         proxy=target.proxy,
+        rollout=target.rollout,
         drift=drift,
         prune=prune,
         status=StatusView(delivery, promotions, store.records, prune.orphans),
@@ -266,22 +279,24 @@ class _Target:
     proxy: HaProxy
     drift: DriftService
     prune: PruneService
+    rollout: HostRollout
     reconcile: ReconcileService
 
 
-def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admission: Admission, machine: Machine) -> _Target:
-    records, recorder = store.records, store.recorder
+def _target(store: Store, judges: tuple[DeliveryReader, Rendering, Admission], machine: Machine, promotions: PromotionService) -> _Target:
+    (delivery, rendering, admission), records, recorder = judges, store.records, store.recorder
     facts, vault = machine
     folders = HostFolders(store.home.replicas, store.home.images)
     runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
     drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas))
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
+    rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, CanaryReturns(promotions)))
     parts = ReconcileParts(
         delivery=delivery,
         admission=admission,
         rendering=rendering,
-        rollout=HostRollout(runtime, proxy, recorder, store.clock, records.restarts_told),
+        rollout=rollout,
         jobs=HostJobs(runtime, records, recorder, store.clock),
         records=records,
         holds=store.holds,
@@ -289,9 +304,9 @@ def _target(store: Store, delivery: DeliveryReader, rendering: Rendering, admiss
         clock=store.clock,
         drift=drift,
         prune=prune,
-        served=lambda environment: _served(proxy, environment),
+        served=lambda environment: served(proxy, environment),
     )
-    return _Target(runtime, proxy, drift, prune, ReconcileService(parts))
+    return _Target(runtime, proxy, drift, prune, rollout, ReconcileService(parts))
 
 
 def _pipeline(
@@ -372,21 +387,6 @@ def _promotions(
         admissible=lambda repository, pin: "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()),
     )
     return PromotionService(parts), Stops(parts)
-
-
-def _served(proxy: HaProxy, environment: str) -> tuple[tuple[str, Route], ...]:
-    before = proxy.applied(environment)
-    return before.routes if before is not None else ()
-
-
-def _touched(store: Store) -> Callable[[str, str], list[Difference]]:
-    """Return the look at what is known to differ in unpacked images."""
-
-    def look(app: str, environment: str) -> list[Difference]:
-        cases = [case for case in store.records.drifts(app, environment, ended=False, limit=1000) if case.kind == "image"]
-        return [Difference(case.subject, case.field, case.desired, case.live) for case in cases]
-
-    return look
 
 
 def _images(delivery: DeliveryReader, environment: str) -> tuple[str, ...]:

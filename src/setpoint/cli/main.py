@@ -38,6 +38,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "quarantine": ("setpoint.cli.quarantine", "command", "Bar a candidate or a digest from an environment."),
     "hold": ("setpoint.cli.hold", "command", "Stop new versions from getting into an environment."),
     "release": ("setpoint.cli.release", "command", "End a hold."),
+    "rollout": ("setpoint.cli.rollout", "command", "Show or follow a rollout; go on from a held canary, or send it back."),
     "diff": ("setpoint.cli.diff", "command", "Compare what is pinned with what runs."),
     "drift": ("setpoint.cli.drift", "command", "Show what changed behind Setpoint's back, and what was done."),
     "heal": ("setpoint.cli.heal", "command", "Bring back what drifted and is only reported."),

@@ -55,6 +55,7 @@ def render(answer: dict[str, Any]) -> str:
     for change in answer["objects"]:
         lines += _object(change)
     lines += [_replicas(change) for change in answer["workloads"]]
+    lines += [f"canary {step['weight']} % for {step['hold_s']} s: {step['note']}" for step in answer["canary"]]
     lines += [click.style(f"! {text}", fg="red") for text in answer["destructive"]]
     if answer["held"]:
         place = f"{answer['app']} {answer['environment']}"

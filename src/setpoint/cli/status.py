@@ -108,12 +108,13 @@ def _drift(cell: dict[str, Any]) -> str:
 
 
 def _waiting(cell: dict[str, Any]) -> str:
-    """Return what waits and for what: `3-41d2e0b: approvals, soak in staging`; `on hold` when a person stopped the line."""
-    waiting = cell.get("waiting")
+    """Return what is under way, and what waits and for what: `canary 25 %`, `3-41d2e0b: approvals, soak in staging`, `on hold`."""
+    waiting, rollout = cell.get("waiting"), cell.get("rollout", "")
     if not waiting:
-        return "on hold" if any(hold["kind"] == "stop" for hold in cell.get("holds", ())) else ""
+        stopped = any(hold["kind"] == "stop" for hold in cell.get("holds", ()))
+        return "; ".join(word for word in (rollout, "on hold" if stopped else "") if word)
     subjects = ", ".join(reason["subject"] for reason in waiting["reasons"]) or "the pin commit"
-    return f"{waiting['version']}: {subjects}"
+    return "; ".join([*([rollout] if rollout else []), f"{waiting['version']}: {subjects}"])
 
 
 def _arrow(fix: str) -> str:

@@ -30,8 +30,13 @@ _TITLE_COLUMNS = 60
 def command(api: "Api", run: str | None, *, as_json: bool) -> None:
     """Follow a run; the exit code is its result. Without RUN: the newest.
 
-    RUN is an id, its beginning, a commit, or `latest`. Example: git push && setpoint watch
+    RUN is an id, its beginning, a commit, `latest`, or APP/ENVIRONMENT to follow a rollout. Example: git push && setpoint watch
     """
+    if run and run.count("/") == 1:
+        from setpoint.cli.rollout import follow_to_the_end
+
+        follow_to_the_end(api, *run.split("/"), as_json=as_json)
+        return
     report = follow(api, run or newest(api))
     if as_json:
         print_json(report)

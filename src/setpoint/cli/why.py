@@ -41,7 +41,9 @@ def ask(api: "Api", app: str, environment: str) -> dict[str, Any]:
 
 def render(answer: dict[str, Any], url: str) -> str:
     """Return the sentence, the numbered reasons, what next, and the page's address."""
-    lines = [bold(answer["sentence"]), *reasons(answer["reasons"])]
+    from setpoint.cli.rollout import canary_lines
+
+    lines = [bold(answer["sentence"]), *reasons(answer["reasons"]), *canary_lines(answer.get("rollout"))]
     page = f"{url}/why/{answer['app']}/{answer['environment']}"
     lines.append(f"Next: {answer['next']}   {dim(page)}")
     return "\n".join(lines)

@@ -12,6 +12,8 @@ from setpoint.promotion.model import Approval, Promotion
 from setpoint.reconcile.model import DeployReason, Difference
 from setpoint.reconcile.plan import ObjectChange, WorkloadChange
 from setpoint.reconcile.prune.model import Prunable
+from setpoint.rollout.canary.reasons import StepView
+from setpoint.rollout.model import Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,8 @@ class Cell:
     replicas_wanted: int = 0
     reasons: tuple[DeployReason, ...] = ()
     waiting: Waiting | None = None
+    rollout: str = ""
+    """A few words while a rollout is under way: `canary 25 %`."""
     holds: tuple[Hold, ...] = ()
     """What overrides the pin at HEAD (a rollback that is not committed yet), and what stops new pins."""
     drift: int = 0
@@ -88,6 +92,41 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class RolloutReport:
+    """A rollout, as people see it."""
+
+    app: str
+    environment: str
+    rollout: str
+    strategy: str
+    """`rolling` or `canary`."""
+    phase: str
+    """`rolling`, `preparing`, `holding`, `held`, `finishing`, `finished`, `returned`."""
+    sentence: str
+    weight: int
+    """Percent of the traffic that the new revision has."""
+    version: str
+    promotion: str
+    stable: str
+    """What was fully rolled out before."""
+    began_at: str
+    since: str
+    evidence: float
+    """M, against it; 1 says nothing, `needed` sends it back."""
+    needed: float
+    fine: float
+    """The evidence that it is less than twice as bad; only told."""
+    counts: Counts
+    steps: tuple[StepView, ...]
+    reasons: tuple[DeployReason, ...]
+    found: str
+    """The judge's numbers in one sentence."""
+    kept: tuple[str, ...]
+    """Replicas that stay without traffic for a while, and why."""
+    next: str
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """Why an environment has what it has."""
 
@@ -101,6 +140,8 @@ class Why:
     approvals: tuple[Approval, ...]
     next: str
     """The next command, or a sentence."""
+    rollout: RolloutReport | None = None
+    """The newest rollout; None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +270,8 @@ class Plan:
     """Why the candidate cannot be rendered."""
     reasons: tuple[Reason, ...] = ()
     """Why there is no candidate."""
+    canary: tuple[StepView, ...] = ()
+    """The steps of its canary and what each can find out; empty when it only rolls."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Final
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError, UserError
+from setpoint.observe import rollouts
 from setpoint.observe.model import CommitTitle, Diff, ImageChange, Plan
 from setpoint.promotion.explaining import Explanation
 from setpoint.promotion.model import Candidate, Pin
@@ -20,6 +21,10 @@ from setpoint.reconcile.model import DesiredState, Difference, Identity, Replica
 from setpoint.reconcile.ports import ProxyConfig, ProxyServer
 from setpoint.reconcile.prune.decide import objects_of, over_budget
 from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.strategy import canary_plan
+from setpoint.rollout.canary import traffic
+from setpoint.rollout.canary.reasons import StepView
+from setpoint.rollout.model import Phase, Rollout
 from setpoint.source.ports import GitStore
 
 _COMMITS: Final = 100
@@ -39,6 +44,8 @@ class PlanParts:
     """(configuration, application) -> how the running proxy differs."""
     images: Callable[[str, str], list[Difference]]
     """(application, environment) -> what is known to differ in its unpacked images."""
+    rollout: Callable[[str, str], Rollout | None]
+    """(application, environment) -> its newest rollout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +103,20 @@ class PlanView:
         new, after = rendering.objects(candidate, repository), rendering.desired(candidate, repository)
         old = rendering.objects(pin.candidate, repository) if pin is not None else ()
         before = rendering.desired(pin.candidate, repository) if pin is not None else None
+        canary = self._canary(found, before, after)
         objects = comparing.object_changes(old, new)
         lost = rendering.losses(candidate, pin.candidate if pin is not None else None, repository)
         lost += tuple(f"{address} is no longer served" for address in comparing.lost_routes(before, after))
         changes = comparing.workload_changes(before, after)
-        return replace(found, objects=objects, workloads=changes, destructive=lost, held=_held(before, after, budget))
+        return replace(found, objects=objects, workloads=changes, destructive=lost, canary=canary, held=_held(before, after, budget))
+
+    def _canary(self, found: Plan, before: DesiredState | None, after: DesiredState) -> tuple[StepView, ...]:
+        """Return the steps that the change would take, by the traffic of the last rollout here, else as declared."""
+        delivery = self._parts.reader.load()
+        config = delivery.environment(found.environment).rollout.canary if delivery is not None else None
+        if config is None or before is None or not traffic.can_split(before, after):
+            return ()
+        return rollouts.planned(canary_plan(config), self._parts.rollout(found.app, found.environment))
 
     def _commits(self, pin: Pin | None, coming: _Next) -> tuple[tuple[CommitTitle, ...], tuple[CommitTitle, ...]]:
         """Return the commits that come and that go, between the pinned revision and the candidate's."""
@@ -127,6 +143,11 @@ class PlanView:
         if pin is None:
             desired = DesiredState(app, environment, (), (), "")
             return Diff(app, environment, "", "", comparing.replica_differences(desired, mine))
+        rollout = self._parts.rollout(app, environment)
+        if rollout is not None and (rollout.is_split or rollout.phase is Phase.RETURNED):
+            # Two revisions are there on purpose: comparing each replica with one of them would say nothing true.
+            live = Difference("rollout", "traffic", "all of it with the pin's revision", rollouts.short(rollout))
+            return Diff(app, environment, _version(pin), pin.promotion, (*self._images_missing(pin), live))
         desired = self._parts.rendering.desired(pin.candidate, delivery.repository)
         found = [*self._images_missing(pin), *self._parts.images(app, environment), *comparing.replica_differences(desired, mine)]
         found += self._proxy_differences(delivery, (app, desired), environment, listen, every)

@@ -10,6 +10,7 @@ from setpoint.pipeline.model import Run, TaskResult
 from setpoint.promotion.model import Approval, Promotion, Quarantine
 from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.model import Deployment
+from setpoint.rollout.model import Rollout
 
 
 class Facts(Protocol):
@@ -65,6 +66,10 @@ class Facts(Protocol):
 
     def holds(self, app: str | None = None, environment: str | None = None, *, ended: bool = False) -> Sequence[Hold]:
         """Return open holds (with `ended`: all), oldest first."""
+        ...
+
+    def rollout(self, app: str, environment: str) -> Rollout | None:
+        """Return the newest rollout of an application in an environment."""
         ...
 
     def deployment(self, app: str, environment: str) -> Deployment | None:

@@ -11,6 +11,7 @@ from setpoint.core import digest
 from setpoint.core.errors import ConfigError, UserError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.model import Hold
+from setpoint.observe import rollouts
 from setpoint.observe.model import Cell, Need, Status, Waiting, Why
 from setpoint.observe.ports import Facts
 from setpoint.pipeline.model import Run, TaskState
@@ -103,7 +104,7 @@ class StatusView:
             pinned = explanation.pin is not None
             health = Health.PROGRESSING if pinned else "empty"
             return Cell(app, environment, health, waiting=waiting, reasons=seen.reasons if seen else (), holds=explanation.holds)
-        return _running(seen, waiting, explanation)
+        return replace(_running(seen, waiting, explanation), rollout=rollouts.short(self._facts.rollout(app, environment)))
 
     def why(self, app: str, environment: str) -> Why:
         """Return every reason for what an environment has, and what to do next.
@@ -121,7 +122,19 @@ class StatusView:
         cell = replace(cell, drift=len(drifts))
         reasons = (*explanation.verdict.reasons, *deploy, *drift.reasons(drifts, app), *delivery.pending)
         outcome = explanation.verdict.outcome if promotion else _outcome_of(cell, explanation)
-        return Why(app, environment, _sentence(cell, promotion), outcome, reasons, cell, promotion, approvals, _next(reasons))
+        rollout = self._facts.rollout(app, environment)
+        return Why(
+            app=app,
+            environment=environment,
+            sentence=_sentence(cell, promotion),
+            outcome=outcome,
+            reasons=reasons,
+            running=cell,
+            promotion=promotion,
+            approvals=approvals,
+            next=_next(reasons),
+            rollout=rollouts.report(rollout) if rollout is not None else None,
+        )
 
 
 def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation) -> Cell:

@@ -16,6 +16,7 @@ from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
+from setpoint.promotion.strategy import RolloutConfig
 
 _A_DAY_S: Final = 86_400
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -201,7 +202,7 @@ class PruneConfig(FileModel):
 
 
 class EnvironmentFile(FileModel):
-    """`environment.yaml`: target, order, owners, gates, outside images, drift and prune of one environment."""
+    """`environment.yaml`: target, order, owners, gates, rollout, outside images, drift and prune of one environment."""
 
     apiVersion: Literal["setpoint.dev/v1alpha1"]  # noqa: N815 - the key as it is written
     kind: Literal["Environment"]
@@ -209,6 +210,7 @@ class EnvironmentFile(FileModel):
     after: tuple[str, ...] = ()
     owners: tuple[Selector, ...] = ()
     gates: Gates = Gates()
+    rollout: RolloutConfig = RolloutConfig()
     images: tuple[Annotated[str, AfterValidator(_outside_image)], ...] = ()
     drift: DriftConfig = DriftConfig()
     prune: PruneConfig = PruneConfig()

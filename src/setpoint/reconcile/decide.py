@@ -27,7 +27,7 @@ def judge(
     reasons += [job.reason for job in jobs if job.health is not Health.HEALTHY]
     notes = [reason for status in statuses for reason in status.notes]
     notes += [job.reason for job in jobs if job.health is Health.HEALTHY]
-    settled = is_settled(statuses)
+    settled, paces = is_settled(statuses), {status.pace for status in statuses}
     if settled and all(job.health is Health.HEALTHY for job in jobs) and not any(reason.severity == "problem" for reason in reasons):
         ready = sum(status.ready for status in statuses)
         return Health.HEALTHY, (DeployReason("READY", "replicas", f"{ready} of {ready} ready"), *notes)
@@ -38,6 +38,10 @@ def judge(
     reasons += notes
     if any(reason.severity == "problem" for reason in reasons):
         return Health.DEGRADED, tuple(reasons)
+    if "held" in paces:
+        return Health.SUSPENDED, tuple(reasons)
+    if paces & {"going", "holding"}:  # a canary has deadlines of its own
+        return Health.PROGRESSING, tuple(reasons)
     if not settled and before is not None and before.health in (Health.PROGRESSING, Health.DEGRADED):
         waited_s = (now - clock.from_text(before.since)).total_seconds()
         late = any(reason.code == "PROGRESS_DEADLINE" for reason in before.reasons)
@@ -51,8 +55,8 @@ def judge(
 
 
 def is_settled(statuses: Sequence[WorkloadStatus]) -> bool:
-    """Say whether every workload has what is wanted, and nothing else."""
-    return all(status.ready >= status.wanted and status.old == 0 for status in statuses)
+    """Say whether every workload has what is wanted, and nothing else; in a canary none has."""
+    return all(status.ready >= status.wanted and status.old == 0 and not status.pace for status in statuses)
 
 
 def same_observation(one: Deployment, other: Deployment) -> bool:
@@ -61,5 +65,5 @@ def same_observation(one: Deployment, other: Deployment) -> bool:
 
 
 def _told(seen: Deployment) -> tuple[object, ...]:
-    codes = tuple(sorted({(reason.code, reason.severity) for reason in seen.reasons}))
+    codes = tuple(sorted({(reason.code, reason.severity, reason.found if reason.code == "CANARY" else "") for reason in seen.reasons}))
     return (seen.promotion, seen.pin_commit, seen.health, codes, seen.url, seen.replicas_ready, seen.replicas_wanted)

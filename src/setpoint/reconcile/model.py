@@ -226,6 +226,30 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryPlan:
+    """How a new revision gets its traffic: `rollout.canary` of an environment, as the rollout carries it out."""
+
+    weights: tuple[int, ...]
+    """Percent, rising, each below 100."""
+    hold_s: float
+    look_s: float = 5.0
+    keep_s: float = 300.0
+    """How long the revision that lost its traffic stays, so that the way back is a change of weights."""
+    ratio: float = 1.1
+    alpha: float = 0.01
+    responses: tuple[str, ...] = ("5xx",)
+    """Classes of responses that count as failed."""
+    least_requests: int = 20
+    """A step in which the canary answered fewer is not judged, and held."""
+    unjudged: bool = False
+    """Steps go on by time and health alone where the traffic is too little to judge."""
+    traffic_rate: float | None = None
+    """Declared: requests a second."""
+    traffic_errors: float | None = None
+    """Declared: share of them that fails while nothing is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """What an application is to become, and in whose name: what the rollout is handed on every pass."""
 
@@ -233,6 +257,10 @@ class Release:
     identity: Identity
     pin_commit: str = ""
     """The commit of the pin that wants it."""
+    canary: CanaryPlan | None = None
+    """None: rolling, as nothing else is declared, or because it goes back to what ran before."""
+    stable: "Release | None" = None
+    """What was fully rolled out last, while it is something else."""
 
     @property
     def app(self) -> str:

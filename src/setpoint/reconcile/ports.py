@@ -7,8 +7,9 @@ what is gone are no errors.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
+from setpoint.promotion.model import Promotion
 from setpoint.reconcile.model import (
     Deployment,
     DeployReason,
@@ -65,6 +66,29 @@ class ProxyServer:
     port: int
     identity: Identity
     draining: bool = False
+    pool: str = ""
+    """What the backends of routes call it by, where one workload has several revisions; empty: the workload."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerCount:
+    """What the proxy counted for one server of one route's backend since its worker started; a reload begins anew, with another worker."""
+
+    backend: str
+    server: str
+    worker: int
+    responses: dict[str, int]
+    """`1xx` to `5xx` and `other` -> how many the server gave"""
+    connect_errors: int = 0
+    """Requests that failed because it could not be reached."""
+    broken: int = 0
+    """Responses that broke off after they had begun; counted among `responses` too."""
+    unanswered_signs: int = 0
+    """One or two for every request that got no response from it: a proxy may see the same failure twice."""
+    ended: int = 0
+    """Requests that ended, however."""
+    client_aborts: int = 0
+    """Requests whose client went away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +123,10 @@ class Proxy(Protocol):
         """Return the requests in flight at a server; 0 when it is gone."""
         ...
 
+    def counters(self, environment: str) -> Sequence[ServerCount]:
+        """Return what every server of every route counted; empty when the proxy does not answer."""
+        ...
+
     def stop(self, environment: str) -> None:
         """Stop the environment's proxy; missing is fine."""
         ...
@@ -118,6 +146,8 @@ class WorkloadStatus:
     """Why replicas are not ready, or what went wrong; empty when all is well."""
     notes: tuple[DeployReason, ...] = ()
     """What is worth knowing and holds nothing up."""
+    pace: Literal["", "going", "holding", "held"] = ""
+    """In a canary: replicas for its next step start, it looks on for a while, or it waits for traffic or a person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +182,10 @@ class WorkloadRollout(Protocol):
 
         Applications that are not in `releases` are left alone. UserError and WorldError of runtime and proxy pass through.
         """
+        ...
+
+    def stable_pin(self, app: str, environment: str) -> str:
+        """Return the commit of the pin that was fully rolled out last; empty when there is none."""
         ...
 
 
@@ -196,4 +230,8 @@ class DeploymentRecords(Protocol):
 
     def deployments(self) -> list[Deployment]:
         """Return all last observations."""
+        ...
+
+    def promotion(self, promotion: str) -> Promotion | None:
+        """Return one promotion."""
         ...

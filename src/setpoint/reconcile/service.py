@@ -22,6 +22,7 @@ from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Hea
 from setpoint.reconcile.ports import DeploymentRecords, JobRuns, JobStatus, WorkloadRollout, WorkloadStatus
 from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.strategy import canary_plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class ReconcileService:
         for effective in left:
             self._observe(effective, [], effective.faults, url)
         states, problems = claims.settle({app: one.desired for app, one in found.items()}, self._parts.served(environment))
-        releases = [Release(states[app], _identity(e.pin), e.pin.commit) for app, e in found.items()]
+        releases = [self._release(delivery, environment, replace(e, desired=states[app])) for app, e in found.items()]
         retiring = self._parts.prune.retiring(delivery, environment)
         try:
             self._parts.drift.look(environment, delivery.environment(environment).drift.mode, [release.desired for release in releases])
@@ -106,6 +107,27 @@ class ReconcileService:
                 fault = DeployReason(error.code, error.where or "prune", error.what, error.fix, "problem")
                 left.append(replace(effective, faults=(*effective.faults, fault)))
         return kept, left
+
+    def _release(self, delivery: Delivery, environment: str, effective: _Effective) -> Release:
+        """Return what the rollout is handed: a rollback goes back at once, everything else as the environment declares."""
+        pin = effective.pin
+        promotion = self._parts.records.promotion(pin.promotion)
+        config = delivery.environment(environment).rollout.canary
+        held = any(note.code == "HELD" for note in effective.notes)
+        back = held or (promotion is not None and promotion.kind == "rollback")
+        canary = canary_plan(config) if config is not None and not back else None
+        release = Release(effective.desired, _identity(pin), pin.commit, canary)
+        commit = self._parts.rollout.stable_pin(pin.candidate.app, environment)
+        if not commit or commit == pin.commit:
+            return release
+        try:
+            stable = self._parts.delivery.pin_at(delivery.repository, commit, environment, pin.candidate.app)
+            desired = self._parts.rendering.desired(stable.candidate, delivery.repository) if stable is not None else None
+        except SetpointError:
+            return release  # without it nothing is split; a split that goes on remembers it, or says what is missing
+        return (
+            replace(release, stable=Release(desired, _identity(stable), commit)) if stable is not None and desired is not None else release
+        )
 
     def _effective(self, delivery: Delivery, app: str, environment: str) -> _Effective | None:
         """Return what should run: a rollback's target, the pin at HEAD when it is admitted and renders, or what was admitted before."""
@@ -208,7 +230,8 @@ class ReconcileService:
             replicas_wanted=sum(workload.replicas for workload in desired.workloads),
         )
         self._journal(seen, before)
-        return health is not Health.PROGRESSING or decide.is_settled(statuses)  # a Job takes its time: nobody has to hurry for it
+        calm = decide.is_settled(statuses) or any(status.pace == "holding" for status in statuses)
+        return health is not Health.PROGRESSING or calm  # a Job or a step takes its time: nobody has to hurry for it
 
     def _journal(self, seen: Deployment, before: Deployment | None) -> None:
         """Journal an observation that tells a person something new; `since` stays while health and pin stay."""

@@ -1,63 +1,185 @@
 """Carries rollouts out on the host: looks at replicas, takes one step for every application, and keeps the proxy equal to it.
 
 Called by reconcile on every pass through its `WorkloadRollout` port. What it remembers between passes (readiness, since when a replica
-drains) can be lost at any time: it is found out again by looking (law 5).
+drains) can be lost at any time: it is found out again by looking (law 5); where a rollout is stands in the journal.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
 
 from setpoint.core import clock
+from setpoint.core.errors import SetpointError, WorldError
 from setpoint.ground.journal.ports import Recorder
-from setpoint.reconcile.model import Release, ReplicaStatus
+from setpoint.reconcile.model import Release, ReplicaStatus, Route
 from setpoint.reconcile.ports import Proxy, ProxyConfig, ProxyServer, ReplicaRuntime, WorkloadStatus
+from setpoint.rollout.canary import decide as stepping
+from setpoint.rollout.canary.service import Canary
 from setpoint.rollout.memory import Memory
+from setpoint.rollout.model import Facts, Phase, Rollout
+from setpoint.rollout.ports import Returns, RolloutRecords
 from setpoint.rollout.replicas import Replicas
-from setpoint.rollout.servers import servers_of
+from setpoint.rollout.rollouts import Rollouts
+from setpoint.rollout.servers import Shown, servers_of
+
+_ASK_AGAIN: Final = timedelta(seconds=10)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutParts:
+    """What the rollout works with."""
+
+    runtime: ReplicaRuntime
+    proxy: Proxy
+    recorder: Recorder
+    clock: clock.Clock
+    records: RolloutRecords
+    returns: Returns
 
 
 class HostRollout:
     """The rollout engine on the host runtime."""
 
-    def __init__(
-        self, runtime: ReplicaRuntime, proxy: Proxy, recorder: Recorder, time: clock.Clock, told: Callable[[str], int] = lambda _replica: 0
-    ) -> None:
-        """Told is how many restarts of a replica the journal knows already, so that a restarted server does not repeat itself."""
-        self._runtime = runtime
-        self._proxy = proxy
-        self._recorder = recorder
-        self._memory = Memory(runtime, time, told)
-        self._replicas = Replicas(runtime, proxy, self._memory, time)
+    def __init__(self, parts: RolloutParts) -> None:
+        self._parts = parts
+        self._memory = Memory(parts.runtime, parts.clock, parts.records.restarts_told)
+        self._replicas = Replicas(parts.runtime, parts.proxy, self._memory, parts.clock)
+        self.rollouts = Rollouts(parts.records, parts.recorder, parts.clock)
+        """Where every rollout is: what people resume and abort."""
+        self._canary = Canary(self.rollouts, self._replicas, self._memory, parts.proxy.counters, parts.clock)
+        self._releases: dict[tuple[str, str], Release] = {}
+        """(app, environment) -> what it was handed last, with its stable side"""
+        self._asked: dict[str, datetime] = {}
+        """rollout -> when its rollback was last asked for"""
+
+    def stable_pin(self, app: str, environment: str) -> str:
+        """Return the commit of the pin that was fully rolled out last; empty when there is none (see the port)."""
+        return self.rollouts.stable_pin(app, environment)
 
     def advance(self, environment: str, listen: str, releases: Sequence[Release]) -> dict[str, list[WorkloadStatus]]:
         """Take one step for every application of an environment (see the port)."""
-        present = [r for r in self._runtime.replicas() if r.spec.identity.environment == environment and r.spec.job is None]
-        self._replicas.report_exits(present, self._recorder)
+        present = [r for r in self._parts.runtime.replicas() if r.spec.identity.environment == environment and r.spec.job is None]
+        self._replicas.report_exits(present, self._parts.recorder)
         for replica in present:
             self._memory.probe(replica)
+        before = self._parts.proxy.applied(environment)
+        apps = [release.app for release in releases]
+        apps += sorted({r.spec.identity.app for r in present} | {app for app, _ in (before.routes if before else ())} - set(apps))
         statuses: dict[str, list[WorkloadStatus]] = {}
+        routes: list[tuple[str, Route]] = []
         servers: list[tuple[str, ProxyServer]] = []
-        for release in releases:
-            mine = [r for r in present if r.spec.identity.app == release.app]
-            statuses[release.app] = self._roll(release, mine)
-            servers += [(release.app, server) for server in servers_of(mine, release, self._memory.seen)]
-        known = {release.app for release in releases}
-        untouched = [r for r in present if r.spec.identity.app not in known]
-        servers += [(r.spec.identity.app, server) for r in untouched for server in servers_of([r], None, self._memory.seen)]
-        before = self._proxy.applied(environment)
-        # An application that is left alone keeps the routes it had, and the proxy is told when the last route goes.
-        kept = [(app, route) for app, route in (before.routes if before is not None else ()) if app not in known]
-        routes = (*((release.app, route) for release in releases for route in release.desired.routes), *kept)
-        if routes or before is not None:
-            self._proxy.apply(ProxyConfig(environment, listen, routes, tuple(servers)))
+        for app in dict.fromkeys(apps):
+            mine = [r for r in present if r.spec.identity.app == app]
+            release = next((one for one in releases if one.app == app), None)
+            if release is not None:
+                statuses[app] = self._act(release, mine)
+            served = self._left_alone((app, environment), mine, before) if release is None else self._serve(release, mine)
+            routes += [(app, route) for route in served[0]]
+            servers += [(app, server) for server in served[1]]
+        if routes or before is not None:  # the proxy is told when the last route goes
+            self._parts.proxy.apply(ProxyConfig(environment, listen, tuple(routes), tuple(servers)))
         self._memory.forget(environment, {replica.spec.replica for replica in present})
+        for release in releases:
+            self._take_back(release)
         return statuses
 
-    def _roll(self, release: Release, mine: Sequence[ReplicaStatus]) -> list[WorkloadStatus]:
-        """Take one step of the rolling update of every workload."""
+    def _act(self, release: Release, mine: Sequence[ReplicaStatus]) -> list[WorkloadStatus]:
+        """Take one step of an application's rollout."""
+        place = (release.app, release.identity.environment)
+        with self.rollouts.locked(place):
+            rollout = self.rollouts.begin(release)
+            release = self._with_stable(rollout, release)
+            self._releases[place] = release
+            if rollout.is_split and release.stable is not None:
+                rollout = self._canary.step(rollout, release, release.stable, mine)
+            if release.stable is not None and (rollout.is_split or rollout.phase is Phase.RETURNED):
+                return self._canary.act(rollout, release, release.stable, mine)
+            return self._roll(rollout, release, mine)
+
+    def _with_stable(self, rollout: Rollout, release: Release) -> Release:
+        """Return the release with its stable side, which a split cannot do without; an earlier pass may have seen it.
+
+        Raises:
+            WorldError: it cannot be had now (SP657).
+        """
+        if release.stable is not None or not (rollout.is_split or rollout.phase is Phase.RETURNED):
+            return release
+        before = self._releases.get((release.app, release.identity.environment))
+        if before is None or before.stable is None:
+            pin = rollout.stable.pin_commit if rollout.stable is not None else ""
+            what = f"the stable revision of {release.app} cannot be rendered from its pin {pin[:12]}, so nothing is changed"
+            raise WorldError("SP657", what, where=release.identity.environment, fix="setpoint verify says what is damaged")
+        return replace(release, stable=before.stable)
+
+    def _roll(self, rollout: Rollout, release: Release, mine: Sequence[ReplicaStatus]) -> list[WorkloadStatus]:
+        """Take one step of the rolling update of every workload; what is kept without traffic is left alone."""
+        rest = [r for r in mine if not self._is_idle(rollout, release, r)]
         wanted = {workload.name for workload in release.desired.workloads}
         rows = [
-            self._replicas.roll(workload, release.identity, [r for r in mine if r.spec.workload == workload.name])
+            self._replicas.roll(workload, release.identity, [r for r in rest if r.spec.workload == workload.name])
             for workload in release.desired.workloads
         ]
-        self._replicas.retire([r for r in mine if r.spec.workload not in wanted])
+        self._replicas.retire([r for r in rest if r.spec.workload not in wanted])
+        gone = not any(r.spec.workload not in wanted for r in rest)
+        settled = gone and all(row.ready >= row.wanted and not row.old for row in rows)
+        step = stepping.advance(rollout, Facts({}, {}, settled=settled), self._parts.clock.now())
+        if step.kind:
+            self.rollouts.save(step)
         return rows
+
+    def _is_idle(self, rollout: Rollout, release: Release, replica: ReplicaStatus) -> bool:
+        """Say whether a living replica of a revision that is not wanted is kept for a while."""
+        wanted = {workload.name: workload.revision_hash for workload in release.desired.workloads}
+        current = wanted.get(replica.spec.workload) == replica.spec.revision_hash
+        return not current and replica.shim_alive and not replica.stopping and self.rollouts.keeps(rollout, replica)
+
+    def _serve(self, release: Release, mine: Sequence[ReplicaStatus]) -> tuple[tuple[Route, ...], list[ProxyServer]]:
+        """Return routes and servers of an application after its step."""
+        place = (release.app, release.identity.environment)
+        rollout, release = self.rollouts.current(place), self._releases[place]
+        if rollout is None:
+            return (), []
+        if release.stable is not None and (rollout.is_split or rollout.phase is Phase.RETURNED):
+            return self._canary.serve(rollout, release, release.stable, mine)
+
+        def shown(replica: ReplicaStatus) -> Shown | None:
+            wanted = {workload.name: workload.revision_hash for workload in release.desired.workloads}
+            if wanted.get(replica.spec.workload) == replica.spec.revision_hash:
+                return Shown(release.identity)
+            return Shown(replica.spec.identity, traffic=not self._is_idle(rollout, release, replica))
+
+        return release.desired.routes, servers_of(mine, shown, self._memory.seen)
+
+    def _left_alone(
+        self, place: tuple[str, str], mine: Sequence[ReplicaStatus], before: ProxyConfig | None
+    ) -> tuple[tuple[Route, ...], list[ProxyServer]]:
+        """Return the routes that an application had, and its servers as they stood; what was sent back still gets nothing."""
+        rollout = self.rollouts.current(place)
+        pools = {server.name: server.pool for _, server in (before.servers if before is not None else ())}
+
+        def shown(replica: ReplicaStatus) -> Shown:
+            name, key = replica.spec.replica, (replica.spec.workload, replica.spec.revision_hash)
+            back = rollout is not None and rollout.phase is Phase.RETURNED and rollout.stable is not None and not rollout.stable.has(*key)
+            kept = rollout is not None and not rollout.new.has(*key) and self.rollouts.keeps(rollout, replica)
+            return Shown(replica.spec.identity, pools.get(name, ""), traffic=not (back or kept))
+
+        routes = tuple(route for app, route in (before.routes if before is not None else ()) if app == place[0])
+        return routes, servers_of(mine, shown, self._memory.seen)
+
+    def _take_back(self, release: Release) -> None:
+        """After a return, see to it that Git no longer wants the bad release; asked until there is an answer."""
+        rollout = self.rollouts.current((release.app, release.identity.environment))
+        if rollout is None or rollout.phase is not Phase.RETURNED or rollout.rollback or rollout.new.pin_commit != release.pin_commit:
+            return
+        now = self._parts.clock.now()
+        if now - self._asked.get(rollout.rollout, now - _ASK_AGAIN) < _ASK_AGAIN:
+            return
+        self._asked[rollout.rollout] = now
+        try:
+            answer = self._parts.returns.take_back(rollout)
+        except WorldError:
+            return  # asked again in a while; traffic is with the stable revision meanwhile
+        except SetpointError as error:
+            answer = f"not taken back by itself: {error.what}; the stable revision keeps the traffic until a person decides"
+        self.rollouts.answer(rollout, answer)

@@ -4,6 +4,7 @@ Included by the pages' router; every deed is journalled by its service, which al
 """
 
 import asyncio
+from typing import Literal
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
@@ -111,6 +112,17 @@ def prune(app: App, caller: Caller, application: str, environment: str, fields: 
     """Confirm the removal of exactly what the page showed."""
     delivery = app.delivery.require_environment(environment)
     app.prune.confirm(delivery, (application, environment), caller, fields.get("set", ""), _message(fields))
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/rollout/{verb}")
+def decide_rollout(
+    app: App, caller: Caller, application: str, environment: str, verb: Literal["resume", "abort"], fields: Form
+) -> Response:
+    """Go on from a held step of a canary, or send the canary back."""
+    require_operator(app.delivery.require(application, environment), environment, caller)
+    act = app.rollout.rollouts.resume if verb == "resume" else app.rollout.rollouts.abort
+    act(application, environment, caller.actor, _message(fields))
     return _back(application, environment)
 
 

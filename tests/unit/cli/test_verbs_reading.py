@@ -48,6 +48,7 @@ PLAN = {
     "workloads": [{"workload": "web", "start": 2, "stop": 1, "revision_before": "a", "revision_after": "b"}],
     "destructive": ["HTTPRoute/old: what it routes is no longer served"],
     "held": "all 1 objects of the application would go",
+    "canary": [{"weight": 5, "hold_s": 120, "state": "to come", "detects": 4.1, "note": "detects >= 4.1x"}],
     "error": "",
     "reasons": [],
 }

@@ -47,6 +47,7 @@ class Engine:
         self.ran: list[list[str]] = []
         self.ready = 2
         self.jobs: list[JobStatus] = []
+        self.stable = ""
         self.fails: Exception | None = None
         self.unrendered: Exception | None = None
         self.workloads: tuple[str, ...] = ("web",)
@@ -106,6 +107,10 @@ class Engine:
             self.wanted.append((names, routes))
             self.running |= set(names)
         return {release.app: [WorkloadStatus("web", 2, self.ready, 0, ())] for release in releases}
+
+    def stable_pin(self, app: str, environment: str) -> str:
+        """Return the pin that was rolled out last."""
+        return self.stable
 
 
 class Jobs:

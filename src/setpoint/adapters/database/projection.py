@@ -285,6 +285,11 @@ def _job_run(connection: Connection, entry: Entry) -> None:
     _upsert(connection, t.job_runs, {"run": entry.subject}, values)
 
 
+def _rollout(connection: Connection, entry: Entry) -> None:
+    key = {"app": entry.body["app"], "environment": entry.body["environment"]}
+    _upsert(connection, t.rollouts, key, {"seq": entry.index, "body": entry.body})
+
+
 def _push_received(connection: Connection, entry: Entry) -> None:
     common = {"at": entry.at, "repository": entry.subject, "pusher": entry.body["pusher"]}
     for number, change in enumerate(entry.body["updates"]):
@@ -326,4 +331,11 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "replica.exited": _replica_exited,
     "job.started": _job_run,
     "job.finished": _job_run,
+    "rollout.begun": _rollout,
+    "rollout.stepped": _rollout,
+    "rollout.judged": _rollout,
+    "rollout.held": _rollout,
+    "rollout.resumed": _rollout,
+    "rollout.returned": _rollout,
+    "rollout.finished": _rollout,
 }

@@ -20,6 +20,7 @@ from setpoint.promotion.model import Approval, Promotion, PromotionState, Quaran
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, JobRun
 from setpoint.reconcile.prune.model import Inventory
+from setpoint.rollout.model import Rollout
 
 T = TypeVar("T")
 
@@ -244,3 +245,14 @@ class Records:
         if found is None or found.verdict is None or not any(reason.code == "APPROVED" for reason in found.verdict.reasons):
             return ()
         return tuple(loss.partition(":")[0] for loss in found.losses)
+
+    # Rollouts
+
+    def rollout(self, app: str, environment: str) -> Rollout | None:
+        """Return the newest rollout of an application in an environment."""
+        where = (t.rollouts.c.app == app, t.rollouts.c.environment == environment)
+        return self._one(Rollout, select(t.rollouts.c.body).where(*where))
+
+    def rollouts(self) -> list[Rollout]:
+        """Return the newest rollout of every place."""
+        return self._all(Rollout, select(t.rollouts.c.body).order_by(t.rollouts.c.app, t.rollouts.c.environment))

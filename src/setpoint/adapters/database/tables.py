@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 7
+SCHEMA: Final = 8
 
 metadata = MetaData()
 
@@ -151,6 +151,15 @@ drifts = Table(
     Column("state", String, nullable=False),
     Column("open", Boolean, nullable=False, index=True),
     Column("seconds", Float, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("seq", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )
 

@@ -96,9 +96,10 @@ class Command:
 
 
 def split(weights: Mapping[str, int], counts: Mapping[str, int]) -> dict[str, int]:
-    """Return the weight of each server per workload, so that traffic follows the route's weights whatever the replica counts.
+    """Return the weight of each server per pool (a workload, or one revision of it), so that traffic follows the route's weights whatever
+    the replica counts.
 
-    Of all scales up to HAProxy's 256 the one whose shares come nearest is taken; a workload with a weight never falls to 0.
+    Of all scales up to HAProxy's 256 the one whose shares come nearest is taken; a pool with a weight never falls to 0.
     """
     shares = {name: weight / counts[name] for name, weight in weights.items() if weight > 0 and counts.get(name, 0) > 0}
     if not shares:
@@ -182,16 +183,17 @@ def _servers(app: str, route: Route, servers: Sequence[tuple[str, ProxyServer]])
     weights: dict[str, int] = {}
     for workload, weight in route.backends:
         weights[workload] = weights.get(workload, 0) + weight
-    mine = [server for owner, server in servers if owner == app and server.workload in weights]
+    mine = [(server.pool or server.workload, server) for owner, server in servers if owner == app]
+    mine = [(pool, server) for pool, server in mine if pool in weights]
     counts: dict[str, int] = {}
-    for server in mine:
-        counts[server.workload] = counts.get(server.workload, 0) + (not server.draining)
+    for pool, server in mine:
+        counts[pool] = counts.get(pool, 0) + (not server.draining)
     per_server = split(weights, counts)
     found = {}
-    for server in sorted(mine, key=lambda one: one.name):
+    for pool, server in sorted(mine, key=lambda one: one[1].name):
         if not _NAME.fullmatch(server.name) or not 0 < server.port < 65536:
             raise UserError("SP643", f"{server.name!r} at port {server.port} cannot be a server", fix="this is a replica id and its port")
-        found[server.name] = ServerState(server.port, 0 if server.draining else per_server[server.workload])
+        found[server.name] = ServerState(server.port, 0 if server.draining else per_server[pool])
     return found
 
 

@@ -15,11 +15,11 @@ import signal
 import subprocess
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from setpoint.adapters.host import haproxy_config, processes, proxy_drift, proxy_memory, shim_state
+from setpoint.adapters.host import haproxy_config, haproxy_counters, processes, proxy_drift, proxy_memory, shim_state
 from setpoint.adapters.host.haproxy_config import Backends, Command, Wanted
 from setpoint.adapters.host.haproxy_socket import NAME, MasterSocket
 from setpoint.adapters.host.listeners import can_listen, who_listens
@@ -28,7 +28,7 @@ from setpoint.adapters.host.proxy_memory import Applied
 from setpoint.core.errors import UserError, WorldError
 from setpoint.reconcile.drift.ports import DriftJudge, correct_all
 from setpoint.reconcile.model import Difference
-from setpoint.reconcile.ports import ProxyConfig
+from setpoint.reconcile.ports import ProxyConfig, ServerCount
 
 _CONFIG: Final = "haproxy.cfg"
 _PID_FILE: Final = "haproxy.pid"
@@ -37,23 +37,6 @@ _SETTLE_S: Final = 5.0
 _TERM_S: Final = 3.0
 _TRIES: Final = 4
 _DONE: Final = ("", "New server registered.", "Server deleted.")
-
-
-@dataclass(frozen=True, slots=True)
-class ServerCounters:
-    """What HAProxy counted for a server since its worker started: a reload begins at 0 again, and then `worker` is another."""
-
-    worker: int
-    mean_response_ms: int
-    """Over the last 1,024 responses; the slowest route's."""
-    requests: int
-    responses_2xx: int
-    responses_3xx: int
-    responses_4xx: int
-    responses_5xx: int
-    connect_errors: int
-    response_errors: int
-    in_flight: int
 
 
 def find_haproxy() -> str:
@@ -178,18 +161,9 @@ class HaProxy:
                 total += int(row["scur"] or 0) + int(row["qcur"] or 0)
         return total
 
-    def stats(self, environment: str) -> dict[str, ServerCounters]:
-        """Return the counters of every server over all routes, by server name; empty when the proxy does not run."""
-        sums: dict[str, list[int]] = {}
-        names = ("stot", "hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_5xx", "econ", "eresp", "scur")
-        workers: dict[str, int] = {}
-        means: dict[str, int] = {}
-        for worker, row in self._rows(self._environment(environment), old=False):
-            name = row["svname"]
-            workers[name] = worker
-            means[name] = max(means.get(name, 0), int(row["rtime"] or 0))
-            sums[name] = [before + int(row[key] or 0) for before, key in zip(sums.get(name, [0] * len(names)), names, strict=True)]
-        return {name: ServerCounters(workers[name], means[name], *values) for name, values in sums.items()}
+    def counters(self, environment: str) -> list[ServerCount]:
+        """Return what every server of every route counted, by the listening worker; empty when the proxy does not answer."""
+        return [haproxy_counters.read(worker, row) for worker, row in self._rows(self._environment(environment), old=False)]
 
     def differences(self, config: ProxyConfig, app: str) -> list[Difference]:
         """Return how the running proxy's routes and servers of an application differ from config; changes nothing.
