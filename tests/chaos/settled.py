@@ -24,6 +24,9 @@ from setpoint.ground.journal.service import Journal
 MAY_REPEAT = frozenset({"task.started", "pin.intended", "deployment.observed"})
 """Attempts, intentions and looks: a second one after a crash is the truth. Everything else happens once."""
 
+NAMELESS = frozenset({"token.created", "token.revoked", "home.created", "drift.found", "drift.ended"})
+"""Entries whose subject is a random name."""
+
 TOLD = (
     *("repository", "revision", "state", "task", "name", "digest", "run", "email", "person", "environment", "superseded_by"),
     *("predicate_type", "subject", "artifact", "result", "promotion", "branch", "binding"),
@@ -96,9 +99,11 @@ def _labels(entries: list[Entry]) -> dict[str, str]:
 
 
 def _meaning(entry: Entry, label: dict[str, str]) -> tuple[str, ...]:
-    body = entry.body
+    body = dict(entry.body)
+    subject = "" if entry.kind in NAMELESS else label.get(entry.subject, entry.subject)
+    if entry.kind.startswith("drift.") and "subject" in body:
+        body["subject"] = body["subject"].rpartition("-")[0]  # a replica: without the random end of its name
     told = [f"{name}={label.get(str(body[name]), body[name])}" for name in TOLD if name in body]
-    subject = "" if entry.kind in {"token.created", "token.revoked", "home.created"} else label.get(entry.subject, entry.subject)
     return (entry.kind, entry.actor, subject, *told)
 
 

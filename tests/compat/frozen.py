@@ -82,11 +82,10 @@ def missing(now: Any, then: Any, place: str = "") -> list[str]:
 
 
 def freeze(name: str) -> None:
-    """Play the crash road to its end and keep its home."""
-    target = HERE / name
-    target.mkdir()
+    """Play the crash road to its end and keep its home; nothing is kept when that fails."""
     with tempfile.TemporaryDirectory() as scratch, pytest.MonkeyPatch.context() as patch:
-        road = Road(Path(scratch) / "played", Fate())
+        road, target = Road(Path(scratch) / "played", Fate()), Path(scratch) / "frozen"
+        target.mkdir()
         road.patches(patch)
         road.play(STEPS)
         patch.undo()
@@ -99,7 +98,8 @@ def freeze(name: str) -> None:
                     tar.add(road.home.root / kept, kept)
         (target / "rest.tar.xz").write_bytes(lzma.compress(rest.getvalue()))
         said = answers(target, Path(scratch) / "opened")
-    (target / "answers.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
+        (target / "answers.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
+        shutil.copytree(target, HERE / name)
 
 
 if __name__ == "__main__":
