@@ -56,7 +56,7 @@ def test_a_secret_in_clear_never_passes(live: LiveHome) -> None:
     live.commit("delivery", {"apps/hello/hello.yaml": WITH_SECRET, "apps/hello/secret.yaml": IN_CLEAR}, who="sam")
     live.commit("hello", {"app.py": SECRET_APP, "tests.sh": TESTS, ".setpoint/pipeline.yaml": PIPELINE})
     (reason,) = wait_for("the refusal", lambda: reasons(live, "RENDER_FAILED"))
-    assert "SP661" in json.dumps(reason)
+    assert "SP671" in json.dumps(reason)
     assert "setpoint secret-key" in json.dumps(reason)
     assert "hunter2" not in json.dumps([live.why("staging"), live.journal()])
 
@@ -88,7 +88,7 @@ def test_a_changed_file_that_sops_did_not_write_never_passes(live: LiveHome) -> 
     """A label changed by hand breaks the MAC: the candidate is refused, and what runs goes on."""
     text = (SOPS / "regex.yaml").read_text().replace('tier: "1"', 'tier: "2"')
     live.commit("delivery", {"apps/hello/secret.yaml": text}, who="sam")
-    wait_for("the refusal", lambda: any("SP662" in json.dumps(reason) for reason in reasons(live, "RENDER_FAILED")))
+    wait_for("the refusal", lambda: any("SP672" in json.dumps(reason) for reason in reasons(live, "RENDER_FAILED")))
     assert live.answer(live.staging)[0] == PASSWORD
     live.commit("delivery", {"apps/hello/secret.yaml": (SOPS / "regex.yaml").read_text()}, who="sam")
 
@@ -121,7 +121,8 @@ def test_a_failed_job_degrades_its_application_and_says_where_to_look(live: Live
     """The exit and the log's command are told; the Deployment goes on serving; without the Job all is well again."""
     live.commit("delivery", {"apps/hello/job.yaml": JOB % "'raise SystemExit(3)'"}, who="sam")
     (reason,) = wait_for("the failure", lambda: reasons(live, "JOB_FAILED"))
-    assert "exit status 3" in reason["found"]
+    run = reason["fix"].split()[2].rstrip(";")
+    assert "exit status 3" in reason["found"], live.api().get(f"/api/v1/replicas/{run}/log")["text"]
     assert reason["fix"].startswith("setpoint log staging-hello-migrate-")
     assert live.cell("staging")["health"] == "degraded"
     assert live.answer(live.staging)[0] == PASSWORD
