@@ -151,8 +151,11 @@ def test_tmp_and_memory_volumes_are_bounded_and_disk_volumes_survive_a_restart(h
 def test_a_replica_that_closed_its_folders_is_removed_all_the_same(host: Host) -> None:
     """Whatever modes a program leaves in its emptyDir, the folder goes."""
     run(host, "import os; os.makedirs('/disk/a/b'); os.chmod('/disk/a/b', 0); os.chmod('/disk/a', 0)", scratch=(EmptyDir("d", "/disk"),))
+    mode = (host.folder / "replicas").stat().st_mode
+    host.runtime().remove(NAME)
     host.runtime().remove(NAME)
     assert not (host.folder / "replicas" / NAME).exists()
+    assert (host.folder / "replicas").stat().st_mode == mode  # the next replica has to get in
 
 
 @pytest.mark.skipif(bool(GROUPS.why_not()), reason=f"INCOMPLETE: needs control groups: {GROUPS.why_not()}")

@@ -82,7 +82,9 @@ def test_a_program_that_keeps_ending_is_restarted_ever_more_slowly(folder: Path)
     found = state(folder)
     assert found is not None
     assert found.last_exit == "exit status 3"
-    times = [int(line) / 1e9 for line in (folder / "log").read_text().split()]
+    lines = (folder / "log").read_text().splitlines()
+    assert lines[1].startswith("[setpoint] started again after exit status 3 (restart 1, ")
+    times = [int(line) / 1e9 for line in lines if line.isdigit()]
     waits = [later - earlier for earlier, later in pairwise(times)]
     assert waits[0] >= 0.19
     assert waits[1] >= 0.38

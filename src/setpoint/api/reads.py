@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from setpoint.adapters.host import replica_log as replica_logs
 from setpoint.api import streams
 from setpoint.api.auth import App, Caller
 from setpoint.app.wiring import Application
@@ -109,15 +110,27 @@ def secret_key(app: App, _caller: Caller) -> dict[str, list[str]]:
 
 
 @router.get("/replicas/{replica}/log")
-def replica_log(app: App, _caller: Caller, replica: str, tail_bytes: Annotated[int, Query(ge=1, le=4 << 20)] = 65536) -> dict[str, str]:
-    """Return the end of a replica's log."""
+def replica_log(
+    app: App, _caller: Caller, replica: str, tail_bytes: Annotated[int, Query(ge=1, le=4 << 20)] = 65536, *, previous: bool = False
+) -> dict[str, str]:
+    """Return the end of a replica's log, or with `previous` what the process before its last restart wrote."""
+    _known_replica(app, replica)
+    paths = app.runtime.log(replica)
+    if previous:
+        return {"replica": replica, "text": replica_logs.previous(replica_logs.tail(paths, 32 << 20))[-tail_bytes:]}
+    return {"replica": replica, "text": replica_logs.tail(paths, tail_bytes)}
+
+
+def _known_replica(app: Application, replica: str) -> None:
     if replica not in {status.spec.replica for status in app.runtime.replicas()}:
         raise NotFoundError("SP706", f"there is no replica `{replica}`", fix="setpoint status --json lists them")
-    text = b""
-    for path in reversed(app.runtime.log(replica)):
-        if path.exists():
-            text += path.read_bytes()
-    return {"replica": replica, "text": text[-tail_bytes:].decode(errors="replace")}
+
+
+@router.get("/replicas/{replica}/log/stream", response_class=StreamingResponse)
+async def follow_replica(app: App, _caller: Caller, replica: str) -> StreamingResponse:
+    """Follow a replica's log from now on: `log` events with text, `end` when its shim is gone and all was sent."""
+    await asyncio.to_thread(_known_replica, app, replica)
+    return streams.respond(streams.replica(app, replica))
 
 
 @router.get("/trace")

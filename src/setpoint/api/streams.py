@@ -20,6 +20,8 @@ from setpoint.observe.model import RunReport
 
 _LOOK_S = 2.0
 _LOG_LOOK_S = 0.1
+_REPLICA_LOOK_S = 0.5
+_QUIET_S = 15.0
 _KEEPALIVE = ": still here\n\n"
 
 
@@ -55,6 +57,27 @@ async def log(app: Application, run: str, task: str, after: int) -> AsyncIterato
         if not found:
             await app.store.log_bus.wait(seen, _LOOK_S)
             await asyncio.sleep(_LOG_LOOK_S)
+
+
+async def replica(app: Application, name: str) -> AsyncIterator[str]:
+    """Yield what a replica writes from now on, until its shim is gone."""
+    follower = await asyncio.to_thread(app.runtime.follow, name)
+    quiet_s = 0.0
+    while True:
+        found = next((one for one in await asyncio.to_thread(app.runtime.replicas) if one.spec.replica == name), None)
+        text = await asyncio.to_thread(follower.read)
+        if text:
+            quiet_s = 0.0
+            yield _event("log", {"text": text})
+        elif found is None or not found.shim_alive:
+            yield _event("end", {"last_exit": found.last_exit if found is not None else ""})
+            return
+        else:
+            await asyncio.sleep(_REPLICA_LOOK_S)
+            quiet_s += _REPLICA_LOOK_S
+            if quiet_s >= _QUIET_S:
+                quiet_s = 0.0
+                yield _KEEPALIVE
 
 
 async def run(app: Application, text: str) -> AsyncIterator[str]:

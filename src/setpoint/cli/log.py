@@ -35,13 +35,14 @@ class _Filter:
 @click.command()
 @click.argument("what", metavar="RUN[/TASK[:LINE]] | REPLICA")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is still written, until the task ends.")
+@click.option("--previous", is_flag=True, help="Of a replica: what its process wrote before the last restart.")
 @click.option("--grep", default="", metavar="TEXT", help="Only lines with this text, in any case.")
 @click.option("--failed", is_flag=True, help="Only the tasks that failed.")
 @click.option("--since", "since_s", type=DURATION, help="Only lines younger than this, such as 10m.")
 @json_option
 @server_options
-def command(api: "Api", what: str, *, follow: bool, grep: str, failed: bool, since_s: int | None, as_json: bool) -> None:  # noqa: PLR0913 - an option each
-    """Print or follow the log of a run's tasks, or the end of a replica's log.
+def command(api: "Api", what: str, *, follow: bool, previous: bool, grep: str, failed: bool, since_s: int | None, as_json: bool) -> None:  # noqa: PLR0913 - an option each
+    """Print or follow the log of a run's tasks, or that of a replica or a Job's run.
 
     Example: setpoint log latest/test --grep error
     """
@@ -54,7 +55,8 @@ def command(api: "Api", what: str, *, follow: bool, grep: str, failed: bool, sin
 
         report = api.get(f"runs/{segment(name)}")
     except NotFoundError as error:
-        if task or not _replica(api, name, wanted, as_json=as_json):
+        how = _How(follow, previous, as_json)
+        if task or not _replica(api, name, wanted, how):
             raise error from None
         return
     tasks = _tasks(report, task, failed=failed)
@@ -123,16 +125,34 @@ def _print(task: str, record: dict[str, Any], *, as_json: bool) -> None:
         sys.stdout.flush()
 
 
-def _replica(api: "Api", name: str, wanted: _Filter, *, as_json: bool) -> bool:
-    """Print a replica's log; False when there is none of this name."""
+@dataclass(frozen=True, slots=True)
+class _How:
+    """In which way a replica's log is wanted."""
+
+    follow: bool
+    previous: bool
+    as_json: bool
+
+
+def _replica(api: "Api", name: str, wanted: _Filter, how: _How) -> bool:
+    """Print a replica's log, and go on with it; False when there is none of this name."""
     from setpoint.client.http import segment
 
     try:
-        answer = api.get(f"replicas/{segment(name)}/log")
+        answer = api.get(f"replicas/{segment(name)}/log", {"previous": "true"} if how.previous else {})
     except NotFoundError:
         return False
-    if as_json:
+    if how.as_json:
         print_json(answer)
-    else:
-        click.echo(clean("".join(line for line in answer["text"].splitlines(keepends=True) if wanted.grep in line.casefold())), nl=False)
+        return True
+    _print_text(answer["text"], wanted)
+    if how.follow:
+        for event in api.stream(f"replicas/{segment(name)}/log/stream", {}):
+            if event.event == "log":
+                _print_text(json.loads(event.data)["text"], wanted)
     return True
+
+
+def _print_text(text: str, wanted: _Filter) -> None:
+    click.echo(clean("".join(line for line in text.splitlines(keepends=True) if wanted.grep in line.casefold())), nl=False)
+    sys.stdout.flush()

@@ -20,12 +20,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from setpoint.adapters.host import probe as probes
 from setpoint.adapters.host import processes, replica_sandbox, shim, shim_state
 from setpoint.adapters.host.cgroups import ControlGroups
 from setpoint.adapters.host.ports_range import PortRange
+from setpoint.adapters.host.replica_log import Follower
 from setpoint.adapters.host.shim_log import LOG_FILES
 from setpoint.adapters.host.unpack import ImageFolder
 from setpoint.artifact.model import LABEL_TOOLCHAIN
@@ -167,6 +168,10 @@ class HostRuntime:
         folder = self._folder(replica)
         names = [*[f"log.{number}" for number in range(LOG_FILES - 1, 0, -1)], "log"]
         return tuple(folder / name for name in names if (folder / name).is_file())
+
+    def follow(self, replica: str) -> Follower:
+        """Return a reader of what a replica writes from now on."""
+        return Follower(self._folder(replica))
 
     def rebuild_hint(self, image: str) -> str:
         """Return a sentence when the host's toolchain is no longer the one a `base: host` image was made with, else nothing."""
@@ -318,10 +323,12 @@ class HostRuntime:
 
 
 def _remove_tree(folder: Path) -> None:
-    """Remove a folder, also one in which a replica has closed folders of its own against its owner."""
+    """Remove a folder, also one in which a replica has closed folders of its own against its owner; raises FileNotFoundError."""
 
-    def open_up(function: Callable[..., object], path: str, _error: object) -> None:
-        os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - what rmtree names
+    def open_up(function: Callable[..., object], path: str, info: tuple[Any, BaseException, Any]) -> None:
+        if not isinstance(info[1], PermissionError):
+            raise info[1]
+        os.chmod(os.path.dirname(path), 0o700)  # noqa: PTH101, PTH120 - what rmtree names, below the folder
         if os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - as above
             os.chmod(path, 0o700)  # noqa: PTH101 - as above
             shutil.rmtree(path)

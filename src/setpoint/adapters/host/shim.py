@@ -24,7 +24,7 @@ if __name__ == "__main__":  # run by its path, isolated: its own modules lie fou
 
 from setpoint.adapters.host import shim_child, shim_hook
 from setpoint.adapters.host.shim_child import Child, Groups
-from setpoint.adapters.host.shim_log import LOG_BYTES, Log
+from setpoint.adapters.host.shim_log import LOG_BYTES, RESTARTED, Log
 
 VERSION: Final = 2
 FIRST_BACKOFF_S: Final = 0.2
@@ -112,6 +112,8 @@ class Shim:
 
     def _start(self, restarts: int) -> None:
         self._due = None
+        if restarts:
+            self._log.write(f"{RESTARTED}{self._state['last_exit']} (restart {restarts}, {_now()})\n".encode())
         self._child = Child(self._spec, self._secrets, self._groups)
         self._write_state(phase="running", started_at=_now(), restarts=restarts)
 

@@ -9,6 +9,8 @@ from typing import Final
 
 LOG_BYTES: Final = 10 << 20
 LOG_FILES: Final = 3
+RESTARTED: Final = "[setpoint] started again after "
+"""How the line begins that stands between the output of two processes."""
 
 
 class Log:
