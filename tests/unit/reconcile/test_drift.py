@@ -13,7 +13,18 @@ from setpoint.core.errors import ConflictError
 from setpoint.reconcile.drift import decide
 from setpoint.reconcile.drift.model import Deviation, DriftState, Kind, Mode
 from setpoint.reconcile.drift.service import DriftParts, DriftService
-from setpoint.reconcile.model import Container, Deployment, DesiredState, Difference, Health, Identity, ReplicaSpec, ReplicaStatus, Workload
+from setpoint.reconcile.model import (
+    Container,
+    Deployment,
+    DesiredState,
+    Difference,
+    Health,
+    Identity,
+    JobLimits,
+    ReplicaSpec,
+    ReplicaStatus,
+    Workload,
+)
 from unit.builders_home import World
 
 CONTAINER = Container("c", "hello/web@sha256:" + "a" * 64, None, None, {}, {}, 80, None, None)
@@ -111,6 +122,16 @@ def test_what_setpoint_stops_and_what_never_served_is_no_drift(world: World) -> 
     machine.healthy()
     machine.look()
     machine.replica("staging-web-web-h-1", stopping=True, shim_alive=False, pid=None)
+    machine.look()
+    assert machine.told() == []
+
+
+def test_a_job_that_ends_is_no_drift(machine: Machine) -> None:
+    """Its process is meant to end; its shim ends with it and nobody asked it to."""
+    spec = machine.found["staging-web-web-h-1"].spec
+    machine.found["job"] = ReplicaStatus(replace(spec, replica="job", job=JobLimits(0, None)), True, 9, None, 0, "")
+    machine.look()
+    machine.replica("job", shim_alive=False, pid=None, last_exit="exit status 0")
     machine.look()
     assert machine.told() == []
 

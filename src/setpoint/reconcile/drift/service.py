@@ -46,7 +46,7 @@ class DriftService:
         self._earlier: dict[Key, Drift] = {}
 
     def look(self, environment: str, mode: Mode, desired: Sequence[DesiredState]) -> None:
-        """Look at the replicas of an environment; remembers its mode for the other looks."""
+        """Look at the replicas of an environment; remembers its mode for the other looks. A Job's process is meant to end."""
         self._modes[environment] = mode
         present = [r for r in self._parts.replicas() if r.spec.identity.environment == environment and r.spec.job is None]
         wanted = {state.app: sum(workload.replicas for workload in state.workloads) for state in desired}

@@ -1,17 +1,15 @@
 """What may be removed: pure functions of the inventory, what is desired, the budget and a person's confirmation (laws 6 and 7).
 
 Called by the prune service for every application on every pass, and by `plan` beforehand. Counted are objects with something live of
-their own on the host: Deployments (replicas) and HTTPRoutes (rules of the proxy). Services, ConfigMaps and Secrets are parts of those.
+their own on the host: Deployments (replicas), Jobs (runs) and HTTPRoutes (rules of the proxy). Services, ConfigMaps and Secrets are
+parts of those.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from setpoint.reconcile.model import DeployReason, DesiredState
 from setpoint.reconcile.prune.model import Held, Inventory, set_of
-
-COUNTED: Final = ("Deployment/", "HTTPRoute/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,8 @@ class Decision:
 
 def objects_of(state: DesiredState) -> tuple[str, ...]:
     """Return the objects of a desired state that are counted."""
-    names = [f"Deployment/{workload.name}" for workload in state.workloads] + [f"HTTPRoute/{route.name}" for route in state.routes]
-    return tuple(sorted(set(names)))
+    parts = (("Deployment", state.workloads), ("Job", state.jobs), ("HTTPRoute", state.routes))
+    return tuple(sorted({f"{kind}/{one.name}" for kind, every in parts for one in every}))
 
 
 def over_budget(removed: Collection[str], every: Collection[str], budget: str) -> str:
@@ -62,7 +60,7 @@ def reasons(decision: Decision, app: str, environment: str) -> tuple[DeployReaso
         return ()
     names = ", ".join(decision.keep)
     if decision.held is None:
-        found = f"the render holds no Deployment and no HTTPRoute, so nothing is removed: {names}"
+        found = f"the render holds no Deployment, Job or HTTPRoute, so nothing is removed: {names}"
         fix = f"to take it down, remove {app} from setpoint.yaml, then setpoint prune {app} {environment}"
         return (DeployReason("PRUNE_EMPTY_RENDER", "prune", found, fix),)
     found = f"{decision.held.why}; kept: {names}"

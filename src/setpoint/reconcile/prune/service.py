@@ -183,8 +183,12 @@ class PruneService:
             what = f"the pin that wanted {name} cannot be read any more, so it is left alone together with everything else"
             raise NotFoundError("SP663", what, where=f"{place[0]} in {place[1]}", fix="restore the history of the delivery repository")
         state = self._parts.rendering.desired(pin.candidate, delivery.repository)
-        workloads = tuple(w for w in state.workloads if f"Deployment/{w.name}" == name)
-        return replace(state, workloads=workloads, routes=tuple(r for r in state.routes if f"HTTPRoute/{r.name}" == name))
+        return replace(
+            state,
+            workloads=tuple(one for one in state.workloads if f"Deployment/{one.name}" == name),
+            jobs=tuple(one for one in state.jobs if f"Job/{one.name}" == name),
+            routes=tuple(one for one in state.routes if f"HTTPRoute/{one.name}" == name),
+        )
 
     def _all(self) -> dict[Place, Inventory]:
         if self._known is None:
@@ -206,5 +210,12 @@ def _with(desired: DesiredState, kept: list[DesiredState]) -> DesiredState:
     """Return a desired state with what is kept; an address that it serves itself stays its own."""
     mine = {(hostname, r.path_prefix, r.path_exact) for r in desired.routes for hostname in r.hostnames or ("",)}
     routes = [r for state in kept for r in state.routes if not {(h, r.path_prefix, r.path_exact) for h in r.hostnames or ("",)} & mine]
-    workloads = [w for state in kept for w in state.workloads]
-    return replace(desired, workloads=(*desired.workloads, *workloads), routes=(*desired.routes, *routes)) if kept else desired
+    workloads, jobs = [w for state in kept for w in state.workloads], [job for state in kept for job in state.jobs]
+    if not kept:
+        return desired
+    return replace(
+        desired,
+        workloads=(*desired.workloads, *workloads),
+        jobs=(*desired.jobs, *jobs),
+        routes=(*desired.routes, *routes),
+    )
