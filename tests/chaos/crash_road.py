@@ -199,6 +199,8 @@ class Road:
                 patch.setattr(wiring, name, lambda *_args, name=name, **_named: mortal(world, fate, name))
             elif name == "JournalFolder":
                 patch.setattr(wiring, name, TornJournal)
+            elif name == "KeyFile":  # made by a class method, and only read once it is there
+                continue
             else:
                 patch.setattr(wiring, name, lambda *args, made=made, **named: mortal(made(*args, **named), fate))
         patch.setattr(wiring, "dedicated_uid", lambda: None)
