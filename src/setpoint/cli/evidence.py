@@ -8,7 +8,7 @@ import click
 from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import bold, dim, note, print_json, print_text, state, table
-from setpoint.core import digest
+from setpoint.core import digest, names
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -61,7 +61,7 @@ def _row(bundle: dict[str, Any]) -> list[str]:
     signer = f"{bundle['signer']} key" if bundle["verified"] else click.style(f"NOT VERIFIED: {bundle['fault']}", fg="red")
     at = bundle["at"][:19].replace("T", " ")
     return [
-        f"  {_KINDS.get(kind, kind or 'unreadable')}",
+        f"  {_KINDS.get(kind) or names.kind(kind) or 'unreadable'}",
         state(bundle["result"]),
         bundle["summary"],
         signer,

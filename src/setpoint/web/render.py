@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 
 from setpoint.api import problems
 from setpoint.api.auth import NotLoggedInError
-from setpoint.core import digest
+from setpoint.core import digest, names
 from setpoint.core.errors import ConfigError, SetpointError
 from setpoint.web import views
 
@@ -42,7 +42,7 @@ _templates.filters.update(
     ago=views.ago,
     seconds=views.seconds_text,
     mark=views.mark,
-    plain=views.plain_code,
+    plain=names.kind,
     pretty=views.pretty,
     split_command=views.split_command,
 )

@@ -92,12 +92,6 @@ def split_command(text: str) -> tuple[str, str]:
     return command, text[len(command) :]
 
 
-def plain_code(text: str) -> str:
-    """Return a predicate type as a word: `https://slsa.dev/provenance/v1` is `provenance`."""
-    parts = text.rstrip("/").split("/")
-    return parts[-2] if len(parts) > 1 else text
-
-
 def pretty(value: Any) -> str:
     """Return a JSON value as people read it; very long ones are cut."""
     text = json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)

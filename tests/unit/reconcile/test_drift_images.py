@@ -7,7 +7,7 @@ import pytest
 from setpoint.core.errors import WorldError
 from setpoint.reconcile.drift.images import ImageDrift
 from setpoint.reconcile.drift.model import Mode
-from setpoint.reconcile.model import Difference
+from setpoint.reconcile.model import Difference, ImageMount
 from unit.builders_home import World
 from unit.reconcile.test_drift import CONTAINER, Machine
 
@@ -119,3 +119,21 @@ def test_every_application_that_runs_from_the_image_has_its_case(machine: Machin
     cases = {(case.app, case.environment): case.state.value for case in machine.world.records.drifts()}
     assert cases == {("web", "staging"): "reported", ("shop", "prod"): "open"}
     assert looks.replaced == [CONTAINER.image]
+
+
+def test_an_artifact_that_is_mounted_is_looked_at_like_the_image(machine: Machine) -> None:
+    """A model beside the container is compared too, once for all replicas that mount it, and brought back by its own digest."""
+    model = "hello/model@sha256:" + "b" * 64
+    for name, status in list(machine.found.items()):
+        container = replace(status.spec.container, mounts=(ImageMount("/models", model), ImageMount("/one", model, "model.bin")))
+        machine.replica(name, spec=replace(status.spec, container=container))
+
+    class Touched(Looks):
+        def differences(self, image: str) -> list[Difference]:
+            return super().differences(image) if image == model else []
+
+    looks = Touched([replace(EDIT, subject="image bbbbbbb /model.bin")])
+    _drift(machine, looks).advance()
+    assert looks.replaced == [model]
+    [case] = machine.world.records.drifts()
+    assert (case.subject, case.state.value) == ("image bbbbbbb /model.bin", "open")
