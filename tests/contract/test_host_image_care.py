@@ -166,7 +166,11 @@ def test_many_changes_are_shown_as_twenty_and_a_number(machine: Machine) -> None
     assert found[-1][1] == "more entries"
 
 
-def test_an_image_that_is_not_unpacked_has_nothing_to_look_at(machine: Machine) -> None:
-    """Nor does a look unpack it."""
-    shutil.rmtree(machine.rootfs.parent)
-    assert machine.restarted().differences(machine.image) == []
+@pytest.mark.parametrize("what", ["rootfs", "."])
+def test_a_tree_that_is_deleted_is_brought_back(machine: Machine, what: str) -> None:
+    """All of it, or the image's whole folder: what runs from it goes on, and the next start finds a tree."""
+    shutil.rmtree(machine.rootfs.parent / what)
+    assert machine.look()[0] == ("/", "entry")
+    machine.care.replace(machine.image)
+    assert machine.look() == []
+    assert (machine.rootfs / "app/main.py").read_text() == "print(1)\n"

@@ -6,7 +6,7 @@ import pytest
 
 from newcomer import Newcomer
 
-SUITES = "tests/flow/test_road.py tests/flow/test_laws.py tests/flow/test_home_closed.py"
+SUITES = "tests/flow/test_road.py tests/flow/test_laws.py tests/flow/test_home_closed.py tests/flow/test_drift.py"
 
 
 @pytest.mark.slow

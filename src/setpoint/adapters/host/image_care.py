@@ -48,7 +48,7 @@ class ImageCare:
     _known: dict[str, _Known] = field(default_factory=dict)
 
     def differences(self, image: str) -> list[Difference]:
-        """Look at a part of an image, compare it when that looks strange, and return what is known to differ.
+        """Look at a part of an image that is in use, compare it when that looks strange, and return what is known to differ.
 
         Raises:
             UserError: the image cannot be unpacked anew (SP633, SP634), so that nothing can be compared.
@@ -56,7 +56,7 @@ class ImageCare:
         """
         folder = self.images.place(image)
         if not folder.exists():
-            return []
+            return _shown(image, (FileChange("/", "entry", "there", "removed"),))
         known, now = self._of(image, folder), self.now()
         first = known.looked_at == -math.inf
         share = 1.0 if first else min(1.0, (now - known.looked_at) / ROUND_S)

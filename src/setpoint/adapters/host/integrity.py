@@ -5,6 +5,7 @@ entries is written beside it. A look compares inode, change time and mode with i
 likes, the change time it cannot (inode(7)). What looks strange is compared by content; only that says that something differs.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -51,10 +52,13 @@ class FileChange:
 
 
 def look_of(rootfs: Path) -> dict[str, Entry]:
-    """Return every entry by its path below rootfs, without its content; the root itself is `.`."""
-    found = {".": _entry(os.lstat(rootfs))}
+    """Return every entry by its path below rootfs, without its content; the root itself is `.`. What goes meanwhile is not there."""
+    found: dict[str, Entry] = {}
+    with contextlib.suppress(FileNotFoundError):
+        found["."] = _entry(os.lstat(rootfs))
     for path, entry in _entries(str(rootfs), ""):
-        found[path] = _entry(entry.stat(follow_symlinks=False))
+        with contextlib.suppress(FileNotFoundError):
+            found[path] = _entry(entry.stat(follow_symlinks=False))
     return found
 
 
@@ -70,13 +74,17 @@ def _entry(facts: os.stat_result) -> Entry:
 
 def _content(path: Path, mode: int) -> str:
     if stat.S_ISLNK(mode):
-        return os.readlink(path)  # noqa: PTH115 - the text of the link, not a path
+        with contextlib.suppress(OSError):
+            return os.readlink(path)  # noqa: PTH115 - the text of the link, not a path
     return _digest(path) if stat.S_ISREG(mode) else ""
 
 
 def _entries(folder: str, below: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    with os.scandir(folder) as found:
-        entries = list(found)
+    try:
+        with os.scandir(folder) as found:
+            entries = list(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return
     for entry in entries:
         path = f"{below}{entry.name}"
         yield path, entry
