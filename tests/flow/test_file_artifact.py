@@ -88,3 +88,24 @@ def test_a_model_as_the_container_s_image_is_refused_before_it_is_pinned(live: L
     reason = wait_for("the refusal", lambda: next((r for r in live.why("staging")["reasons"] if "cannot be run" in json.dumps(r)), None))
     assert "mount it" in json.dumps(reason)
     assert live.answer(live.staging)[0] == "SECOND"
+
+
+def test_a_tag_at_the_revision_names_the_build_and_nothing_else(live: LiveHome) -> None:
+    """The tag is what status, provenance and the registry call the build; the same bytes under another name are the same artifact."""
+    live.commit("delivery", {"apps/hello/hello.yaml": MOUNTED}, "right again", who="sam")
+    before = live.serves("staging", "SECOND")["artifacts"]
+    live.commit("hello", {"README": "first release"}, "a release", push=False)
+    live.git(live.work / "hello", "tag", "v1.10")
+    live.git(live.work / "hello", "tag", "v1.9")
+    live.git(live.work / "hello", "push", "-q", "origin", "v1.9", "v1.10", "main")
+    built = wait_for("the build", lambda: [a for run in live.api().get("/api/v1/runs")[:1] for a in _artifacts(live, run["run"])])
+    assert {(artifact["name"], artifact["version"]) for artifact in built} == {("model", "v1.10"), ("web", "v1.10")}
+    assert {artifact["name"]: artifact["digest"] for artifact in built} == before
+    tags = json.loads(fetch(live, "hello/model/tags/list"))["tags"]
+    assert "v1.10" in tags
+    assert "v1.9" not in tags
+
+
+def _artifacts(live: LiveHome, run: str) -> list[dict[str, Any]]:
+    report: dict[str, Any] = live.api().get(f"/api/v1/runs/{run}")
+    return list(report["artifacts"]) if report["run"]["state"] == "passed" and report["run"]["title"] == "a release" else []
