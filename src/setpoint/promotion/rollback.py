@@ -186,6 +186,11 @@ class Rollbacks:
     def complete(self, promotion: Promotion, delivery: Delivery) -> None:
         """Decide and pin; called again after a crash or a lost race, it goes on where it stopped."""
         if promotion.state is PromotionState.OPEN:
+            # A power cut may keep the first lines of one write and lose its last: the quarantine is made up for.
+            pin = self._pins.own(delivery, promotion.candidate.environment, promotion.candidate.app)
+            missing = self._quarantine(pin, promotion)
+            if missing:
+                self._parts.recorder.record_all(missing)
             target = self._parts.records.promotion(promotion.of)
             when = target.decided_at if target is not None else "an earlier day"
             earlier = Reason("PASSED_BEFORE", Outcome.ALLOW, "gate", f"{promotion.of} passed every gate at {when}")

@@ -1,10 +1,13 @@
 """Rollback, traffic first: the hold is there at once, Git follows, and nothing that fails in between changes the end."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from setpoint.core.errors import ConflictError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.model import Hold
+from setpoint.ground.journal.model import Entry, Fact
 from setpoint.promotion import returning
 from setpoint.promotion.model import PromotionState
 from setpoint.promotion.returning import ReturnFacts
@@ -50,6 +53,25 @@ def test_hold_promotion_and_quarantine_are_one_write(world: World) -> None:
     first = world.promotions("staging")[0]
     assert (hold.overridden, hold.bad, hold.target) == (bad.commit, bad.candidate.digest, first.pin_commit)
     assert (hold.promotion, done.hold, hold.by, hold.why) == (done.promotion, hold.hold, "operator", "it leaks")
+
+
+def test_a_write_that_a_power_cut_tore_is_made_up_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal keeps hold and promotion and loses the quarantine: the loop sets it, and ends where an untorn write ends."""
+    service = _two(world)
+    whole = world.recorder.record_all
+
+    def torn(facts: Sequence[Fact]) -> list[Entry]:
+        whole(facts[:-1])
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.recorder, "record_all", torn)
+        with pytest.raises(KilledError):
+            service.rollback("web", "staging", OPERATOR, "", "it leaks")
+    assert world.records.quarantines("web", "staging") == []
+    world.service().advance()
+    (barred,) = world.records.quarantines("web", "staging")
+    assert (barred.why, barred.by, world.version("staging")) == ("it leaks", "operator", "1")
 
 
 def test_git_that_lags_is_said_and_tried_again(world: World) -> None:
