@@ -338,3 +338,31 @@ def test_damage_is_reported_with_the_way_to_check_it(store: GitRepositories, wor
         store.revision("shop", head)
     assert caught.value.code == "SP107"
     assert "fsck" in caught.value.fix
+
+
+def test_a_glance_differs_when_a_branch_moved(store: GitRepositories, work: Path) -> None:
+    """By the store, by stock git, new, gone, packed or in a new repository; objects alone and other refs are no news."""
+    bare = store.path("shop")
+    seen = store.glance()
+
+    def moved(*arguments: str) -> bool:
+        nonlocal seen
+        if arguments:
+            git(*arguments, at=work)
+        before, seen = seen, store.glance()
+        return before != seen
+
+    assert not moved()
+    head = store.heads("shop")["main"]
+    following = commit(store, head, {"x": b"1"})
+    git("update-ref", "refs/other/x", head, at=bare)
+    assert not moved()
+    assert store.advance("shop", "main", head, following)
+    assert moved()
+    assert moved("push", "-q", str(bare), "HEAD~1:refs/heads/a/b")
+    assert moved("push", "-q", str(bare), "HEAD:refs/heads/a/b")
+    assert moved("push", "-q", str(bare), ":refs/heads/a/b")
+    git("pack-refs", "--all", at=bare)
+    assert moved()
+    store.create("empty")
+    assert moved()

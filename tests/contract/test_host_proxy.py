@@ -359,9 +359,12 @@ def test_a_restarted_server_finds_its_proxy_and_a_dead_one_is_started_again(site
     assert before.worker is not None
     if UID is not None:
         assert processes.owner(before.worker) == UID
+    seen = again.glance()
+    assert again.glance() == seen
     os.kill(before.master, signal.SIGKILL)
     assert processes.wait_gone(before.master, 5)
     assert processes.wait_gone(before.worker, 5)
+    assert again.glance() != seen
     again.apply(site.config(web.line()))
     assert site.get()[1] == "r-web"
     again.stop("staging")

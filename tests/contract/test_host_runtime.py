@@ -79,7 +79,10 @@ def test_a_killed_application_comes_back(host: Host) -> None:
     runtime.start(spec)
     first = serving(runtime, spec.replica)
     assert first.pid is not None
+    seen = runtime.glance()
+    assert runtime.glance() == seen
     os.kill(first.pid, signal.SIGKILL)
+    wait_for(lambda: runtime.glance() != seen)
     wait_for(lambda: one(runtime, spec.replica).restarts == 1 and one(runtime, spec.replica).pid)
     second = serving(runtime, spec.replica)
     assert second.pid != first.pid
@@ -128,7 +131,9 @@ def test_a_killed_shim_takes_its_replica_along_and_is_reported(host: Host) -> No
     first = serving(runtime, spec.replica)
     assert first.pid is not None
     state = json.loads((host.folder / "replicas" / spec.replica / "state.json").read_text())
+    seen = runtime.glance()
     os.kill(state["shim_pid"], signal.SIGKILL)
+    wait_for(lambda: runtime.glance() != seen)
     assert processes.wait_gone(first.pid, 5)
     dead = wait_for(lambda: None if one(runtime, spec.replica).shim_alive else one(runtime, spec.replica))
     assert dead.pid is None

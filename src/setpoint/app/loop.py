@@ -1,6 +1,8 @@
 """The control loop: every pass re-reads the world and decides again; a wake only makes the next pass come sooner (law 5).
 
 Loops run side by side so that none waits for another: sources and runs, promotions, unpacked images, and one reconciler per environment.
+A controller looks at every wake and at least every ten seconds; its pass may return after how many seconds it wants to look again.
+What changes without a journal entry (a push by path, a replica that dies) is glanced at once a second, and wakes them all.
 A pass that fails is logged once and tried again; what runs keeps running.
 """
 
@@ -20,8 +22,12 @@ from setpoint.source.service import SourceService
 
 log = logging.getLogger(__name__)
 
-_IDLE_S = 1.0
-_BUSY_S = 0.1
+_LOOK_S = 10.0
+"""Every controller looks at least this often, whatever woke it or did not."""
+_GLANCE_S = 1.0
+_RETRY_S = 1.0
+_PAUSE_S = 0.1
+"""A controller that wants to look again at once waits this long, wakes or not: its own entries wake it too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,8 @@ class LoopParts:
     delivery: DeliveryReader
     pusher_of: Callable[[str, str], str]
     """(repository, commit) -> who pushed this head, or empty"""
+    glances: tuple[Callable[[], object], ...] = ()
+    """Cheap pictures of what changes without an entry; a picture that differs from the last wakes every controller."""
 
 
 class ControlLoop:
@@ -50,28 +58,54 @@ class ControlLoop:
         """Drive everything; cancel to stop. Runs are left open for the next start."""
         self._parts.bus.attach(asyncio.get_running_loop())
         reconcilers: dict[str, asyncio.Task[None]] = {}
-        loops = [asyncio.create_task(self._every("sources", self._sources)), asyncio.create_task(self._every("promotions", self._promote))]
-        loops.append(asyncio.create_task(self._images()))
+        loops = [
+            asyncio.create_task(self._every("sources", self._sources)),
+            asyncio.create_task(self._every("promotions", self._parts.promotions.advance)),
+            asyncio.create_task(self._glance()),
+            asyncio.create_task(self._images()),
+        ]
         try:
             while True:
+                seen = self._parts.bus.version
                 for environment in await asyncio.to_thread(self._environments):
                     if environment not in reconcilers or reconcilers[environment].done():
                         reconcilers[environment] = asyncio.create_task(self._reconcile(environment))
-                await asyncio.sleep(_IDLE_S)
+                await self._pause(seen, _LOOK_S)
         finally:
             for task in [*loops, *reconcilers.values()]:
                 task.cancel()
             await asyncio.gather(*loops, *reconcilers.values(), return_exceptions=True)
             await self._parts.pipeline.stop()
 
-    async def _every(self, name: str, work: Callable[[], object]) -> None:
-        """Do work at every wake, and at least every second."""
+    async def _every(self, name: str, work: Callable[[], float | None]) -> None:
+        """Do work at every wake, when it asked to be called again, and at least every ten seconds."""
         while True:
             seen = self._parts.bus.version
-            await self._guarded(name, work)
+            again_s = await self._guarded(name, work)
             if name == "sources":
                 self._resume()
-            await self._parts.bus.wait(seen, _IDLE_S)
+            await self._pause(seen, again_s)
+
+    async def _pause(self, seen: int, again_s: float) -> None:
+        """Wait for a wake since `seen`, at most again_s; never so short that a controller's own entries make it spin."""
+        if again_s <= _PAUSE_S:
+            await asyncio.sleep(_PAUSE_S)
+        else:
+            await self._parts.bus.wait(seen, min(again_s, _LOOK_S))
+
+    async def _glance(self) -> None:
+        """Wake everybody when something changed that no entry tells of; a glance that fails is a change, for a pass says why."""
+        last: object = None
+        while True:
+            try:
+                now: object = await asyncio.to_thread(lambda: [look() for look in self._parts.glances])
+            except Exception:
+                log.debug("a glance failed", exc_info=True)
+                now = object()
+            if now != last and last is not None:
+                self._parts.bus.notify()
+            last = now
+            await asyncio.sleep(_GLANCE_S)
 
     async def _images(self) -> None:
         """Look at unpacked images, at their own pace: no entry of the journal says that a file was changed."""
@@ -87,30 +121,24 @@ class ControlLoop:
             log.exception("runs cannot be taken up; trying again")
 
     async def _reconcile(self, environment: str) -> None:
-        while True:
-            seen = self._parts.bus.version
-            settled = await self._guarded(f"reconcile {environment}", lambda: self._parts.reconcile.advance(environment))
-            if settled:
-                await self._parts.bus.wait(seen, _IDLE_S)
-            else:
-                await asyncio.sleep(_BUSY_S)
+        await self._every(f"reconcile {environment}", lambda: self._parts.reconcile.advance(environment))
 
-    async def _guarded(self, name: str, work: Callable[[], object]) -> object:
-        """Run blocking work in a thread; log what goes wrong when it is news, and go on."""
+    async def _guarded(self, name: str, work: Callable[[], float | None]) -> float:
+        """Run blocking work in a thread and return when to look again; log what goes wrong when it is news, and go on."""
         try:
             result = await asyncio.to_thread(work)
         except SetpointError as error:
             if self._said.get(name) != error.what:
                 self._said[name] = error.what
                 log.log(logging.WARNING if isinstance(error, WorldError) else logging.ERROR, "%s: %s", name, error.render())
-            await asyncio.sleep(_IDLE_S)
-            return True
+            await asyncio.sleep(_RETRY_S)
+            return _PAUSE_S
         except Exception:
             log.exception("%s failed; trying again", name)
-            await asyncio.sleep(_IDLE_S)
-            return True
+            await asyncio.sleep(_RETRY_S)
+            return _PAUSE_S
         self._said.pop(name, None)
-        return result
+        return _LOOK_S if result is None else result
 
     def _sources(self) -> None:
         """Begin a run for every head that moved; a fault with one keeps none of the others waiting."""
@@ -125,9 +153,6 @@ class ControlLoop:
                     self._parts.source.forget(revision.repository, branch)
         if faults:
             raise faults[0]
-
-    def _promote(self) -> None:
-        self._parts.promotions.advance()
 
     def _environments(self) -> list[str]:
         try:

@@ -5,7 +5,7 @@ Built in wiring. Reads see an entry as soon as `record` returns; a crash between
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from setpoint.adapters.database.projection import Projection
 from setpoint.app.bus import Bus
@@ -13,11 +13,16 @@ from setpoint.core.errors import WorldError
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.ground.journal.service import Journal
 
+_RUNS_OWN: Final = frozenset({"task.started", "task.finished"})
+"""Entries that no controller acts on: the run that wrote them goes on by itself."""
+
 
 class JournalRecorder:
     """Journal, projection and bus together."""
 
-    def __init__(self, journal: Journal, projection: Projection, bus: Bus) -> None:
+    def __init__(self, journal: Journal, projection: Projection, bus: Bus, control: Bus | None = None) -> None:
+        """Everybody who follows something waits at `bus`; the controllers wait at `control`, and are left in peace by single tasks."""
+        self._control = control
         self._journal = journal
         self._projection = projection
         self._bus = bus
@@ -60,4 +65,6 @@ class JournalRecorder:
                 self._projection.apply(entries)
                 self._behind = self._stale = False
         self._bus.notify()
+        if self._control is not None and any(fact.kind not in _RUNS_OWN for fact in facts):
+            self._control.notify()
         return entries

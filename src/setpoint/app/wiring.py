@@ -103,6 +103,8 @@ class Store:
     holds: Holds
     bus: Bus
     log_bus: Bus
+    control: Bus
+    """Wakes the control loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +171,8 @@ def open_store(home: Home) -> Store:
     bus = Bus(log_bus)  # the end of a task is news for who follows its log
     journal = Journal(JournalFolder(home.journal, writable=True), time)
     engine = open_database(home.database)
-    recorder = JournalRecorder(journal, Projection(engine), bus)
+    control = Bus()
+    recorder = JournalRecorder(journal, Projection(engine), bus, control)
     recorder.catch_up()
     git = GitRepositories(home.repositories)
     oci = OciStoreFolder(home.registry)
@@ -180,7 +183,7 @@ def open_store(home: Home) -> Store:
     tokens = TokenFile(home.tokens, time)
     records = Records(engine)
     holds = Holds(records, recorder, time, lambda: journal.last_at)
-    return Store(home, time, git, oci, content, logs, tokens, journal, records, recorder, holds, bus, log_bus)
+    return Store(home, time, git, oci, content, logs, tokens, journal, records, recorder, holds, bus, log_bus, control)
 
 
 def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
@@ -218,7 +221,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     target = _target(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions)
     runtime, drift, prune = target.runtime, target.drift, target.prune
     parts = LoopParts(
-        store.bus,
+        store.control,
         SourceService(store.git),
         pipeline,
         promotions,
@@ -226,6 +229,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         ImageDrift(ImageCare(runtime.images, runtime.generations), drift, runtime.replicas),
         delivery,
         lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
+        (store.git.glance, runtime.glance, target.proxy.glance),
     )
     runs = RunsView(store.records, pipeline)
     plan = PlanParts(

@@ -81,6 +81,7 @@ def operator_token(application: Application) -> str:
 
 async def serve(application: Application, listening: socket.socket, ready_files: list[Path], *, as_json: bool) -> None:
     """Serve until a signal says stop."""
+    application.store.bus.attach(asyncio.get_running_loop())
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     token = operator_token(application)

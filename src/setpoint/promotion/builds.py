@@ -3,7 +3,7 @@
 Called by the promotion service; reads Git and run records. Ordering by position, never by digest or tree, lets a `git revert` deploy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from setpoint.artifact.model import ArtifactRecord
@@ -12,6 +12,8 @@ from setpoint.promotion.config import AppConfig
 from setpoint.promotion.model import PinnedArtifact
 from setpoint.promotion.propose import Build
 from setpoint.source.ports import GitStore
+
+_NEWEST = 20
 
 
 class BuildRecords(Protocol):
@@ -48,7 +50,7 @@ class Builds:
         head = self._git.heads(app.source).get(app.branch)
         if head is None:
             return None
-        for commit in self._git.first_parents(app.source, head):
+        for commit in self._line(app.source, head):
             run = self._records.run_for(app.source, commit)
             if run is None or run.state is not RunState.PASSED:
                 continue
@@ -57,3 +59,10 @@ class Builds:
                 pinned = {a.name: PinnedArtifact(a.oci_repository, a.digest) for a in built}
                 return Build(pinned, commit, built[0].version)
         return None
+
+    def _line(self, source: str, head: str) -> Iterator[str]:
+        """Yield first parents, a few at first: nearly always one of the newest was built."""
+        newest = self._git.first_parents(source, head, limit=_NEWEST)
+        yield from newest
+        if len(newest) == _NEWEST:
+            yield from self._git.first_parents(source, head)[_NEWEST:]

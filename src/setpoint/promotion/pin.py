@@ -5,6 +5,7 @@ Called by the signer (writes), by promotion and reconcile (read). A pin is machi
 
 import re
 from datetime import UTC
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 import yaml
@@ -87,6 +88,7 @@ def pin_of(promotion: Promotion) -> Pin:
     )
 
 
+@lru_cache(maxsize=1024)
 def parse_pin(data: bytes, path: str, commit: str = "") -> Pin:
     """Return the pin in a file's bytes; path is the file's own, for the place in an error and to compare app and environment.
 

@@ -22,6 +22,7 @@ from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
 SETPOINT_PATH = "setpoint.yaml"
+_COMMITS = 256
 BY_PATH = "somebody by path"
 """How a pusher is named when nobody authenticated: the push was made into the bare repository by path."""
 
@@ -112,6 +113,8 @@ class DeliveryReader:
         self._recorder = recorder
         self._policy = policy
         self._files: dict[tuple[str, str], Governed] = {}
+        self._judging: dict[tuple[str, str], dict[str, str]] = {}
+        """The last commits looked at -> {path: blob id} of the files that judge there."""
         self._judged: dict[tuple[str, str, str, int], tuple[Reason, ...]] = {}
         self._lock = threading.Lock()
 
@@ -262,6 +265,9 @@ class DeliveryReader:
 
     def _governed(self, repository: str, commit: str) -> dict[str, str]:
         """Return {path: blob id} of the files that judge: setpoint.yaml and every environment.yaml."""
+        key = (repository, commit)
+        if key in self._judging:
+            return self._judging[key]
         found = {}
         root = self._git.tree_id(repository, commit, SETPOINT_PATH)
         if root is not None:
@@ -270,6 +276,9 @@ class DeliveryReader:
             folder, _, name = file.path.partition("/")
             if name == "environment.yaml":
                 found[f"environments/{folder}/environment.yaml"] = file.blob
+        while len(self._judging) >= _COMMITS:
+            self._judging.pop(next(iter(self._judging)), None)
+        self._judging[key] = found
         return found
 
     def _judge_change(self, repository: str, branch: str, accepted: str, head: str) -> tuple[Reason, ...]:

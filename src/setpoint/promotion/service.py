@@ -33,15 +33,21 @@ class PromotionService:
         self._candidates = Candidates(parts)
         self._quarantining = Quarantining(parts, self._candidates)
         self._explanations = Explanations(parts, self._candidates, self._decide)
+        self._recheck_at = ""
+        """The earliest instant at which time alone may change a verdict of this pass; empty when there is none."""
 
     # The loop
 
-    def advance(self) -> None:
-        """Take every application in every environment one step on; idempotent, so a killed pass is simply done again."""
+    def advance(self) -> float | None:
+        """Take every application in every environment one step on; idempotent, so a killed pass is simply done again.
+
+        Returns the seconds until time alone may change a verdict; None when only a change can.
+        """
         with self._lock:
+            self._recheck_at = ""
             delivery = self._parts.delivery.load()
             if delivery is None:
-                return
+                return None
             self._rollbacks.close_ended(delivery)
             faults: list[SetpointError] = []
             # Rollbacks first: what a person sends back must not be pinned once more before.
@@ -54,6 +60,9 @@ class PromotionService:
                         self._advance_one(self._parts.delivery.load() or delivery, app, environment)
             if faults:
                 raise faults[0]
+            if not self._recheck_at:
+                return None
+            return max(0.0, (clock.from_text(self._recheck_at) - self._parts.clock.now()).total_seconds())
 
     def _go_on(self, promotion: Promotion, delivery: Delivery) -> None:
         """Finish what an earlier pass began."""
@@ -78,6 +87,8 @@ class PromotionService:
             return
         verdict = self._decide(promotion, delivery)
         if verdict.outcome is Outcome.WAIT:
+            again = [reason.recheck_at for reason in verdict.blocking() if reason.recheck_at]
+            self._recheck_at = min([*again, *([self._recheck_at] if self._recheck_at else [])], default="")
             return
         for approval in self._parts.records.approvals(promotion.promotion):
             # Attached already, unless a crash came between the approval's entry and its statement.

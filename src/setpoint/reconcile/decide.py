@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from setpoint.core import clock
-from setpoint.reconcile.model import Deployment, DeployReason, Health
+from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health
 from setpoint.reconcile.ports import JobStatus, WorkloadStatus
+
+UNPROBED_PERIOD_S = 5.0
+"""How often a container without a readiness probe is connected to."""
+LONGEST_LOOK_S = 10.0
 
 
 def judge(
@@ -57,6 +61,14 @@ def judge(
 def is_settled(statuses: Sequence[WorkloadStatus]) -> bool:
     """Say whether every workload has what is wanted, and nothing else; in a canary none has."""
     return all(status.ready >= status.wanted and status.old == 0 and not status.pace for status in statuses)
+
+
+def next_look_s(desired: Sequence[DesiredState]) -> float:
+    """Return after how many seconds replicas that are well want to be asked again: the shortest period of their probes."""
+    containers = [workload.container for state in desired for workload in state.workloads]
+    probes = [probe for c in containers for probe in (c.readiness, c.liveness) if probe is not None]
+    unprobed = [UNPROBED_PERIOD_S for c in containers if c.readiness is None]
+    return min([*(probe.period_s for probe in probes), *unprobed], default=LONGEST_LOOK_S)
 
 
 def same_observation(one: Deployment, other: Deployment) -> bool:

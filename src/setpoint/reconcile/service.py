@@ -24,6 +24,9 @@ from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.strategy import canary_plan
 
+_RETRY_S = 1.0
+"""How soon to look again at what is not well."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReconcileParts:
@@ -61,11 +64,14 @@ class ReconcileService:
     def __init__(self, parts: ReconcileParts) -> None:
         self._parts = parts
 
-    def advance(self, environment: str) -> bool:
-        """Take an environment one step on; returns whether everything in it is settled (nothing to hurry for)."""
+    def advance(self, environment: str) -> float | None:
+        """Take an environment one step on; returns the seconds until the next look: none at all while something is on its way.
+
+        None when only a change can be a reason to look.
+        """
         delivery = self._parts.delivery.load()
         if delivery is None or environment not in delivery.environments:
-            return True
+            return None
         listen = delivery.environment(environment).target.host.listen
         found: dict[str, _Effective] = {}
         for app in delivery.setpoint.apps:
@@ -87,13 +93,19 @@ class ReconcileService:
             for app, effective in found.items():
                 fault = DeployReason(error.code, error.where or f"{app} in {environment}", error.what, error.fix, "problem")
                 self._observe(effective, [], (*effective.faults, fault), url)
-            return True
-        settled = [self._observe(e, statuses.get(app, []), (*e.faults, *problems[app]), url, jobs.get(app, [])) for app, e in found.items()]
+            return _RETRY_S
+        seen = {
+            app: self._observe(e, statuses.get(app, []), (*e.faults, *problems[app]), url, jobs.get(app, [])) for app, e in found.items()
+        }
         for effective in found.values():
             self._parts.prune.done(effective.pin, effective.desired)
         for release in retiring:
             self._parts.prune.retired(release)
-        return all(settled) and not retiring
+        on_its_way = [statuses.get(app, []) for app, health in seen.items() if health is Health.PROGRESSING]
+        if retiring or not all(_calm(rows) for rows in on_its_way):
+            return 0.0
+        well = all(health is Health.HEALTHY for health in seen.values()) and not any(e.faults for e in found.values())
+        return decide.next_look_s([e.desired for e in found.values()]) if well else _RETRY_S
 
     def _kept(self, delivery: Delivery, found: Mapping[str, _Effective]) -> tuple[dict[str, _Effective], list[_Effective]]:
         """Return what should run together with what must not be removed, and who is left alone, for that cannot be found out."""
@@ -203,8 +215,8 @@ class ReconcileService:
         faults: tuple[DeployReason, ...],
         url: str,
         jobs: Sequence[JobStatus] = (),
-    ) -> bool:
-        """Judge and journal an application's health; returns whether nothing is on its way there (what is degraded waits as well)."""
+    ) -> Health:
+        """Judge and journal an application's health and return what its replicas and Jobs say of it."""
         pin, desired = effective.pin, effective.desired
         before = self._parts.records.deployment(pin.candidate.app, pin.candidate.environment)
         same_pin = before if before is not None and before.pin_commit == pin.commit else None
@@ -230,8 +242,7 @@ class ReconcileService:
             replicas_wanted=sum(workload.replicas for workload in desired.workloads),
         )
         self._journal(seen, before)
-        calm = decide.is_settled(statuses) or any(status.pace == "holding" for status in statuses)
-        return health is not Health.PROGRESSING or calm  # a Job or a step takes its time: nobody has to hurry for it
+        return health
 
     def _journal(self, seen: Deployment, before: Deployment | None) -> None:
         """Journal an observation that tells a person something new; `since` stays while health and pin stay."""
@@ -239,6 +250,11 @@ class ReconcileService:
             seen = replace(seen, since=before.since)
         if before is None or not decide.same_observation(before, seen):
             self._parts.recorder.record("deployment.observed", f"{seen.app}/{seen.environment}", "setpoint", records.encode(seen))
+
+
+def _calm(statuses: Sequence[WorkloadStatus]) -> bool:
+    """Say whether what is on its way needs no hurry: a Job or a step of a rollout takes its time."""
+    return decide.is_settled(statuses) or any(status.pace == "holding" for status in statuses)
 
 
 def _overridden(hold: Hold, pin: Pin) -> DeployReason:

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from setpoint.core import clock
+from setpoint.reconcile.decide import UNPROBED_PERIOD_S
 from setpoint.reconcile.model import Probe, ReplicaStatus
 
-_TCP: Final = Probe("", period_s=5.0)
+_TCP: Final = Probe("", period_s=UNPROBED_PERIOD_S)
 """What decides readiness when no probe is written."""
 
 Ask = Callable[[ReplicaStatus, Probe | None], tuple[bool, str]]

@@ -3,7 +3,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -129,6 +129,103 @@ def _loop(world: World, pipeline: _Pipeline) -> ControlLoop:
     return ControlLoop(
         LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, lambda *_: "ada")
     )
+
+
+class _Controller:
+    """A controller that counts its passes and says when it wants the next."""
+
+    def __init__(self, again_s: float | None = None) -> None:
+        self.passes = 0
+        self.again_s = again_s
+
+    def advance(self, *_environment: str) -> float | None:
+        """Pass."""
+        self.passes += 1
+        return self.again_s
+
+
+def _quiet_loop(world: World, promotions: _Controller, glances: tuple[Callable[[], object], ...] = ()) -> tuple[ControlLoop, Bus]:
+    bus, unused = Bus(), cast("Any", None)
+    parts = LoopParts(
+        bus, SourceService(world.git), cast("Any", _Pipeline({})), cast("Any", promotions), unused, world.reader, lambda *_: "", glances
+    )
+    return ControlLoop(parts), bus
+
+
+async def _passes(controller: _Controller, count: int) -> None:
+    """Wait until a controller has passed so often, at most five seconds."""
+    async with asyncio.timeout(5):
+        while controller.passes < count:  # noqa: ASYNC110 - the controller is called from a thread
+            await asyncio.sleep(0.002)
+
+
+def test_a_controller_looks_at_every_wake_and_when_it_asked_to(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In between it is left in peace; the longest pause is the loop's, whatever a controller asks."""
+
+    async def story() -> None:
+        asked = _Controller(0.02)
+        loop, bus = _quiet_loop(world, asked)
+        monkeypatch.setattr("setpoint.app.loop._PAUSE_S", 0.001)
+        task = asyncio.create_task(loop.run())
+        await _passes(asked, 3)
+        asked.again_s = None
+        await _passes(asked, asked.passes + 1)
+        before = asked.passes
+        await asyncio.sleep(0.05)
+        assert asked.passes == before, "nothing happened and nobody asked"
+        bus.notify()
+        await _passes(asked, before + 1)
+        monkeypatch.setattr("setpoint.app.loop._LOOK_S", 0.01)
+        asked.again_s = 3600
+        bus.notify()
+        await _passes(asked, before + 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    monkeypatch.setattr(_Pipeline, "stop", lambda _self: asyncio.sleep(0), raising=False)
+    asyncio.run(story())
+
+
+def test_what_no_entry_tells_wakes_the_controllers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A glance that differs from the one before, or fails, is a reason to look; an equal one is none."""
+
+    async def story() -> None:
+        world.commit("a", {"x": b"1"})
+        picture: list[object] = [1]
+
+        def look() -> object:
+            if picture[0] is None:
+                raise OSError("gone")
+            return picture[0]
+
+        controller = _Controller()
+        loop, _ = _quiet_loop(world, controller, (look, world.git.glance))
+        task = asyncio.create_task(loop.run())
+        await _passes(controller, 1)
+        await asyncio.sleep(0.05)
+        assert controller.passes == 1
+        picture[0] = 2
+        await _passes(controller, 2)
+        world.commit("a", {"x": b"2"})
+        await _passes(controller, 3)
+        picture[0] = None
+        await _passes(controller, 5)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    monkeypatch.setattr("setpoint.app.loop._GLANCE_S", 0.005)
+    monkeypatch.setattr(_Pipeline, "stop", lambda _self: asyncio.sleep(0), raising=False)
+    asyncio.run(story())
+
+
+def test_single_tasks_leave_the_controllers_in_peace(world: World, tmp_path: Path) -> None:
+    """A task that starts or ends is news for who follows the run only; everything else wakes the control loop too."""
+    bus, control = Bus(), Bus()
+    recorder = JournalRecorder(world.journal, Projection(open_database(tmp_path / "b.db")), bus, control)
+    recorder.record("task.started", "r-1", "setpoint", {"task": "a", "key": "k"})
+    assert (bus.version, control.version) == (1, 0)
+    recorder.record("repository.created", "a", "operator", {})
+    assert (bus.version, control.version) == (2, 1)
 
 
 def test_a_head_that_cannot_be_begun_keeps_none_of_the_others_waiting(world: World) -> None:

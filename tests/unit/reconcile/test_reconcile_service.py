@@ -175,7 +175,7 @@ def test_the_pin_is_brought_up_and_its_health_is_journalled_once(world: World, e
     """A pass over what is healthy writes nothing new."""
     _pinned(world, "1")
     service = _service(world, engine)
-    assert service.advance("staging")
+    assert service.advance("staging") == 5, "healthy without a probe of its own: asked again after its period"
     assert (engine.ran, _seen(world).health, _seen(world).version) == ([["1"]], Health.HEALTHY, "1")
     entries = len(world.journal)
     assert service.advance("staging")
@@ -185,11 +185,11 @@ def test_the_pin_is_brought_up_and_its_health_is_journalled_once(world: World, e
 def test_nothing_is_pinned_nothing_is_done_or_said(world: World, engine: Engine) -> None:
     """An empty environment is no fault; an unknown one neither; without a delivery repository there is nothing."""
     service = _service(world, engine)
-    assert service.advance("staging")
+    assert service.advance("staging") is None
     world.register()
     entries = len(world.journal)
-    assert service.advance("staging")
-    assert service.advance("moon")
+    assert service.advance("staging") == 10
+    assert service.advance("moon") is None
     assert (len(world.journal), engine.ran) == (entries, [[]])
 
 
@@ -202,7 +202,7 @@ def test_a_pin_edited_by_hand_is_refused_and_the_old_keeps_running(world: World,
     data = world.git.read("delivery", head, PATH)
     assert data is not None
     world.commit("delivery", {PATH: data.replace(b'version: "2"', b'version: "9"')}, pusher="ada@example.com")
-    assert service.advance("staging"), "nothing is on its way: no reason to hurry"
+    assert service.advance("staging") == 1, "nothing is on its way, but it is not well"
     assert engine.ran[-1] == ["2"]
     assert (_seen(world).health, _codes(world)[0]) == (Health.DEGRADED, "PIN_NOT_SIGNED")
     entries = len(world.journal)

@@ -18,6 +18,7 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType, Option, RepositoryInitFlag, RepositoryOpenFlag, SortMode
 
 from setpoint.adapters.git.commits import files_of, join_signature, nest, parts_of_path, split_signature, write_nested
+from setpoint.adapters.git.glance import heads_picture
 from setpoint.core import clock
 from setpoint.core.errors import NotFoundError, UserError, WorldError
 from setpoint.source.model import Revision, TreeFile
@@ -107,6 +108,10 @@ class GitRepositories:
         with self._open(name) as repository:
             every = [(ref.name, ref.target) for ref in repository.references.iterator()]
             return {ref: str(target) for ref, target in every if isinstance(target, pygit2.Oid)}
+
+    def glance(self) -> object:
+        """Return a cheap picture of every branch of every repository: equal pictures mean that no branch moved."""
+        return [(name, heads_picture(self._folder(name))) for name in self.names()]
 
     def resolve(self, name: str, text: str) -> str | None:
         """Return the full commit id for a branch, a full id or a unique id prefix (>= 7); None when there is none."""

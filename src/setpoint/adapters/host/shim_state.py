@@ -82,5 +82,16 @@ def read(folder: Path, uid: int) -> ShimState | None:
     )
 
 
+def picture(folder: Path) -> tuple[object, ...]:
+    """Return what tells cheaply that a replica is another than before: when its state was written, and its shim's start time."""
+    path = folder / "state.json"
+    try:
+        written = path.lstat()
+    except OSError:
+        return ()
+    pid = read_json(path).get("shim_pid")
+    return written.st_ino, written.st_mtime_ns, processes.start_time(pid) if isinstance(pid, int) else None
+
+
 def _running(pid: object, started: object, boot: object, uid: int) -> bool:
     return processes.is_same(pid, started, boot) and isinstance(pid, int) and processes.owner(pid) == uid
