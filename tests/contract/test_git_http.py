@@ -21,6 +21,7 @@ import uvicorn
 from setpoint.adapters.git.http import GitHttp
 from setpoint.adapters.git.pkt import FLUSH, ProtocolError, line, parse_head, refusal
 from setpoint.adapters.git.process import Limits
+from setpoint.adapters.git.spool import IntendedPush, PushSpool
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.core.errors import NotAllowedError
 from setpoint.ground.identity.model import Principal
@@ -41,7 +42,9 @@ class Server:
         self.pushes: list[tuple[Principal, str, list[RefUpdate]]] = []
         self.refuse = ""
         self.on_push: Callable[[], None] = lambda: None
-        app = GitHttp(self.store, self._authenticate, self._pushed, self._may_push, limits)
+        self.spool = PushSpool(root / ".pushes")
+        self.noted: list[IntendedPush] = []
+        app = GitHttp(self.store, self._authenticate, self._pushed, self._may_push, limits, self.spool)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.url = f"http://any:{TOKEN}@127.0.0.1:{self.port}/git/shop.git"
@@ -54,6 +57,7 @@ class Server:
     async def _pushed(self, principal: Principal, name: str, updates: list[RefUpdate]) -> None:
         await asyncio.sleep(0)
         self.pushes.append((principal, name, updates))
+        self.noted = self.spool.pending()
         self.on_push()
 
     def _may_push(self, _principal: Principal, _name: str, updates: list[RefUpdate]) -> str:
@@ -438,3 +442,35 @@ def test_heads_of_pushes_are_parsed_strictly() -> None:
     silent = parse_head(line(f"{ZERO} {'1' * 40} refs/heads/a".encode()) + FLUSH)
     assert silent is not None
     assert refusal(silent, "no") == b""
+
+
+def test_a_push_is_noted_until_it_is_told(server: Server, work: Path) -> None:
+    """Before a ref moves the disk knows who is pushing what; a push that is told, refused or moves nothing leaves no note."""
+
+    def fail() -> None:
+        raise OSError("the journal's disk is full")
+
+    first = git("rev-parse", "HEAD", at=work)
+    git("push", "-q", server.url, "main", at=work)
+    (note,) = server.noted
+    assert (note.repository, note.pusher, note.in_flight) == ("shop", ANN.pusher, True)
+    assert note.updates == (RefUpdate("refs/heads/main", ZERO, first),)
+    git("push", "-q", server.url, "main", at=work)
+    server.refuse = "no"
+    grow(work, "more")
+    assert run("push", server.url, "main", at=work).returncode
+    server.refuse = ""
+    wait_for(lambda: not server.spool.pending())
+    server.on_push = fail
+    git("push", "-q", server.url, "main", at=work)
+    (note,) = server.spool.pending()
+    assert not note.in_flight, "it could not be told: from now on it is to be mended"
+
+
+def test_a_push_that_cannot_be_noted_is_not_taken(server: Server, work: Path) -> None:
+    """The client hears why, and no ref moved."""
+    (server.store.root / ".pushes").write_text("a file in the way")
+    done = run("push", server.url, "main", at=work)
+    assert done.returncode
+    assert "remote: the push cannot be noted" in done.stderr
+    assert server.store.heads("shop") == {}

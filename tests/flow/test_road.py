@@ -5,6 +5,8 @@ import http.client
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -13,7 +15,9 @@ from typing import Any
 import pytest
 
 from live_home import FAILING, LiveHome, wait_for
+from setpoint.adapters.git.spool import PushSpool
 from setpoint.core.errors import NotAllowedError
+from setpoint.source.model import RefUpdate
 
 
 def test_a_push_becomes_a_tested_image_that_staging_serves(live: LiveHome) -> None:
@@ -157,6 +161,36 @@ def test_a_push_by_path_while_the_server_is_down_is_found(live: LiveHome) -> Non
     report = wait_for("the run", lambda: _ended(live, commit))
     assert report["run"]["pusher"] == ""
     assert "declared but not made: report.xml" in report["tasks"][0]["reason"]
+
+
+def test_a_push_whose_server_died_has_its_pusher(live: LiveHome) -> None:
+    """Git had taken the push, the journal had not: the next start finds the note, journals the push, and the run is the pusher's."""
+    folder = live.work / "hello"
+    old = live.git(folder, "rev-parse", "HEAD").stdout.strip()
+    live.stop(kill=True)
+    commit = live.commit("hello", {"died.txt": "in between"}, "died in between", push=False)
+    update = RefUpdate("refs/heads/main", old, commit)
+    PushSpool(live.home / "repositories" / ".pushes").begin("hello", "person:dana@example.com", "dana@example.com", [update])
+    live.git(folder, "push", "-q", str(live.home / "repositories" / "hello.git"), "main")
+    live.start()
+    assert wait_for("the run", lambda: _ended(live, commit))["run"]["pusher"] == "dana@example.com"
+    told = [entry for entry in live.journal() if entry["kind"] == "push.received" and entry["body"]["updates"][0]["new"] == commit]
+    assert [(entry["actor"], entry["body"]["pusher"]) for entry in told] == [("person:dana@example.com", "dana@example.com")]
+
+
+def test_a_damaged_key_shows_at_the_start(live: LiveHome) -> None:
+    """`up` names the file and the way out, and does not serve; with the key restored it does."""
+    live.stop()
+    key = live.home / "keys" / "gate.pem"
+    kept = key.read_bytes()
+    key.write_bytes(b"rubbish")
+    argv = [sys.executable, "-m", "setpoint.cli.main", "up", "--home", str(live.home), "--listen", f"127.0.0.1:{live.listen}"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    key.write_bytes(kept)
+    assert done.returncode != 0
+    assert "SP406" in done.stderr
+    assert str(key) in done.stderr
+    live.start()
 
 
 def test_a_killed_replica_comes_back_and_its_end_is_told(live: LiveHome) -> None:

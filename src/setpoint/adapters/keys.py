@@ -50,8 +50,19 @@ class KeyFolder:
         """Return {role: PEM SPKI}, for `commit` its OpenSSH line.
 
         Raises:
-            UserError: a key is missing, readable by others, or no key of its kind (SP406).
+            UserError: keys are missing, readable by others, or no keys of their kind: every file is named (SP406).
         """
+        faults: list[UserError] = []
+        for role in Role:
+            try:
+                self._key(role)
+            except UserError as fault:
+                faults.append(fault)
+        if len(faults) > 1:
+            what = "; ".join(fault.what for fault in faults)
+            raise UserError("SP406", what, where=", ".join(fault.where for fault in faults), fix=faults[0].fix)
+        if faults:
+            raise faults[0]
         return {role.value: self.public_key(role) for role in Role}
 
     def public_key(self, role: Role) -> str:

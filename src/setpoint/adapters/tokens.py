@@ -57,20 +57,32 @@ class TokenFile:
                 found = record
         return Principal(found.kind, found.email, found.token_id) if found is not None else None
 
-    def create(self, kind: Literal["operator", "person"], email: str, name: str) -> tuple[TokenRecord, str]:
-        """Make a token and return its record and its text (`sp_` and 40 characters), durable on disk.
+    def draft(self, kind: Literal["operator", "person"], email: str, name: str) -> tuple[TokenRecord, str]:
+        """Return a token's record and text (`sp_` and 40 characters); it lets nobody in before `add`, so it can be journalled first.
 
         Raises:
             UserError: a person's token without an email (SP842).
-            WorldError: the file cannot be read or written (SP840).
         """
         if (kind == "person") != bool(email.strip()):
             raise UserError("SP842", "a person's token needs an email, the operator's has none", fix="setpoint token create --person EMAIL")
         token = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
         digest = _hash(token)
         record = TokenRecord(ids.identifier("t", digest), digest, kind, email.strip(), name, clock.to_text(self._clock.now()))
+        return record, token
+
+    def add(self, record: TokenRecord) -> None:
+        """Make a drafted token valid, durable on disk.
+
+        Raises:
+            WorldError: the file cannot be read or written (SP840).
+        """
         with self._exclusive():
             self._save((*self._load(), record))
+
+    def create(self, kind: Literal["operator", "person"], email: str, name: str) -> tuple[TokenRecord, str]:
+        """Draft a token and make it valid at once; see `draft` and `add`."""
+        record, token = self.draft(kind, email, name)
+        self.add(record)
         return record, token
 
     def list(self) -> tuple[TokenRecord, ...]:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.api.auth import App, Caller, Operator
+from setpoint.app.tokens import issue
 from setpoint.app.wiring import Application
 from setpoint.core.errors import ConflictError, NotAllowedError, UserError
 from setpoint.ground.hold.model import Hold
@@ -293,9 +294,7 @@ def create_token(app: App, caller: Operator, body: TokenBody) -> dict[str, str]:
         if delivery is None or delivery.directory.person(body.email) is None:
             known = ", ".join(sorted(person.emails[0] for person in delivery.directory.people)) if delivery is not None else "nobody yet"
             raise UserError("SP805", f"`{body.email}` is nobody in the accepted setpoint.yaml", fix=f"people: {known}")
-    record, text = app.store.tokens.create(body.kind, body.email, body.name)
-    entry = {"kind": body.kind, "email": body.email, "name": body.name}
-    app.store.recorder.record("token.created", record.token_id, caller.actor, entry)
+    record, text = issue(app.store.tokens, app.store.recorder, caller.actor, (body.kind, body.email, body.name))
     return {"id": record.token_id, "token": text, "kind": body.kind, "email": body.email}
 
 

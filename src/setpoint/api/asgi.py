@@ -20,7 +20,6 @@ from setpoint.adapters.oci.registry import Registry
 from setpoint.api import actions, calls, metrics, problems, reads, secrets
 from setpoint.api.auth import NotLoggedInError
 from setpoint.app.wiring import Application
-from setpoint.core import records
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.source.model import RefUpdate
@@ -71,7 +70,7 @@ class Server:
     def __init__(self, application: Application, pages: APIRouter | None = None) -> None:
         self._application = application
         store = application.store
-        self._git = GitHttp(store.git, store.tokens.authenticate, self._pushed, _may_push)
+        self._git = GitHttp(store.git, store.tokens.authenticate, self._pushed, _may_push, spool=application.pushes.spool)
         self._registry = Registry(store.oci, store.tokens.authenticate)
         self._api = api(application, pages)
 
@@ -100,10 +99,7 @@ class Server:
             self._application.registration.host(name, who.actor)
 
     def _pushed(self, who: Principal, repository: str, updates: list[RefUpdate]) -> None:
-        """Journal a push and who made it; the control loop finds the heads by looking."""
-        pusher = who.email if who.kind == "person" else "operator"
-        body = {"updates": [records.encode(update) for update in updates], "pusher": pusher}
-        self._application.store.recorder.record("push.received", repository, who.actor, body)
+        self._application.pushes.received(repository, who.actor, who.pusher, updates)
 
 
 def _may_push(_who: Principal, _repository: str, _updates: list[RefUpdate]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from setpoint.app.bus import Bus
+from setpoint.app.pushes import Pushes
 from setpoint.core.errors import SetpointError, WorldError
 from setpoint.pipeline.service import PipelineService
 from setpoint.promotion.repository import DeliveryReader
@@ -41,8 +42,7 @@ class LoopParts:
     reconcile: ReconcileService
     images: ImageDrift
     delivery: DeliveryReader
-    pusher_of: Callable[[str, str], str]
-    """(repository, commit) -> who pushed this head, or empty"""
+    pushes: Pushes
     glances: tuple[Callable[[], object], ...] = ()
     """Cheap pictures of what changes without an entry; a picture that differs from the last wakes every controller."""
 
@@ -141,11 +141,15 @@ class ControlLoop:
         return _LOOK_S if result is None else result
 
     def _sources(self) -> None:
-        """Begin a run for every head that moved; a fault with one keeps none of the others waiting."""
+        """Begin a run for every head that moved and whose pusher is known by now; a fault with one keeps none of the others waiting."""
         faults: list[Exception] = []
+        self._parts.pushes.mend()
         for branch, revision in self._parts.source.moved_heads():
             try:
-                pusher = self._parts.pusher_of(revision.repository, revision.commit)
+                if self._parts.pushes.unsettled(revision.repository, branch, revision.commit):
+                    self._parts.source.forget(revision.repository, branch)  # its entry wakes this loop
+                    continue
+                pusher = self._parts.pushes.pusher_of(revision.repository, revision.commit)
                 self._parts.pipeline.begin(branch, revision, pusher)
             except Exception as error:  # noqa: BLE001 - whatever it is, the other heads are not to be lost with it
                 faults.append(error)

@@ -14,6 +14,7 @@ from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.database.records import Records
+from setpoint.adapters.git.spool import PushSpool
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.host.image_care import ImageCare
 from setpoint.adapters.host.proxy import HaProxy
@@ -41,6 +42,7 @@ from setpoint.app.home import Home
 from setpoint.app.looks import served, touched
 from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
+from setpoint.app.pushes import Pushes
 from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
 from setpoint.app.returns import CanaryReturns
@@ -147,6 +149,7 @@ class Application:
     toolchain: HostToolchain
     verifier: Verifier
     registration: Registration
+    pushes: Pushes
     loop: ControlLoop
 
     def close(self) -> None:
@@ -190,7 +193,8 @@ def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
     """Return the trust root, writing it as the journal's first entry when the home is new (law 9).
 
     Raises:
-        UserError: the journal is empty and the home is not new: who emptied it must not get a new trust root for it (SP004).
+        UserError: the journal is empty and the home is not new: who emptied it must not get a new trust root for it (SP004); role keys
+            are damaged or not those of the journal (SP406), which is better known now than at the first release.
     """
     first = next(iter(store.journal.entries()), None)
     if first is None and store.oci.repositories():
@@ -202,7 +206,15 @@ def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
         keys = signer.public_keys()
         body = {"version": 1, "keys": keys}
         first = store.recorder.record("home.created", ids.identifier("h", keys), "setpoint", body)
-    return TrustRoot.from_entry(first)
+        return TrustRoot.from_entry(first)
+    trust = TrustRoot.from_entry(first)
+    found = signer.check_keys()
+    foreign = [role for role, key in trust.keys.items() if found.get(role) != key]
+    if foreign:
+        where = ", ".join(str(store.home.keys / f"{role}.pem") for role in foreign)
+        what = f"these are not the role keys that the home was created with: {', '.join(foreign)}"
+        raise UserError("SP406", what, where=where, fix="restore the home's folder of keys from a copy")
+    return trust
 
 
 def build(store: Store, processes: Processes, settings: Settings | None = None) -> Application:
@@ -220,6 +232,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     target = _target(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions)
     runtime, drift, prune = target.runtime, target.drift, target.prune
+    pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
     parts = LoopParts(
         store.control,
         SourceService(store.git),
@@ -228,7 +241,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         target.reconcile,
         ImageDrift(ImageCare(runtime.images, runtime.generations), drift, runtime.replicas),
         delivery,
-        lambda repository, commit: store.records.pushers(repository, [commit]).get(commit, ""),
+        pushes,
         (store.git.glance, runtime.glance, target.proxy.glance),
     )
     runs = RunsView(store.records, pipeline)
@@ -267,6 +280,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         toolchain=toolchain,
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),
         registration=Registration(store.git, store.records, store.recorder, delivery),
+        pushes=pushes,
         loop=ControlLoop(parts),
     )
 

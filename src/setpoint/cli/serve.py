@@ -17,6 +17,7 @@ from setpoint.api.asgi import Server
 from setpoint.app.home import Home
 from setpoint.app.lock import HomeLock
 from setpoint.app.settings import Settings
+from setpoint.app.tokens import issue
 from setpoint.app.wiring import Application, build, open_store, start_processes
 from setpoint.core.errors import UserError
 from setpoint.ground.identity.model import Principal
@@ -74,9 +75,7 @@ def operator_token(application: Application) -> str:
         token = str(json.loads(store.home.server_file.read_text())["token"])
         if store.tokens.authenticate(f"Bearer {token}") is not None:
             return token
-    record, token = store.tokens.create("operator", "", "server start")
-    store.recorder.record("token.created", record.token_id, "setpoint", {"kind": "operator", "email": "", "name": "server start"})
-    return token
+    return issue(store.tokens, store.recorder, "setpoint", ("operator", "", "server start"))[1]
 
 
 async def serve(application: Application, listening: socket.socket, ready_files: list[Path], *, as_json: bool) -> None:

@@ -12,8 +12,10 @@ import pytest
 from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.database.records import Records
+from setpoint.adapters.git.spool import PushSpool
 from setpoint.app.bus import Bus
 from setpoint.app.loop import ControlLoop, LoopParts
+from setpoint.app.pushes import Pushes
 from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
 from setpoint.core.errors import ConflictError, NotFoundError, SetpointError, UserError, WorldError
@@ -124,10 +126,22 @@ class _Pipeline:
             raise self.fault
 
 
+class _Ada(Pushes):
+    """Pushes that were all ada's."""
+
+    def pusher_of(self, repository: str, commit: str) -> str:
+        """Return ada."""
+        return "ada"
+
+
+def _pushes(world: World) -> Pushes:
+    return _Ada(PushSpool(world.git.root / ".pushes"), world.git, world.records, world.recorder)
+
+
 def _loop(world: World, pipeline: _Pipeline) -> ControlLoop:
     unused = cast("Any", None)
     return ControlLoop(
-        LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, lambda *_: "ada")
+        LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, _pushes(world))
     )
 
 
@@ -147,7 +161,15 @@ class _Controller:
 def _quiet_loop(world: World, promotions: _Controller, glances: tuple[Callable[[], object], ...] = ()) -> tuple[ControlLoop, Bus]:
     bus, unused = Bus(), cast("Any", None)
     parts = LoopParts(
-        bus, SourceService(world.git), cast("Any", _Pipeline({})), cast("Any", promotions), unused, world.reader, lambda *_: "", glances
+        bus,
+        SourceService(world.git),
+        cast("Any", _Pipeline({})),
+        cast("Any", promotions),
+        unused,
+        cast("Any", _Controller()),
+        world.reader,
+        _pushes(world),
+        glances,
     )
     return ControlLoop(parts), bus
 

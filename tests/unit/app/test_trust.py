@@ -13,9 +13,16 @@ from setpoint.core.errors import UserError
 class Keys:
     """A signer that knows its public keys."""
 
+    def __init__(self) -> None:
+        self.keys = {"gate": "key"}
+
     def public_keys(self) -> dict[str, str]:
         """Return them."""
-        return {"gate": "key"}
+        return self.keys
+
+    def check_keys(self) -> dict[str, str]:
+        """Return them as they are on disk."""
+        return self.keys
 
 
 @pytest.fixture
@@ -40,3 +47,13 @@ def test_an_emptied_journal_gets_no_new_trust_root(store: Store) -> None:
     signer: Any = Keys()
     with pytest.raises(UserError, match="SP004"):
         ensure_trust(store, signer)
+
+
+def test_keys_that_are_not_the_homes_are_named_at_the_start(store: Store) -> None:
+    """Another key than the journal's is refused before anything is served, with its file."""
+    signer: Any = Keys()
+    ensure_trust(store, signer)
+    signer.keys = {"gate": "other"}
+    with pytest.raises(UserError, match="SP406") as caught:
+        ensure_trust(store, signer)
+    assert caught.value.where == str(store.home.keys / "gate.pem")

@@ -15,8 +15,9 @@ from urllib.parse import parse_qs
 from setpoint.adapters.git.pkt import FLUSH, ZERO, ProtocolError, PushHead, line, parse_head, refusal
 from setpoint.adapters.git.process import GitProcess, Limits, Service, git_environment
 from setpoint.adapters.git.request import Answer, Body, DisconnectedError, Receive, RefusedBodyError, Scope, Send, header, reply
+from setpoint.adapters.git.spool import PushSpool
 from setpoint.adapters.git.store import GitRepositories
-from setpoint.core.errors import NotFoundError, SetpointError, UserError
+from setpoint.core.errors import NotFoundError, SetpointError, UserError, WorldError
 from setpoint.ground.identity.model import Principal
 from setpoint.source.model import RefUpdate
 
@@ -60,7 +61,10 @@ class GitHttp:
         on_push: OnPush,
         may_push: MayPush,
         limits: Limits | None = None,
+        spool: PushSpool | None = None,
     ) -> None:
+        """With a spool every push is noted there before a ref moves, and forgotten once on_push has it."""
+        self._spool = spool
         self._store = store
         self._authenticate = authenticate
         self._on_push = on_push
@@ -158,9 +162,19 @@ class GitHttp:
             return
         before = await asyncio.to_thread(self._store.refs, call.repository)
         try:
+            noted = await asyncio.to_thread(self._note, call, head)
+        except WorldError as error:
+            await body.drain()
+            await answer.write(refusal(head, f"{error.what}; {error.fix}"))
+            return
+        try:
             await self._exchange(call, answer, body, start)
         finally:
-            await self._report(call, head, before)
+            await self._report(call, head, before, noted)
+
+    def _note(self, call: Call, head: PushHead) -> str:
+        who = call.principal
+        return self._spool.begin(call.repository, who.actor, who.pusher, list(head.commands)) if self._spool is not None else ""
 
     async def _refusal(self, call: Call, head: PushHead) -> str:
         if any(update.ref.startswith(_HIDDEN) for update in head.commands):
@@ -173,8 +187,8 @@ class GitHttp:
         except SetpointError as error:
             return f"{error.what}; {error.fix}" if error.fix else error.what
 
-    async def _report(self, call: Call, head: PushHead, before: dict[str, str]) -> None:
-        """Call on_push with what moved; its failure does not fail the push: the control loop finds the heads by itself."""
+    async def _report(self, call: Call, head: PushHead, before: dict[str, str], noted: str) -> None:
+        """Call on_push with what moved; its failure does not fail the push: the heads are found by looking, the pusher by the note."""
         try:
             after = await asyncio.to_thread(self._store.refs, call.repository)
             moved = [update for update in head.commands if _happened(update, before, after)]
@@ -182,8 +196,12 @@ class GitHttp:
                 done = self._on_push(call.principal, call.repository, moved)
                 if done is not None:
                     await done
+            if self._spool is not None:
+                await asyncio.to_thread(self._spool.settle, noted)
         except Exception:
             log.exception("a push to %s was stored but not announced", call.repository)
+            if self._spool is not None:
+                self._spool.leave(noted)
 
     def _protocol(self, call: Call) -> dict[str, str]:
         """Return git's environment with the protocol version the client asked for; a push is always version 0."""

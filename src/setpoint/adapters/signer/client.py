@@ -109,6 +109,14 @@ class SignerClient:
         """
         return {str(role): str(text) for role, text in self._ask("public_keys", {}).items()}
 
+    def check_keys(self) -> dict[str, str]:
+        """Return {role: public key} of the key files as they are, without the journal: read at the start, so that damage shows there.
+
+        Raises:
+            UserError: keys are missing, open to others, or no keys; each file is named (SP406).
+        """
+        return {str(role): str(text) for role, text in self._ask("check_keys", {}).items()}
+
     def sign(self, kind: SigningKind, subject_id: str, context: str = "") -> list[Signed]:
         """See `evidence.ports.Signer.sign`."""
         answer = self._ask("sign", {"kind": kind, "subject": subject_id, "context": context})

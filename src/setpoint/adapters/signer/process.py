@@ -38,7 +38,7 @@ _PR_SET_DUMPABLE: Final = 4
 
 
 class SigningDesk:
-    """Answers requests: ping, public_keys, sign."""
+    """Answers requests: ping, check_keys, public_keys, sign."""
 
     def __init__(self, keys: KeyFolder, sources: Sources) -> None:
         self._keys = keys
@@ -54,6 +54,8 @@ class SigningDesk:
         """
         if operation == "ping":
             return {"pid": os.getpid()}
+        if operation == "check_keys":
+            return self._keys.public_keys()
         self._ledger.refresh()
         if operation == "public_keys":
             return self._public_keys()

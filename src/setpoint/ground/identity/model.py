@@ -29,6 +29,11 @@ class Principal:
         """How the journal names this principal."""
         return "operator" if self.kind == "operator" else f"person:{self.email}"
 
+    @property
+    def pusher(self) -> str:
+        """How a push names this principal: a person's email, or `operator`."""
+        return self.email if self.kind == "person" else "operator"
+
 
 @dataclass(frozen=True, slots=True)
 class TokenRecord:
