@@ -46,7 +46,8 @@ class Bus:
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.add(waiter)
             try:
-                await asyncio.wait_for(waiter, timeout_s)
-            except TimeoutError:
+                # Not wait_for, which before Python 3.12 loses a cancellation that comes together with the wake.
+                await asyncio.wait({waiter}, timeout=timeout_s)
+            finally:
                 self._waiters.discard(waiter)
         return self._version
