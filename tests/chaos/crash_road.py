@@ -9,7 +9,7 @@ import copy
 import functools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,9 +83,9 @@ class Tasks:
     def __init__(self, workspaces: Path, fate: Fate) -> None:
         self._workspaces, self._fate = workspaces, fate
 
-    async def execute(self, command: TaskCommand, on_log: Callable[[LogRecord], None]) -> TaskExit:
+    async def execute(self, command: TaskCommand, on_log: Callable[[Sequence[LogRecord]], None]) -> TaskExit:
         """Do the work of a task."""
-        on_log(LogRecord(0, "2026-11-23T06:00:00.000Z", "out", " ".join(command.argv)))
+        on_log([LogRecord(0, "2026-11-23T06:00:00.000Z", "out", " ".join(command.argv))])
         self._fate.pass_through("Tasks.execute", lambda: self._work(self._workspaces / command.task_id))
         return TaskExit("exited", 0)
 

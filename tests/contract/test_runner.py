@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import pytest
 from setpoint.adapters import sandbox
 from setpoint.adapters.runner import protocol
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
+from setpoint.adapters.runner.output import LINE_COST
 from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.core.errors import BugError, WorldError
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
@@ -74,7 +75,7 @@ class Bench:
         self.folders.create(task, files, [])  # type: ignore[arg-type]  # tests pass lists of files
         settings: dict[str, object] = {"environment": {}, "network": False, "timeout_s": 30.0, **options}
         command = TaskCommand(task, ("/bin/sh", "-euc", script), **settings)  # type: ignore[arg-type]  # as above
-        return await self.as_port.execute(command, self.records.setdefault(task, []).append)
+        return await self.as_port.execute(command, self.records.setdefault(task, []).extend)
 
     def text(self, task: str = "t", stream: str = "out") -> str:
         """Return a task's output."""
@@ -290,16 +291,24 @@ def test_executor_log_is_ordered_numbered_and_live(build: Build, work: Path) -> 
 
 
 def test_executor_log_has_a_quota_and_long_lines_are_cut(build: Build, work: Path) -> None:
-    """Beyond the quota nothing is stored but one note and the task runs on; a line over 1 MiB comes in records of at most 1 MiB."""
+    """Beginning and end are kept and what is missing between them is said; a line over 1 MiB comes in records of at most 1 MiB."""
 
     async def story(bench: Bench) -> None:
-        ended = await bench.run("yes 123456789 | head -c 3000000; echo end >&2; exit 5", log_quota_bytes=1_000_000)
+        ended = await bench.run("seq 1000000 1299999; echo end >&2; exit 5", log_quota_bytes=1_000_000)
         assert ended == TaskExit("exited", 5)
-        assert bench.text() == "123456789\n" * 100_000
-        assert [record.text for record in bench.records["t"] if record.stream == "note"] == [
-            "the log is full: output beyond 1000000 bytes is not kept, the task runs on\n"
-        ]
-        assert bench.text(stream="err") == ""
+        lines = [record.text for record in bench.records["t"]]
+        full, gap = (number for number, record in enumerate(bench.records["t"]) if record.stream == "note")
+        assert lines[full] == "the log is full: of what follows the last 250000 bytes are kept and shown at the end\n"
+        assert "".join(lines[:full]) == "".join(f"{number}\n" for number in range(1_000_000, 1_300_000))[: len("".join(lines[:full]))]
+        assert full * LINE_COST < 2_000_000, "a line costs more than its text"
+        missing = int(lines[gap].partition(" ")[0])
+        kept = sum(len(record.text) for record in bench.records["t"] if record.stream != "note")
+        assert kept + missing == 300_000 * 8 + len("end\n")
+        assert (lines[gap - 1], lines[gap].partition("bytes")[2]) == (lines[full], " of output are missing here; this is how it ended:\n")
+        assert sorted(lines[-2:]) == ["1299999\n", "end\n"]
+        assert [record.seq for record in bench.records["t"]] == list(range(len(lines)))
+        await bench.run("seq 1000000 1009999", "just", log_quota_bytes=2_000_000)
+        assert [record.text for record in bench.records["just"] if record.stream == "note"] == []
         await bench.run("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo next", "long")
         sizes = [len(record.text) for record in bench.records["long"]]
         assert sum(sizes) == 3_000_000 + 1 + 5
@@ -331,7 +340,7 @@ def test_executor_stops_the_task_when_the_log_cannot_be_kept(build: Build, work:
     """A log callback that fails ends the task and its error reaches the caller."""
 
     async def story(bench: Bench) -> None:
-        def refuse(_: LogRecord) -> None:
+        def refuse(_: Sequence[LogRecord]) -> None:
             raise WorldError("SP000", "the disk is full")
 
         bench.folders.create("t", [], [])
@@ -517,7 +526,7 @@ def test_runner_as_root_becomes_the_dedicated_user(work: Path) -> None:
         bench.records.clear()
         ended = await bench.executor.execute(
             TaskCommand("t", ("/bin/sh", "-c", "cat link; cat hard"), {}, network=False, timeout_s=30),
-            bench.records.setdefault("t", []).append,
+            bench.records.setdefault("t", []).extend,
         )
         assert ended.exit_code == 1
         assert "Permission denied" in bench.text(stream="err")
@@ -539,7 +548,7 @@ async def main():
     lines = []
     script = "cat in.txt; mkdir -p shut/in; touch shut/in/f; chmod 000 shut/in shut; echo made > out.txt; exit 4"
     command = TaskCommand("t", ("/bin/sh", "-euc", script), {}, network=False, timeout_s=30)
-    ended = await runner.execute(command, lines.append)
+    ended = await runner.execute(command, lines.extend)
     unmatched = folders.collect("t", ["out.txt", "shut"], work / "out.tar")
     folders.remove("t")
     runner.close()

@@ -218,7 +218,7 @@ def world(folder: Path) -> Any:
     lines = [f"tests/test_cart.py::test_{n} \x1b[32mPASSED\x1b[0m" for n in range(2100)]
     lines += ["\x1b[1;31mE   assert '<b>' == 1\x1b[0m", "\x1b]0;title\x07\x1b[38;5;196mred\x1b[39m plain"]
     for seq, line in enumerate(lines):
-        logs.append(RUN.run, "test", LogRecord(seq, at(80), "out", line + "\n"))
+        logs.append(RUN.run, "test", [LogRecord(seq, at(80), "out", line + "\n")])
     environments = {name: parse_environment(data, name).model for name, data in (("staging", STAGING), ("production", PRODUCTION))}
     delivery = Delivery("delivery", "main", "d" * 40, "d" * 40, parse_setpoint(SETPOINT).model, environments)
     barred = Quarantine("production", "shop", DIGEST, {}, (None, None), at(900), "person:ada@example.com", "too loud")

@@ -2,7 +2,7 @@
 # ruff: noqa: ARG002 - fakes keep the signatures of their ports
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,12 @@ class Machine:
         self.produced: list[dict[str, TaskState]] = []
         self.at_once = self.most_at_once = 0
 
-    async def execute(self, command: TaskCommand, on_log: Callable[[LogRecord], None]) -> TaskExit:
+    async def execute(self, command: TaskCommand, on_log: Callable[[Sequence[LogRecord]], None]) -> TaskExit:
         """Run a task; the blocked one runs until it is cancelled."""
         name = command.argv[-1]
         self.ran.append(name)
         self.given[name] = command.secrets
-        on_log(LogRecord(0, "2026-11-23T06:00:00.000Z", "out", f"this is {name}"))
+        on_log([LogRecord(0, "2026-11-23T06:00:00.000Z", "out", f"this is {name}")])
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         try:

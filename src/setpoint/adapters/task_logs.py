@@ -8,7 +8,7 @@ import json
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from setpoint.pipeline.model import LogRecord
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _OPEN_FILES: Final = 64
 _TAIL_BYTES: Final = 16 << 20
 """More than the longest line (see `runner.output.LINE_LIMIT`)."""
@@ -40,14 +41,16 @@ class TaskLogFolder:
         self._writers: OrderedDict[Path, _Writer] = OrderedDict()
         self._lock = threading.Lock()
 
-    def append(self, run: str, task: str, record: LogRecord) -> None:
-        """Append a record; one whose seq does not ascend gets the next number, so that no reader overlooks it."""
+    def append(self, run: str, task: str, records: Sequence[LogRecord]) -> None:
+        """Append records in one write; one whose seq does not ascend gets the next number, so that no reader overlooks it."""
+        lines: list[str] = []
         with self._lock:
             writer = self._writer(self._place(run, task))
-            writer.last_seq = max(record.seq, writer.last_seq + 1)
-            line = {"seq": writer.last_seq, "at": record.at, "stream": record.stream, "text": record.text}
-            data = json.dumps(line, separators=(",", ":"), ensure_ascii=False).encode(errors="replace") + b"\n"
-            view = memoryview(data)
+            for record in records:
+                writer.last_seq = max(record.seq, writer.last_seq + 1)
+                line = {"seq": writer.last_seq, "at": record.at, "stream": record.stream, "text": record.text}
+                lines.append(_ENCODER.encode(line) + "\n")
+            view = memoryview("".join(lines).encode(errors="replace"))
             while view:
                 view = view[os.write(writer.descriptor, view) :]
         self._grown()

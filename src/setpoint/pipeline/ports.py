@@ -4,7 +4,7 @@ Adapters: `adapters.runner` (executor), `adapters.workspaces`, `adapters.content
 `adapters.toolchain`; records are read from the database's projection.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -15,7 +15,7 @@ from setpoint.pipeline.model import Archive, LogRecord, Run, StoredFile, TaskCom
 class Executor(Protocol):
     """Runs a task's process tree in a sandbox, outside the server's own process tree of trust."""
 
-    async def execute(self, command: TaskCommand, on_log: Callable[[LogRecord], None]) -> TaskExit:
+    async def execute(self, command: TaskCommand, on_log: Callable[[Sequence[LogRecord]], None]) -> TaskExit:
         """Run to the end and return how it ended; cancelling the awaiting asyncio task stops the process tree (TERM, grace, KILL).
 
         Raises:
@@ -126,8 +126,8 @@ class TaskCache(Protocol):
 class TaskLogs(Protocol):
     """One log file per task of a run: JSON records, appended, never rewritten."""
 
-    def append(self, run: str, task: str, record: LogRecord) -> None:
-        """Append a record; not fsynced, for logs may be lost (law 4)."""
+    def append(self, run: str, task: str, records: Sequence[LogRecord]) -> None:
+        """Append records; not fsynced, for logs may be lost (law 4)."""
         ...
 
     def read(self, run: str, task: str, after_seq: int = -1, limit: int = 10_000) -> list[LogRecord]:

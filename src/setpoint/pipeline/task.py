@@ -194,7 +194,7 @@ class TaskRunner:
         for attempt in range(1, attempts + 1):
             await asyncio.to_thread(parts.workspaces.create, task_id, inputs_of(parts, task), archives_of(parts, task))
             try:
-                ended = await parts.executor.execute(command, lambda line: parts.logs.append(task.run.run, task.name, line))
+                ended = await parts.executor.execute(command, lambda lines: parts.logs.append(task.run.run, task.name, lines))
             except NotStartedError as error:
                 if attempt == attempts:
                     raise
@@ -301,7 +301,7 @@ class TaskRunner:
         self._write_note(result.run, result.task, text)
 
     def _write_note(self, run: str, task: str, text: str) -> None:
-        self._parts.logs.append(run, task, LogRecord(0, clock.to_text(self._parts.clock.now()), "note", text))
+        self._parts.logs.append(run, task, [LogRecord(0, clock.to_text(self._parts.clock.now()), "note", text)])
 
     def _record(self, result: TaskResult) -> TaskResult:
         self._parts.recorder.record_all([_finished(result)])

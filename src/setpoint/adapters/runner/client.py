@@ -10,7 +10,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -37,7 +37,7 @@ def dedicated_uid() -> int | None:
 class _Waiting:
     """Somebody who waits for a task."""
 
-    on_log: Callable[[LogRecord], None]
+    on_log: Callable[[Sequence[LogRecord]], None]
     ended: asyncio.Future[TaskExit]
     failure: Exception | None = None
     """What `on_log` raised; the task is stopped and the caller gets this."""
@@ -111,8 +111,7 @@ class _Link(asyncio.Protocol):
         if waiting.failure is not None:
             return
         try:
-            for seq, at, stream, text in records:
-                waiting.on_log(LogRecord(seq, at, stream, text))
+            waiting.on_log([LogRecord(seq, at, stream, text) for seq, at, stream, text in records])
         except Exception as error:  # noqa: BLE001 - whatever the caller's function raised is the caller's answer
             waiting.failure = error
             self.send("cancel", id=task)
@@ -207,7 +206,7 @@ class RunnerClient:
             raise
         return link
 
-    async def execute(self, command: TaskCommand, on_log: Callable[[LogRecord], None]) -> TaskExit:
+    async def execute(self, command: TaskCommand, on_log: Callable[[Sequence[LogRecord]], None]) -> TaskExit:
         """Run a task to its end; `on_log` is called in the event loop. Cancelling stops the process tree and returns when it is gone.
 
         Raises:

@@ -6,6 +6,7 @@ Standard library only.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -20,10 +21,13 @@ from typing import Any, Final
 from setpoint.adapters.runner import bare
 from setpoint.adapters.runner.inside import inside, memory_file
 from setpoint.adapters.runner.loop import EventLoop
-from setpoint.adapters.runner.output import Record, Stream, TaskOutput
+from setpoint.adapters.runner.output import LINE_LIMIT, Record, Stream, TaskOutput
 from setpoint.adapters.sandbox import INSTALL_HINT, probe, sandbox_argv
 
 _CHUNK_BYTES: Final = 1 << 16
+_PIPE_BYTES: Final = 1 << 20
+_BATCH: Final = 10_000
+"""Records in a message."""
 _PARTIAL_S: Final = 0.1
 """How long an unfinished line waits before it is shown."""
 
@@ -125,6 +129,9 @@ class SandboxedTask:
         finally:
             _close(*theirs, *passed)
         self._pipes: dict[Stream, int] = {"out": out, "err": err}
+        for pipe in (out, err):
+            with contextlib.suppress(OSError):  # the user has too much in pipes: then it is slower
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._status_pipe, self._gate = status, gate
         self._monitor_end = os.pidfd_open(self._monitor.pid)
         self._loop.watch(out, partial(self._read, "out"))
@@ -170,7 +177,7 @@ class SandboxedTask:
                 signal.pidfd_send_signal(self._init, signal.SIGKILL)
 
     def _read(self, stream: Stream) -> None:
-        data = os.read(self._pipes[stream], _CHUNK_BYTES)
+        data = os.read(self._pipes[stream], _PIPE_BYTES if self._output.full else _CHUNK_BYTES)
         if not data:
             self._loop.unwatch(self._pipes[stream])
             return
@@ -185,8 +192,17 @@ class SandboxedTask:
         self._send(self._output.show_partial())
 
     def _send(self, records: list[Record]) -> None:
-        if records:
-            self._around.send("log", id=self._id, records=records)
+        """Send records in messages that the protocol allows, however many there are."""
+        batch: list[Record] = []
+        letters = 0
+        for record in records:
+            letters += len(str(record[3]))
+            if batch and (letters > LINE_LIMIT or len(batch) >= _BATCH):
+                self._around.send("log", id=self._id, records=batch)
+                batch, letters = [], len(str(record[3]))
+            batch.append(record)
+        if batch:
+            self._around.send("log", id=self._id, records=batch)
 
     def _read_status(self) -> None:
         """Learn pid 1 of the sandbox before anything runs in it, and the command's exit status after it."""
