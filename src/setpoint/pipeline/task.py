@@ -97,17 +97,23 @@ class TaskRunner:
         task_id = f"{task.run.run}-{task.name}"
         try:
             ended = await self._attempt(task, task_id, decide.argv(task.config), 1 if task.config.once else ATTEMPTS)
-            result = await asyncio.to_thread(self._conclude, task, ended, started_at)
+            result = await asyncio.to_thread(self._wind_up, task, task_id, ended, started_at)
         except SetpointError as error:
             self._note(task, error.render())
             result = replace(self._result(task, started_at), state=TaskState.FAILED, reason=f"{error.code}: {error.what}")
-        finally:
             await asyncio.to_thread(parts.workspaces.remove, task_id)
-        if result.state is TaskState.LOST:
-            return self.lose(result)
+        except BaseException:
+            await asyncio.to_thread(parts.workspaces.remove, task_id)
+            raise
+        return self.lose(result) if result.state is TaskState.LOST else self._record(result)
+
+    def _wind_up(self, task: PreparedTask, task_id: str, ended: TaskExit, started_at: str) -> TaskResult:
+        """Turn an exit into a result, keep it for reuse and delete the workspace: one way to a thread and back for all of it."""
+        result = self._conclude(task, ended, started_at)
+        self._parts.workspaces.remove(task_id)
         if result.state.green and not task.config.once:
-            await asyncio.to_thread(parts.cache.put, task.run.trust, result)
-        return self._record(result)
+            self._parts.cache.put(task.run.trust, result)
+        return result
 
     async def probe(self, task: PreparedTask, lost: TaskResult) -> TaskResult:
         """Ask the declared probe whether a lost task happened; a probe changes nothing, so it may be asked again after a crash."""
