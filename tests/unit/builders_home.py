@@ -315,6 +315,7 @@ class World:
                 clock=self.clock,
                 holds=self.holds,
                 admissible=lambda _repository, _pin: self.inadmissible,
+                version=lambda: len(self.journal),
             )
         )
 

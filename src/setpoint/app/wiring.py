@@ -403,6 +403,7 @@ def _promotions(
         clock=store.clock,
         holds=store.holds,
         admissible=lambda repository, pin: "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()),
+        version=lambda: len(store.journal),
     )
     return PromotionService(parts), Stops(parts)
 

@@ -31,5 +31,7 @@ class PromotionParts:
     holds: Holds
     admissible: Callable[[str, Pin], str]
     """(delivery repository, pin) -> why an earlier pin may not come back (law 2), or empty; filled from reconcile's admission"""
+    version: Callable[[], object] = object
+    """What differs after every entry of the journal: a verdict is shown again only while it is the same; left out, it never is"""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Held while promotions are decided and pinned: one at a time."""

@@ -7,6 +7,7 @@ Called by the control loop (`advance`), by the API (`request`, `approve`, `rollb
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from setpoint.core import clock, ids, records
 from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError
@@ -22,6 +23,8 @@ from setpoint.promotion.quarantining import Quarantining
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.rollback import AUTOMATIC, Rollbacks, SentBack, Wish, told
 
+_JUDGED = 1000
+
 
 class PromotionService:
     """Promotions of the home's delivery repository; safe to call from several threads, one decision at a time."""
@@ -32,7 +35,9 @@ class PromotionService:
         self._rollbacks = Rollbacks(parts)
         self._candidates = Candidates(parts)
         self._quarantining = Quarantining(parts, self._candidates)
-        self._explanations = Explanations(parts, self._candidates, self._decide)
+        self._explanations = Explanations(parts, self._candidates, self._shown)
+        self._judged: dict[str, tuple[tuple[object, ...], datetime, Verdict]] = {}
+        """promotion -> what its last verdict was about, when it was given, and the verdict"""
         self._recheck_at = ""
         """The earliest instant at which time alone may change a verdict of this pass; empty when there is none."""
 
@@ -115,9 +120,32 @@ class PromotionService:
             self._parts.pinning.pin(promotion, delivery)
 
     def _decide(self, promotion: Promotion, delivery: Delivery) -> Verdict:
+        about = self._about(promotion, delivery)  # before the facts are gathered: what changes meanwhile makes it another
         facts = self._parts.gatherer.gather(promotion, delivery)
         gates = delivery.environment(promotion.candidate.environment).gates
-        return decide.decide(facts, gates, promotion, self._parts.clock.now())
+        now = self._parts.clock.now()
+        verdict = decide.decide(facts, gates, promotion, now)
+        while len(self._judged) >= _JUDGED:
+            del self._judged[next(iter(self._judged))]
+        self._judged[promotion.promotion] = (about, now, verdict)
+        return verdict
+
+    def _shown(self, promotion: Promotion, delivery: Delivery) -> Verdict:
+        """Return the verdict as people are shown it: the last one, while nothing it rests on changed and no check is due again."""
+        about, at, verdict = self._judged.get(promotion.promotion, ((), None, None))
+        now = self._parts.clock.now()
+        if (
+            verdict is None
+            or at is None
+            or about != self._about(promotion, delivery)
+            or now - at >= timedelta(seconds=decide.CHECK_INTERVAL_S)
+        ):
+            return self._decide(promotion, delivery)
+        due = any(reason.recheck_at is not None and clock.from_text(reason.recheck_at) <= now for reason in verdict.reasons)
+        return self._decide(promotion, delivery) if due else verdict
+
+    def _about(self, promotion: Promotion, delivery: Delivery) -> tuple[object, ...]:
+        return (self._parts.version(), delivery.head, delivery.accepted, promotion)
 
     def _open(self, app: str, environment: str) -> Promotion | None:
         return next((p for p in self._unfinished(app, environment) if p.state is PromotionState.OPEN), None)

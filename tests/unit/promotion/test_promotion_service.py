@@ -8,7 +8,9 @@ from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, 
 from setpoint.core.reasons import Outcome
 from setpoint.core.records import encode
 from setpoint.ground.identity.model import Principal
-from setpoint.promotion.model import PromotionState
+from setpoint.promotion.facts import FactGatherer
+from setpoint.promotion.model import GateFacts, Promotion, PromotionState
+from setpoint.promotion.repository import Delivery
 from unit.builders_home import ADA, DELIVERY, OPERATOR, PAT, SAM, KilledError, World
 
 
@@ -503,3 +505,34 @@ def test_an_approval_binds_to_what_is_destroyed(world: World) -> None:
     assert world.version("prod") == "2"
     assert world.records.approved_losses(again.promotion) == ("Deployment/api", "Deployment/worker")
     assert world.records.approved_losses(waiting.promotion) == ()
+
+
+def test_a_verdict_is_shown_again_while_nothing_it_rests_on_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`status` judges nothing a second time; an entry, a commit, a passed instant or five seconds are reasons to judge again (law 6)."""
+    world.register()
+    world.build("1")
+    service = world.service()
+    service.advance()
+    world.healthy("staging")
+    service.advance()
+    judged: list[str] = []
+    real = FactGatherer.gather
+
+    def gather(self: FactGatherer, promotion: Promotion, delivery: Delivery) -> GateFacts:
+        judged.append(promotion.promotion)
+        return real(self, promotion, delivery)
+
+    monkeypatch.setattr(FactGatherer, "gather", gather)
+    first = service.explain("web", "prod").verdict
+    assert service.explain("web", "prod").verdict == first
+    assert judged == [], "the loop's own verdict is shown"
+    world.recorder.record("repository.created", "other", "operator", {})
+    assert service.explain("web", "prod").verdict == first
+    assert len(judged) == 1
+    world.clock.move(5)
+    service.explain("web", "prod")
+    assert len(judged) == 2
+    (promotion,) = world.promotions("prod")
+    service.approve(promotion.promotion, PAT, "yes")
+    assert service.explain("web", "prod").verdict.outcome is Outcome.ALLOW
+    assert len(judged) > 2
