@@ -48,10 +48,10 @@ from setpoint.app.registration import Registration
 from setpoint.app.returns import CanaryReturns
 from setpoint.app.secret_source import ServerSecrets
 from setpoint.app.settings import Settings
+from setpoint.app.trust import ensure_trust
 from setpoint.artifact.files import is_files
 from setpoint.artifact.service import ArtifactService
-from setpoint.core import clock, ids
-from setpoint.core.errors import UserError
+from setpoint.core import clock
 from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
@@ -187,34 +187,6 @@ def open_store(home: Home) -> Store:
     records = Records(engine)
     holds = Holds(records, recorder, time, lambda: journal.last_at)
     return Store(home, time, git, oci, content, logs, tokens, journal, records, recorder, holds, bus, log_bus, control)
-
-
-def ensure_trust(store: Store, signer: SignerClient) -> TrustRoot:
-    """Return the trust root, writing it as the journal's first entry when the home is new (law 9).
-
-    Raises:
-        UserError: the journal is empty and the home is not new: who emptied it must not get a new trust root for it (SP004); role keys
-            are damaged or not those of the journal (SP406), which is better known now than at the first release.
-    """
-    first = next(iter(store.journal.entries()), None)
-    if first is None and store.oci.repositories():
-        fix = "restore journal/ from a copy, or start with another home"
-        raise UserError(
-            "SP004", "the journal is empty, but the registry is not: this home has lost its memory", where=str(store.home.root), fix=fix
-        )
-    if first is None:
-        keys = signer.public_keys()
-        body = {"version": 1, "keys": keys}
-        first = store.recorder.record("home.created", ids.identifier("h", keys), "setpoint", body)
-        return TrustRoot.from_entry(first)
-    trust = TrustRoot.from_entry(first)
-    found = signer.check_keys()
-    foreign = [role for role, key in trust.keys.items() if found.get(role) != key]
-    if foreign:
-        where = ", ".join(str(store.home.keys / f"{role}.pem") for role in foreign)
-        what = f"these are not the role keys that the home was created with: {', '.join(foreign)}"
-        raise UserError("SP406", what, where=where, fix="restore the home's folder of keys from a copy")
-    return trust
 
 
 def build(store: Store, processes: Processes, settings: Settings | None = None) -> Application:

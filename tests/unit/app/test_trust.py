@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from setpoint.app.home import Home
-from setpoint.app.wiring import Store, ensure_trust, open_store
+from setpoint.app.trust import ensure_trust
+from setpoint.app.wiring import Store, open_store
 from setpoint.core.errors import UserError
 
 
