@@ -130,7 +130,8 @@ def _sent_back(api: Api) -> bool:
 def drift(cast: Cast) -> None:
     """Change a file of production's image behind Setpoint's back, same size, same time stamp; it is found, told and healed."""
     images = Path(f"{cast.story.home}.run") / "images"
-    page = next(path for path in sorted(images.rglob("templates/index.html")) if "httpbin" in path.parts)
+    digest = parts.cell(cast.sam, "production")["artifacts"]["web"].partition(":")[2]
+    page = images / digest / "rootfs" / "app" / "httpbin" / "templates" / "index.html"
     seen = page.stat()
     command(
         f"sed -i s/HTTP/HTTQ/ {page.relative_to(images.parent)}      # somebody with a shell on the host, who also sets the old time stamp"
@@ -147,7 +148,7 @@ def drift(cast: Cast) -> None:
 
 
 def _healed(api: Api) -> dict[str, Any] | None:
-    rows: list[dict[str, Any]] = api.get("/api/v1/drift", {"history": "true"})["items"]
+    rows: list[dict[str, Any]] = api.get("/api/v1/drift", {"history": "true"})
     return next((row for row in rows if row["ended_at"] and "index.html" in row["subject"] + row["field"]), None)
 
 
