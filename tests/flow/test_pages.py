@@ -26,11 +26,13 @@ from setpoint.evidence.model import PROVENANCE, TEST_RESULT, EvidenceRecord
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.service import Journal
-from setpoint.observe.model import Cell, Journey, Need, RunReport, Status, Step, TaskRow, Waiting, Why
+from setpoint.observe.model import Cell, Journey, Need, RolloutReport, RunReport, Status, Step, TaskRow, Waiting, Why
 from setpoint.pipeline.model import LogRecord, Run, RunState
 from setpoint.promotion.config import parse_environment, parse_setpoint
 from setpoint.promotion.model import Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
 from setpoint.promotion.repository import Delivery
+from setpoint.rollout.canary.reasons import StepView
+from setpoint.rollout.model import Counts
 from setpoint.web.pages import router
 
 EVIL = "<script>alert('x')</script> & \"faster\" cart"
@@ -107,6 +109,7 @@ class FakeStatus:
     """Answers with fixed records."""
 
     holds: tuple[Hold, ...] = ()
+    rollout: RolloutReport | None = None
 
     def status(self, _app: str | None = None) -> Status:
         """Return the matrix."""
@@ -122,7 +125,23 @@ class FakeStatus:
         if app != "shop":
             raise NotFoundError("SP506", f"there is no application `{app}`", fix="applications: shop, docs")
         sentence = "v1.4.0 (41d2e0b7c8a9) is NOT in production yet. shop in production runs 12-9a1c77e, degraded."
-        return Why(app, environment, sentence, "wait", (PASSED, MISSING), replace(CELLS[1], holds=self.holds), OPEN, (), MISSING.fix)
+        cell = replace(CELLS[1], holds=self.holds)
+        return Why(app, environment, sentence, "wait", (PASSED, MISSING), cell, OPEN, (), MISSING.fix, self.rollout)
+
+
+@dataclass
+class FakeRollouts:
+    """Keeps what was asked of it."""
+
+    asked: list[tuple[str, ...]] = field(default_factory=list)
+
+    def resume(self, app: str, environment: str, actor: str, message: str) -> None:
+        """Note it."""
+        self.asked.append(("resume", app, environment, actor, message))
+
+    def abort(self, app: str, environment: str, actor: str, message: str) -> None:
+        """Note it."""
+        self.asked.append(("abort", app, environment, actor, message))
 
 
 @dataclass
@@ -226,11 +245,14 @@ def world(folder: Path) -> Any:
         runs=lambda _repository=None, limit=100: [RUN, GREEN][:limit],
         promotions=lambda _app=None, _environment=None, _limit=100: [OPEN, PINNED, EARLIER],
         quarantines=lambda _app, _environment: [barred],
+        drifts=lambda _app, _environment, limit: list[Any]()[:limit],
     )
     store = SimpleNamespace(clock=time, tokens=tokens, journal=journal, logs=logs, records=records)
     return SimpleNamespace(
         store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(), stops=FakeStops(),
-        delivery=SimpleNamespace(load=lambda: delivery),
+        delivery=SimpleNamespace(load=lambda: delivery, require=lambda _app, _environment: delivery),
+        rollout=SimpleNamespace(rollouts=FakeRollouts()),
+        prune=SimpleNamespace(held=lambda _app, _environment: None),
         runs=SimpleNamespace(report=report), trace=SimpleNamespace(journey=journey),
     )  # fmt: skip
 
@@ -428,6 +450,29 @@ def test_buttons_are_for_those_who_may(browser: Browser) -> None:
     operator = browser.enter(OPERATOR).get("/why/shop/production").text
     assert ">Approve</button>" not in operator
     assert "Roll back" in operator
+
+
+def test_a_canary_is_drawn_and_decided_by_those_who_may(browser: Browser) -> None:
+    """Step, weight, evidence and what each step finds; a held one is resumed or aborted by who may operate, and nobody else."""
+    held = StepView(5, 120, "now", 4.1, "detects >= 4.1x")
+    report = RolloutReport(
+        "shop", "production", "ro-1", "canary", "held", f"canary of {EVIL}, held", 5, "v1.4.0", "p-1", "12-9a1c77e", at(60), at(9),
+        1.0, 100.0, 1.0, Counts(3, 0, 60, 0), (held,), (), "evidence against it: 1 of 100 needed", (), "",
+    )  # fmt: skip
+    browser.application.status.rollout = report
+    ada = browser.enter(ADA).get("/why/shop/production").text
+    assert EVIL not in ada
+    for words in ("5 % of the traffic is with v1.4.0", "detects &gt;= 4.1x", "1 of 100 needed", ">Resume</button>", ">Abort</button>"):
+        assert words in ada
+    assert ">Resume</button>" not in browser.enter(BOB).get("/why/shop/production").text
+    browser.enter(ADA).post("/why/shop/production/rollout/resume", message="quiet")
+    browser.post("/why/shop/production/rollout/abort", message="odd")
+    assert browser.application.rollout.rollouts.asked == [
+        ("resume", "shop", "production", ADA.actor, "quiet"),
+        ("abort", "shop", "production", ADA.actor, "odd"),
+    ]
+    assert browser.post("/why/shop/production/rollout/finish").status in {404, 422}
+    assert "SP514" in browser.enter(BOB).post("/why/shop/production/rollout/abort", message="odd").text
 
 
 def test_holding_and_releasing_are_buttons_for_those_who_may(browser: Browser) -> None:
