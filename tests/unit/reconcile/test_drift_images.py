@@ -9,7 +9,7 @@ from setpoint.reconcile.drift.images import ImageDrift
 from setpoint.reconcile.drift.model import Mode
 from setpoint.reconcile.model import Difference, ImageMount
 from unit.builders_home import World
-from unit.reconcile.test_drift import CONTAINER, Machine
+from unit.reconcile.test_drift_verdicts import CONTAINER, Machine
 
 EDIT = Difference("image aaaaaaa /app/main.py", "content", "sha256 1", "sha256 2")
 
