@@ -1,0 +1,84 @@
+"""Starts, records and ends the processes of a test cluster; called by the other files here. Only recorded processes are ever signalled."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tools.kubernetes.layout import Layout
+
+_GONE_S = 10.0
+
+
+class ClusterError(Exception):
+    """A cluster does not come up; the text ends with what its programs said."""
+
+
+def start(layout: Layout, name: str, argv: Sequence[str | Path], environment: dict[str, str] | None = None) -> None:
+    """Start a program in a session of its own, its output in `log/NAME.log`, and record its pid."""
+    with layout.file("log", f"{name}.log").open("ab") as log:
+        process = subprocess.Popen(
+            [os.fspath(word) for word in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, **(environment or {})},
+        )  # fmt: skip
+    with layout.file("pids").open("a", encoding="utf-8") as file:
+        file.write(f"{name} {process.pid} {start_time(process.pid)}\n")
+
+
+def start_time(pid: int) -> str:
+    """Return when a process began, in the kernel's ticks; empty when it is gone or a zombie."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if words[0] == "Z" else words[19]
+
+
+def stop_all(layout: Layout) -> None:
+    """Kill what was started, last first, and wait until all of it is gone: nothing of a test cluster is worth a graceful end."""
+    pids = layout.state / "pids"
+    if not pids.exists():
+        return
+    rows = [line.split() for line in pids.read_text(encoding="utf-8").splitlines()]
+    alive = [int(pid) for _, pid, began in reversed(rows) if began and start_time(int(pid)) == began]
+    for pid in alive:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    until("its processes end", lambda: not any(map(start_time, alive)), _GONE_S, layout)
+
+
+def until(what: str, look: Callable[[], bool], limit_s: float, layout: Layout) -> None:
+    """Look ten times a second until it is so.
+
+    Raises:
+        ClusterError: it does not come to be in time.
+    """
+    deadline = time.monotonic() + limit_s
+    while not look():
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{what}: not within {int(limit_s)} s\n{_said(layout)}")
+        select.select([], [], [], 0.1)
+
+
+def _said(layout: Layout) -> str:
+    """Return the last lines of every log."""
+    parts = []
+    for log in sorted((layout.state / "log").glob("*.log")):
+        parts += [f"-- {log.name}", *log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]]
+    return "\n".join(parts)
+
+
+def run(*argv: str | Path, check: bool = True) -> str:
+    """Run a short program and return its output.
+
+    Raises:
+        ClusterError: it fails.
+    """
+    done = subprocess.run([os.fspath(word) for word in argv], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    if check and done.returncode:
+        raise ClusterError(f"{argv[0]} {argv[1] if len(argv) > 1 else ''}: {done.stderr.strip()}")
+    return done.stdout
