@@ -40,25 +40,34 @@ def start_time(pid: int) -> str:
 
 def stop_all(layout: Layout) -> None:
     """Kill what was started, last first, and wait until all of it is gone: nothing of a test cluster is worth a graceful end."""
-    pids = layout.state / "pids"
-    if not pids.exists():
+    if not (layout.state / "pids").exists():
         return
-    rows = [line.split() for line in pids.read_text(encoding="utf-8").splitlines()]
-    alive = [int(pid) for _, pid, began in reversed(rows) if began and start_time(int(pid)) == began]
+    alive = [pid for _, pid, began in reversed(_recorded(layout)) if began and start_time(pid) == began]
     for pid in alive:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-    until("its processes end", lambda: not any(map(start_time, alive)), _GONE_S, layout)
+    deadline = time.monotonic() + _GONE_S
+    while any(map(start_time, alive)) and time.monotonic() < deadline:
+        select.select([], [], [], 0.02)
+
+
+def _recorded(layout: Layout) -> list[tuple[str, int, str]]:
+    """Return (name, pid, start time) of what was started, in that order."""
+    rows = [line.split() for line in (layout.state / "pids").read_text(encoding="utf-8").splitlines()]
+    return [(name, int(pid), "".join(began)) for name, pid, *began in rows]
 
 
 def until(what: str, look: Callable[[], bool], limit_s: float, layout: Layout) -> None:
     """Look ten times a second until it is so.
 
     Raises:
-        ClusterError: it does not come to be in time.
+        ClusterError: it does not come to be in time, or a program ended.
     """
     deadline = time.monotonic() + limit_s
     while not look():
+        ended = [name for name, pid, began in _recorded(layout) if start_time(pid) != began]
+        if ended:
+            raise ClusterError(f"{', '.join(ended)} ended\n{_said(layout)}")
         if time.monotonic() > deadline:
             raise ClusterError(f"{what}: not within {int(limit_s)} s\n{_said(layout)}")
         select.select([], [], [], 0.1)
