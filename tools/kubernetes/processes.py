@@ -12,6 +12,8 @@ from pathlib import Path
 from tools.kubernetes.layout import Layout
 
 _GONE_S = 10.0
+_children: list[subprocess.Popen[bytes]] = []
+"""What this very process started: it has to be waited for."""
 
 
 class ClusterError(Exception):
@@ -25,6 +27,7 @@ def start(layout: Layout, name: str, argv: Sequence[str | Path], environment: di
             [os.fspath(word) for word in argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             env={**os.environ, **(environment or {})},
         )  # fmt: skip
+    _children.append(process)
     with layout.file("pids").open("a", encoding="utf-8") as file:
         file.write(f"{name} {process.pid} {start_time(process.pid)}\n")
 
@@ -49,6 +52,9 @@ def stop_all(layout: Layout) -> None:
     deadline = time.monotonic() + _GONE_S
     while any(map(start_time, alive)) and time.monotonic() < deadline:
         select.select([], [], [], 0.02)
+    for child in [child for child in _children if child.pid in alive]:
+        child.wait(_GONE_S)
+        _children.remove(child)
 
 
 def _recorded(layout: Layout) -> list[tuple[str, int, str]]:

@@ -1,0 +1,219 @@
+"""HTTP to one API server: connections, retries by type, and errors that say what to do. Called by the client; knows no kinds.
+
+What may be repeated (reads, server-side applies, deletes with a precondition) is repeated when the server is busy or a connection breaks;
+nothing else is. Every answer is bounded in time and size.
+"""
+
+import asyncio
+import json
+import random
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from multidict import CIMultiDict
+
+from setpoint.adapters.kubernetes.credentials import Credentials, Proof
+from setpoint.adapters.kubernetes.kubeconfig import Access
+from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError, UserError, WorldError
+
+LIMIT_BYTES: Final = 256 << 20
+"""Largest answer that is read; lists are asked for in pages, so only a single object or page can be as large."""
+CONNECTIONS: Final = 16
+_CONNECT_S: Final = 5.0
+_READ_S: Final = 60.0
+_ATTEMPTS: Final = 5
+_BACKOFF_S: Final = 0.25
+_LONGEST_S: Final = 10.0
+_UNDECLARED: Final = "field not declared in schema"
+"""A server-side apply with a misspelt field is answered as status 500: no reason to try it again."""
+_AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: bytes | None = None
+    content_type: str = "application/json"
+    accept: str = "application/json"
+    repeatable: bool = True
+    """May be sent again when it is not known what became of it."""
+
+
+class Transport:
+    """The connection to one API server; used as `async with`, in one event loop."""
+
+    def __init__(self, access: Access, chance: Callable[[], float] = random.random) -> None:
+        self._access = access
+        self._credentials = Credentials(access.credential)
+        self._chance = chance
+        self._session: aiohttp.ClientSession | None = None
+        self._identity: tuple[bytes, bytes] | None = None
+        """The client certificate that the session was made with."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def send(self, call: Call) -> bytes:
+        """Return the body of a good answer.
+
+        Raises:
+            NotFoundError: no such object or kind (SP664).
+            ConflictError: somebody else was first, or owns a field (SP665).
+            NotAllowedError: this user may not do that (SP663).
+            UserError: the server refuses the request itself (SP666).
+            WorldError: it cannot be reached, is too busy, or does not know us (SP662).
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self.open(call) as response:
+                    return await _read(response, call.path)
+            except WorldError as error:
+                if attempt == _ATTEMPTS or not (call.repeatable and isinstance(error, _BusyError)):
+                    raise
+                await asyncio.sleep(min(_LONGEST_S, max(error.retry_after_s, _BACKOFF_S * 2**attempt * (0.5 + self._chance()))))
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def open(self, call: Call, *, endless: bool = False) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Give a good answer's response, unread; endless ones (a watch, a followed log) have no limit in time.
+
+        Raises:
+            SetpointError: as `send`.
+        """
+        for trial in (1, 2):
+            proof = await self._credentials.proof()
+            session = await self._connected(proof)
+            timeout = aiohttp.ClientTimeout(
+                total=None if endless else _READ_S, sock_connect=_CONNECT_S, sock_read=None if endless else _READ_S
+            )
+            try:
+                async with session.request(
+                    call.method, self._access.server + call.path, params=call.query, data=call.body, timeout=timeout,
+                    headers=self._headers(call, proof), allow_redirects=False, server_hostname=self._access.server_name or None,
+                ) as response:  # fmt: skip
+                    if response.status == 401 and trial == 1:
+                        self._credentials.refused()
+                        continue
+                    if response.status >= 300:
+                        raise _fault(
+                            response.status, await response.content.read(1 << 20), response.headers.get("Retry-After"), self._where(call)
+                        )
+                    yield response
+                    return
+            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+                raise _unreachable(error, self._where(call)) from error
+
+    def _headers(self, call: Call, proof: Proof) -> CIMultiDict[str]:
+        headers = CIMultiDict({"Accept": call.accept, "User-Agent": "setpoint"})
+        if call.body is not None:
+            headers["Content-Type"] = call.content_type
+        if proof.token:
+            headers["Authorization"] = f"Bearer {proof.token}"
+        if self._access.impersonate:
+            headers["Impersonate-User"] = self._access.impersonate
+        for group in self._access.impersonate_groups:
+            headers.add("Impersonate-Group", group)
+        return headers
+
+    async def _connected(self, proof: Proof) -> aiohttp.ClientSession:
+        identity = (proof.certificate, proof.key)
+        if self._session is None or self._identity != identity:
+            await self.close()
+            context = await asyncio.to_thread(_context, self._access, proof)
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context, keepalive_timeout=30)
+            self._session = aiohttp.ClientSession(connector=connector)
+            self._identity = identity
+        return self._session
+
+    def _where(self, call: Call) -> str:
+        return f"{call.method} {urlsplit(self._access.server).netloc}{call.path}"
+
+
+class _BusyError(WorldError):
+    """The same call may succeed in a moment."""
+
+
+def _context(access: Access, proof: Proof) -> ssl.SSLContext:
+    """Return a TLS context that knows the cluster's authority and our certificate."""
+    context = ssl.create_default_context(cadata=access.authority.decode() if access.authority else None)
+    if proof.certificate:
+        # OpenSSL takes a certificate chain from files only; both are gone before this returns.
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(proof.certificate + b"\n" + proof.key)
+            file.flush()
+            context.load_cert_chain(file.name)
+    return context
+
+
+async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) > LIMIT_BYTES:
+            raise WorldError("SP662", f"the answer is larger than {LIMIT_BYTES >> 20} MiB", where=path, fix="ask for less at once")
+    return bytes(data)
+
+
+def _unreachable(error: BaseException, where: str) -> WorldError:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
+        return WorldError(
+            "SP662", f"the server's certificate is not accepted: {error}", where=where, fix="check certificate-authority", retry_after_s=30
+        )
+    what = "no answer in time" if isinstance(error, TimeoutError) else f"cannot be reached: {str(error) or type(error).__name__}"
+    return _BusyError("SP662", what, where=where, fix="is the cluster up, and its address right?", retry_after_s=1.0)
+
+
+def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> SetpointError:
+    """Return the error for a `Status` answer (API conventions, "Response Status Kind")."""
+    said = _status(body)
+    message = str(said.get("message") or f"status {status}")[:2000]
+    if status in _AGAIN and _UNDECLARED not in message:
+        wait_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 1.0
+        return _BusyError(
+            "SP662", f"the API server is busy or broken ({status}): {message}", where=where, fix="it is tried again", retry_after_s=wait_s
+        )
+    if status == 401:
+        fix = "renew the token or certificate in the kubeconfig"
+        return WorldError("SP662", "the API server does not accept our credential", where=where, fix=fix, retry_after_s=30)
+    if status == 403:
+        return NotAllowedError("SP663", message, where=where, fix="give the user a role with that verb (kubectl auth can-i ...)")
+    if status == 404:
+        return NotFoundError("SP664", message, where=where)
+    if status in (409, 410, 412):
+        return ConflictError("SP665", _conflict(said) or message, where=where, fix="it is decided again on what is there now")
+    return UserError("SP666", f"the API server refuses it ({status}): {message}", where=where, fix="mend the manifest as the message says")
+
+
+def _status(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _conflict(said: Mapping[str, Any]) -> str:
+    """Return who owns the fields of a conflicting server-side apply: `kubectl owns .spec.replicas`."""
+    causes = (said.get("details") or {}).get("causes") or ()
+    rows = [f"{cause.get('message', '')}: {cause.get('field', '')}" for cause in causes if cause.get("reason") == "FieldManagerConflict"]
+    return "; ".join(rows)

@@ -1,0 +1,56 @@
+"""One real Kubernetes for the whole session, a namespace for each test; on a machine that cannot have one the tests say what is missing."""
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tools.kubernetes import cluster as machine
+from tools.kubernetes.layout import Layout
+
+from kubernetes_world import World
+from setpoint.adapters.kubernetes import kubeconfig
+from setpoint.adapters.kubernetes.client import Client
+from setpoint.adapters.kubernetes.kubeconfig import Access
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Access]:
+    """Start a cluster with a node, and give an administrator's access to it."""
+    lacking = machine.missing()
+    if lacking:
+        pytest.skip(f"INCOMPLETE: needs {lacking}")
+    if shutil.which("kubectl") is None:
+        pytest.skip("INCOMPLETE: needs kubectl")
+    built = subprocess.run([machine.ROOT / "tools" / "kubernetes" / "build"], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode:
+        pytest.skip("INCOMPLETE: needs Go 1.26 to build Kubernetes")
+    # Short: containerd's socket lies below it, and a socket's path may have 107 bytes.
+    state = Path(tempfile.mkdtemp(prefix="spk-", dir="/tmp"))
+    layout = Layout(Path(built.stdout.strip()), state / "c", number=os.getpid() % 15 + 1)
+    try:
+        yield kubeconfig.read(machine.up(layout))
+    finally:
+        machine.down(layout)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def world(cluster: Access) -> Iterator[World]:
+    """Make a namespace for a test and delete it after."""
+    found = World(cluster, f"t-{secrets.token_hex(4)}")
+
+    async def create(client: Client) -> None:
+        kind = await client.kinds.of("v1", "Namespace")
+        await client.apply(kind, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": found.namespace}}, "tests")
+
+    async def delete(client: Client) -> None:
+        await client.delete(await client.kinds.of("v1", "Namespace"), None, found.namespace)
+
+    found.run(create)
+    yield found
+    found.run(delete)

@@ -1,0 +1,158 @@
+"""Calls to an API server that misbehaves: what is tried again, what is not, and what each failure is called."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import pytest
+from aiohttp import web
+
+from setpoint.adapters.kubernetes.client import Client, ExpiredError
+from setpoint.adapters.kubernetes.kinds import Kind
+from setpoint.adapters.kubernetes.kubeconfig import Access, Credential
+from setpoint.adapters.kubernetes.transport import Call, Transport
+from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError, UserError, WorldError
+
+T = TypeVar("T")
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps", namespaced=True, verbs=frozenset())
+
+
+def against(answer: Answer, work: Callable[[Transport], Awaitable[T]]) -> T:
+    """Call `work` with a transport to a server that answers everything by `answer`."""
+
+    async def play() -> T:
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        try:
+            async with Transport(Access(f"http://127.0.0.1:{port}", b"", Credential(token="secret")), chance=lambda: -0.5) as transport:
+                return await work(transport)
+        finally:
+            await runner.cleanup()
+
+    return asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def get(transport: Transport) -> Awaitable[bytes]:
+    """Make one call that may be repeated."""
+    return transport.send(Call("GET", "/api/v1/x", {}))
+
+
+def status(code: int, message: str, **details: object) -> web.Response:
+    """Return a `Status` answer."""
+    return web.json_response({"kind": "Status", "code": code, "message": message, "details": details}, status=code)
+
+
+def test_a_busy_server_is_asked_again_as_late_as_it_says() -> None:
+    """429 and 503 with Retry-After are tried again and succeed, each request with its token."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.headers["Authorization"])
+        if len(seen) < 3:
+            busy = status(429 if len(seen) == 1 else 503, "slow down")
+            busy.headers["Retry-After"] = "0"
+            return busy
+        return web.Response(text="ok")
+
+    assert against(answer, get) == b"ok"
+    assert seen == ["Bearer secret"] * 3
+
+
+def test_what_must_not_run_twice_is_not_tried_again() -> None:
+    """A call that may not be repeated fails at its first unknown outcome."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.method)
+        return status(500, "etcd is slow")
+
+    with pytest.raises(WorldError):
+        against(answer, lambda transport: transport.send(Call("POST", "/x", {}, b"{}", repeatable=False)))
+    assert seen == ["POST"]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "error"),
+    [
+        (403, NotAllowedError, "SP663"),
+        (404, NotFoundError, "SP664"),
+        (409, ConflictError, "SP665"),
+        (422, UserError, "SP666"),
+        (401, WorldError, "SP662"),
+    ],
+)
+def test_each_refusal_has_its_type(code: int, kind: type[SetpointError], error: str) -> None:
+    """What a caller does next follows from the type, and the server's own words are kept."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return status(code, "because of this")
+
+    with pytest.raises(kind) as caught:
+        against(answer, get)
+    assert caught.value.code == error
+    assert "because of this" in caught.value.what or code == 401
+    assert "secret" not in caught.value.render()
+
+
+def test_a_conflict_names_who_owns_the_field() -> None:
+    """A field manager's conflict reads as who and which field."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        cause = {"reason": "FieldManagerConflict", "message": 'conflict with "kubectl"', "field": ".spec.replicas"}
+        return status(409, "Apply failed", causes=[cause])
+
+    with pytest.raises(ConflictError) as caught:
+        against(answer, get)
+    assert caught.value.what == 'conflict with "kubectl": .spec.replicas'
+
+
+def test_an_address_where_nobody_listens_is_unreachable() -> None:
+    """A refused connection is an error that may pass, never a traceback of a library."""
+
+    async def play() -> None:
+        async with Transport(Access("http://127.0.0.1:1", b"", Credential(token="t")), chance=lambda: -0.5) as transport:
+            await transport.send(Call("POST", "/x", {}, b"{}", repeatable=False))
+
+    with pytest.raises(WorldError) as caught:
+        asyncio.run(play())
+    assert caught.value.code == "SP662"
+    assert "127.0.0.1:1/x" in caught.value.where
+
+
+@pytest.mark.parametrize("how", ["status", "event"])
+def test_a_watch_that_is_too_old_says_so(how: str) -> None:
+    """410 is told apart from a broken connection, as a status and as an event, for only it needs a new list."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        if how == "status":
+            return status(410, "too old resource version")
+        event = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "message": "too old resource version"}}
+        return web.Response(text=json.dumps(event) + "\n")
+
+    async def watch(transport: Transport) -> None:
+        async for _ in Client(transport).watch(CONFIG_MAP, "1"):
+            pass
+
+    with pytest.raises(ExpiredError):
+        against(answer, watch)
+
+
+def test_an_event_larger_than_a_line_is_read_whole() -> None:
+    """An object of megabytes in one event arrives, and a bookmark after it too."""
+    large = {"type": "ADDED", "object": {"metadata": {"name": "a"}, "data": {"x": "y" * 3_000_000}}}
+    mark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.Response(text=f"{json.dumps(large)}\n{json.dumps(mark)}\n")
+
+    async def watch(transport: Transport) -> list[str]:
+        return [change.what async for change in Client(transport).watch(CONFIG_MAP, "1")]
+
+    assert against(answer, watch) == ["ADDED", "BOOKMARK"]
