@@ -46,7 +46,7 @@ def test_a_field_of_another_manager_is_a_conflict_that_names_it(world: World) ->
         await client.apply(kind, config_map("a", world.namespace, x="1"), "kubectl")
         with pytest.raises(ConflictError) as caught:
             await client.apply(kind, config_map("a", world.namespace, x="2"), "setpoint")
-        assert caught.value.code == "SP665"
+        assert caught.value.code == "SP685"
         assert '"kubectl"' in caught.value.what
         assert ".data.x" in caught.value.what
         assert (await client.apply(kind, config_map("a", world.namespace, x="2"), "setpoint", force=True))["data"] == {"x": "2"}
@@ -62,7 +62,7 @@ def test_what_the_schema_does_not_know_is_refused(world: World) -> None:
         manifest = config_map("a", world.namespace) | {"dta": {"x": "1"}}
         with pytest.raises(UserError) as caught:
             await client.apply(kind, manifest, "setpoint")
-        assert caught.value.code == "SP666"
+        assert caught.value.code == "SP686"
         assert "dta" in caught.value.what
 
     world.run(play)
@@ -74,7 +74,7 @@ def test_an_unknown_kind_is_named_and_a_new_one_is_found(world: World) -> None:
     async def play(client: Client) -> None:
         with pytest.raises(UserError) as caught:
             await client.kinds.of("apps/v1", "Deploymnt")
-        assert caught.value.code == "SP667"
+        assert caught.value.code == "SP687"
         assert "Deployment" in caught.value.fix
         crds = await client.kinds.of("apiextensions.k8s.io/v1", "CustomResourceDefinition")
         plural = f"things{world.namespace.replace('-', '')}"
@@ -162,7 +162,7 @@ def test_rights_of_another_user_are_asked_for_by_impersonation(cluster: Any, wor
         kind = await client.kinds.of("v1", "Secret")
         with pytest.raises(NotAllowedError) as caught:
             await client.list(kind, world.namespace)
-        assert caught.value.code == "SP663"
+        assert caught.value.code == "SP683"
         assert "nobody@example.com" in caught.value.what
 
     weak.run(play)

@@ -53,6 +53,8 @@ SHARED = {
     "SP631": "an image that cannot run here",
     "SP633": "an image that is damaged or none",
     "SP643": "a word that must not reach the proxy's configuration",
+    "SP682": "a cluster that does not answer as it should",
+    "SP686": "something that is no object, or that the API server refuses",
     "SP705": "no such task in a run",
     "SP804": "something that only the operator may do",
     "SP845": "no server, or none that answers",

@@ -64,7 +64,7 @@ class Client:
         """Return all objects of a kind, of one namespace or all, in pages.
 
         Raises:
-            ConflictError: the list was too old to go on in the middle (SP665); list again.
+            ConflictError: the list was too old to go on in the middle (SP685); list again.
         """
         objects: list[Manifest] = []
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
@@ -82,8 +82,8 @@ class Client:
         """Apply an object server-side under a field manager and return what came of it; a dry run changes nothing.
 
         Raises:
-            ConflictError: another manager owns a field (SP665), unless force.
-            UserError: the server refuses the object (SP666).
+            ConflictError: another manager owns a field (SP685), unless force.
+            UserError: the server refuses the object (SP686).
         """
         meta = manifest["metadata"]
         query = {"fieldManager": manager, "fieldValidation": "Strict", "force": "true" if force else "false"}
@@ -103,7 +103,7 @@ class Client:
         Returns whether there was one. A finalizer may keep it for a while.
 
         Raises:
-            ConflictError: another object has that name by now (SP665).
+            ConflictError: another object has that name by now (SP685).
         """
         options: Manifest = {"propagationPolicy": "Orphan" if orphan else "Background"}
         options |= {"preconditions": {"uid": uid}} if uid else {}
@@ -117,8 +117,8 @@ class Client:
         """Yield changes after a version until the server ends the watch (minutes); bookmarks keep the version young.
 
         Raises:
-            ExpiredError: that version is too old (SP668): list anew.
-            WorldError: the connection broke (SP662): go on from the last version.
+            ExpiredError: that version is too old (SP688): list anew.
+            WorldError: the connection broke (SP682): go on from the last version.
         """
         query = {"watch": "true", "resourceVersion": resource_version, "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_S)}
         query |= {"labelSelector": selector} if selector else {}
@@ -131,10 +131,10 @@ class Client:
                         raise _ended(event["object"], call.path)
                     yield Change(event["type"], event["object"])
         except ConflictError as error:
-            raise ExpiredError("SP668", "the watch began too far back", where=call.path, fix="it lists anew", retry_after_s=0) from error
+            raise ExpiredError("SP688", "the watch began too far back", where=call.path, fix="it lists anew", retry_after_s=0) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise WorldError(
-                "SP662", f"the watch broke: {str(error) or type(error).__name__}", where=call.path, fix="it goes on", retry_after_s=1
+                "SP682", f"the watch broke: {str(error) or type(error).__name__}", where=call.path, fix="it goes on", retry_after_s=1
             ) from error
 
     async def logs(self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 200) -> str:
@@ -155,15 +155,15 @@ class Client:
 def _object(data: bytes) -> Manifest:
     found = json.loads(data)
     if not isinstance(found, dict):
-        raise UserError("SP666", "the API server answers something that is no object", fix="is this address an API server's?")
+        raise UserError("SP686", "the API server answers something that is no object", fix="is this address an API server's?")
     return found
 
 
 def _ended(status: Manifest, path: str) -> WorldError:
     if status.get("code") == 410:
-        return ExpiredError("SP668", "the watch began too far back", where=path, fix="it lists anew", retry_after_s=0)
+        return ExpiredError("SP688", "the watch began too far back", where=path, fix="it lists anew", retry_after_s=0)
     return WorldError(
-        "SP662", f"the watch ended: {status.get('message', 'no reason given')}", where=path, fix="it goes on", retry_after_s=1
+        "SP682", f"the watch ended: {status.get('message', 'no reason given')}", where=path, fix="it goes on", retry_after_s=1
     )
 
 
@@ -178,4 +178,4 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             if line:
                 yield line
         if len(kept) > _LINE_BYTES:
-            raise WorldError("SP662", f"an event is larger than {_LINE_BYTES >> 20} MiB", where=str(response.url.path), fix="report this")
+            raise WorldError("SP682", f"an event is larger than {_LINE_BYTES >> 20} MiB", where=str(response.url.path), fix="report this")

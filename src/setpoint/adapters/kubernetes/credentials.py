@@ -48,7 +48,7 @@ class Credentials:
         """Return the proof to use now.
 
         Raises:
-            WorldError: a plugin failed, or a token file cannot be read (SP661).
+            WorldError: a plugin failed, or a token file cannot be read (SP681).
         """
         async with self._lock:
             if self._proof is None or (self._proof.until is not None and self._now() >= self._proof.until):
@@ -69,7 +69,7 @@ class Credentials:
                     token = file.read(_LIMIT_BYTES).decode(errors="replace").strip()
             except OSError as error:
                 where, fix = str(credential.token_file), "is the account mounted, and may the server read it?"
-                raise WorldError("SP661", f"the token cannot be read: {error.strerror}", where=where, fix=fix) from error
+                raise WorldError("SP681", f"the token cannot be read: {error.strerror}", where=where, fix=fix) from error
             return Proof(token, credential.certificate, credential.key, self._now() + _FILE_AGE)
         if credential.plugin is not None:
             return self._ask(credential.plugin)
@@ -118,5 +118,5 @@ class Credentials:
 
 def _plugin_fault(plugin: ExecPlugin, what: str) -> WorldError:
     return WorldError(
-        "SP661", f"the credential plugin failed: {what}", where=plugin.command, fix="run it by hand as the server's user", retry_after_s=15
+        "SP681", f"the credential plugin failed: {what}", where=plugin.command, fix="run it by hand as the server's user", retry_after_s=15
     )

@@ -41,8 +41,8 @@ class Kinds:
         """Return a kind; the cluster is asked again when it is not known yet, for a CRD may have come.
 
         Raises:
-            UserError: the cluster does not serve it (SP667).
-            WorldError: the cluster does not answer (SP662).
+            UserError: the cluster does not serve it (SP687).
+            WorldError: the cluster does not answer (SP682).
         """
         key = (api_version, name)
         if key not in self._known:
@@ -54,7 +54,7 @@ class Kinds:
                 if versions
                 else suggest.help_text(name, {kind for _, kind in self._known}, "kinds")
             )
-            raise UserError("SP667", f"the cluster serves no {name} of {api_version}", where=f"{api_version} {name}", fix=fix)
+            raise UserError("SP687", f"the cluster serves no {name} of {api_version}", where=f"{api_version} {name}", fix=fix)
         return self._known[key]
 
     async def refresh(self) -> None:
@@ -64,7 +64,7 @@ class Kinds:
             answer = json.loads(await self._transport.send(Call("GET", path, {}, accept=_AGGREGATED)))
             if answer.get("kind") != "APIGroupDiscoveryList":
                 raise WorldError(
-                    "SP662", "the API server is older than Kubernetes 1.30", where=path, fix="upgrade the cluster", retry_after_s=300
+                    "SP682", "the API server is older than Kubernetes 1.30", where=path, fix="upgrade the cluster", retry_after_s=300
                 )
             for group in answer.get("items") or ():
                 _collect(group, found)

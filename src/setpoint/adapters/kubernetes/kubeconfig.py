@@ -73,7 +73,7 @@ def read(path: Path, context: str = "") -> Access:
     """Return the access that a kubeconfig file's context names; empty is its current one.
 
     Raises:
-        UserError: no such file or context, or something in it that is not understood or not accepted (SP660).
+        UserError: no such file or context, or something in it that is not understood or not accepted (SP680).
     """
     try:
         data = _bounded(path)
@@ -193,7 +193,7 @@ def in_cluster(environment: Mapping[str, str], account: Path = _ACCOUNT) -> Acce
     """Return the access of the pod that this server runs in, by its ServiceAccount.
 
     Raises:
-        UserError: this is no pod (SP660).
+        UserError: this is no pod (SP680).
     """
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "443")
     try:
@@ -213,4 +213,4 @@ def _bounded(path: Path) -> bytes:
 
 
 def _fault(path: Path, what: str, fix: str) -> UserError:
-    return UserError("SP660", what, where=str(path), fix=fix)
+    return UserError("SP680", what, where=str(path), fix=fix)

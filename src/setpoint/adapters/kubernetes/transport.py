@@ -17,7 +17,6 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
-from multidict import CIMultiDict
 
 from setpoint.adapters.kubernetes.credentials import Credentials, Proof
 from setpoint.adapters.kubernetes.kubeconfig import Access
@@ -77,11 +76,11 @@ class Transport:
         """Return the body of a good answer.
 
         Raises:
-            NotFoundError: no such object or kind (SP664).
-            ConflictError: somebody else was first, or owns a field (SP665).
-            NotAllowedError: this user may not do that (SP663).
-            UserError: the server refuses the request itself (SP666).
-            WorldError: it cannot be reached, is too busy, or does not know us (SP662).
+            NotFoundError: no such object or kind (SP684).
+            ConflictError: somebody else was first, or owns a field (SP685).
+            NotAllowedError: this user may not do that (SP683).
+            UserError: the server refuses the request itself (SP686).
+            WorldError: it cannot be reached, is too busy, or does not know us (SP682).
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -123,17 +122,15 @@ class Transport:
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise _unreachable(error, self._where(call)) from error
 
-    def _headers(self, call: Call, proof: Proof) -> CIMultiDict[str]:
-        headers = CIMultiDict({"Accept": call.accept, "User-Agent": "setpoint"})
+    def _headers(self, call: Call, proof: Proof) -> list[tuple[str, str]]:
+        headers = [("Accept", call.accept), ("User-Agent", "setpoint")]
         if call.body is not None:
-            headers["Content-Type"] = call.content_type
+            headers.append(("Content-Type", call.content_type))
         if proof.token:
-            headers["Authorization"] = f"Bearer {proof.token}"
+            headers.append(("Authorization", f"Bearer {proof.token}"))
         if self._access.impersonate:
-            headers["Impersonate-User"] = self._access.impersonate
-        for group in self._access.impersonate_groups:
-            headers.add("Impersonate-Group", group)
-        return headers
+            headers.append(("Impersonate-User", self._access.impersonate))
+        return [*headers, *(("Impersonate-Group", group) for group in self._access.impersonate_groups)]
 
     async def _connected(self, proof: Proof) -> aiohttp.ClientSession:
         identity = (proof.certificate, proof.key)
@@ -170,17 +167,17 @@ async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
     async for chunk in response.content.iter_any():
         data += chunk
         if len(data) > LIMIT_BYTES:
-            raise WorldError("SP662", f"the answer is larger than {LIMIT_BYTES >> 20} MiB", where=path, fix="ask for less at once")
+            raise WorldError("SP682", f"the answer is larger than {LIMIT_BYTES >> 20} MiB", where=path, fix="ask for less at once")
     return bytes(data)
 
 
 def _unreachable(error: BaseException, where: str) -> WorldError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
         return WorldError(
-            "SP662", f"the server's certificate is not accepted: {error}", where=where, fix="check certificate-authority", retry_after_s=30
+            "SP682", f"the server's certificate is not accepted: {error}", where=where, fix="check certificate-authority", retry_after_s=30
         )
     what = "no answer in time" if isinstance(error, TimeoutError) else f"cannot be reached: {str(error) or type(error).__name__}"
-    return _BusyError("SP662", what, where=where, fix="is the cluster up, and its address right?", retry_after_s=1.0)
+    return _BusyError("SP682", what, where=where, fix="is the cluster up, and its address right?", retry_after_s=1.0)
 
 
 def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> SetpointError:
@@ -190,18 +187,18 @@ def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> Set
     if status in _AGAIN and _UNDECLARED not in message:
         wait_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 1.0
         return _BusyError(
-            "SP662", f"the API server is busy or broken ({status}): {message}", where=where, fix="it is tried again", retry_after_s=wait_s
+            "SP682", f"the API server is busy or broken ({status}): {message}", where=where, fix="it is tried again", retry_after_s=wait_s
         )
     if status == 401:
         fix = "renew the token or certificate in the kubeconfig"
-        return WorldError("SP662", "the API server does not accept our credential", where=where, fix=fix, retry_after_s=30)
+        return WorldError("SP682", "the API server does not accept our credential", where=where, fix=fix, retry_after_s=30)
     if status == 403:
-        return NotAllowedError("SP663", message, where=where, fix="give the user a role with that verb (kubectl auth can-i ...)")
+        return NotAllowedError("SP683", message, where=where, fix="give the user a role with that verb (kubectl auth can-i ...)")
     if status == 404:
-        return NotFoundError("SP664", message, where=where)
+        return NotFoundError("SP684", message, where=where)
     if status in (409, 410, 412):
-        return ConflictError("SP665", _conflict(said) or message, where=where, fix="it is decided again on what is there now")
-    return UserError("SP666", f"the API server refuses it ({status}): {message}", where=where, fix="mend the manifest as the message says")
+        return ConflictError("SP685", _conflict(said) or message, where=where, fix="it is decided again on what is there now")
+    return UserError("SP686", f"the API server refuses it ({status}): {message}", where=where, fix="mend the manifest as the message says")
 
 
 def _status(body: bytes) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def test_a_plugin_that_fails_is_told_with_what_it_said(tmp_path: Path, script: s
     """A failing plugin is an error that may pass, naming the program."""
     with pytest.raises(WorldError) as caught:
         ask(Credentials(plugin(tmp_path, script), Hands()))
-    assert caught.value.code == "SP661"
+    assert caught.value.code == "SP681"
     assert says in caught.value.what
     assert caught.value.where.endswith("login")
 

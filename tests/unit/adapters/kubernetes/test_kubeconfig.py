@@ -88,7 +88,7 @@ def test_what_is_not_safe_or_not_there_is_refused_with_a_fix(tmp_path: Path, con
     path = write(tmp_path, content)
     with pytest.raises(UserError) as caught:
         kubeconfig.read(path)
-    assert caught.value.code == "SP660"
+    assert caught.value.code == "SP680"
     assert says in caught.value.what
     assert caught.value.where == str(path)
     assert caught.value.fix

@@ -81,11 +81,11 @@ def test_what_must_not_run_twice_is_not_tried_again() -> None:
 @pytest.mark.parametrize(
     ("code", "kind", "error"),
     [
-        (403, NotAllowedError, "SP663"),
-        (404, NotFoundError, "SP664"),
-        (409, ConflictError, "SP665"),
-        (422, UserError, "SP666"),
-        (401, WorldError, "SP662"),
+        (403, NotAllowedError, "SP683"),
+        (404, NotFoundError, "SP684"),
+        (409, ConflictError, "SP685"),
+        (422, UserError, "SP686"),
+        (401, WorldError, "SP682"),
     ],
 )
 def test_each_refusal_has_its_type(code: int, kind: type[SetpointError], error: str) -> None:
@@ -122,7 +122,7 @@ def test_an_address_where_nobody_listens_is_unreachable() -> None:
 
     with pytest.raises(WorldError) as caught:
         asyncio.run(play())
-    assert caught.value.code == "SP662"
+    assert caught.value.code == "SP682"
     assert "127.0.0.1:1/x" in caught.value.where
 
 
