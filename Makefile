@@ -1,5 +1,5 @@
 # Everything a newcomer needs: `make demo` and `make test`. The recipes are in tools/, one script each.
-.PHONY: help demo test interop bench setup fmt lint unit lock
+.PHONY: help demo test test-kubernetes interop bench setup fmt lint unit lock
 .DEFAULT_GOAL := help
 
 help:  ## list the recipes
@@ -18,6 +18,11 @@ test:  ## install what is missing and run all that CI runs
 	@tools/system-packages --optional chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core skopeo=skopeo go=golang-go
 	@tools/setup --test
 	@tools/test
+
+test-kubernetes:  ## what needs a real cluster: builds one once (about 8 minutes), starts it in seconds; root only
+	@tools/system-packages containerd=containerd runc=runc /usr/lib/cni/bridge=containernetworking-plugins busybox=busybox-static iptables=iptables conntrack=conntrack ip=iproute2
+	@tools/setup --test
+	@.venv/bin/python -m pytest -q -p no:cacheprovider tests/kubernetes
 
 interop:  ## stock cosign, oras and the OCI conformance suite against a server (builds them: minutes)
 	@tools/setup --test
