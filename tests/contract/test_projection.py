@@ -20,7 +20,10 @@ from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import empty_manifest
 from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
 from setpoint.promotion.model import Approval, Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
-from setpoint.reconcile.model import Deployment, Health
+from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
+from setpoint.reconcile.model import Deployment, Health, JobRun
+from setpoint.reconcile.prune.model import Held, Inventory
+from setpoint.rollout.model import Phase, Rollout, Side
 from setpoint.source.model import RefUpdate
 
 AT = "2026-11-23T06:00:00.000Z"
@@ -91,6 +94,38 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("quarantine.set", CANDIDATE.digest, encode(barred)),
         ("quarantine.lifted", CANDIDATE.digest, {"app": "web", "environment": "prod"}),
         ("quarantine.set", CANDIDATE.digest, encode(barred)),
+        *_runtime_story(),
+    ]
+
+
+def _runtime_story() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return what an environment tells of drift, inventories, Jobs and rollouts."""
+    killed = Drift("d-1", "web", "prod", "replica", "prod-web-1", "process", "running", "gone", "unknown", AT, DriftState.OPEN)
+    healed = replace(killed, state=DriftState.HEALED, ended_at=AT.replace("06:00:00", "06:00:02"))
+    edited = replace(killed, drift="d-2", app="", kind="proxy", state=DriftState.REPORTED)
+    owned = Inventory("web", "prod", {"Deployment/old": "e" * 40, "Deployment/web": "f" * 40})
+    held = Held(("Deployment/old",), "f" * 40, "over the budget", "sha256:set")
+    waiting, confirmed = replace(owned, held=held), replace(owned, confirmed=held.set)
+    left = replace(owned, objects={"Deployment/web": "f" * 40})
+    gone = Inventory("api", "prod")
+    job = JobRun("prod-web-migrate-1", "web", "prod", "migrate", "abc", "p-1", "started", AT)
+    side = Side("p-1", "f" * 40, "1", {"web": "abc"})
+    rollout = Rollout("ro-1", "web", "prod", "canary", Phase.PREPARING, side, None, AT, AT)
+    steps = {"begun": Phase.PREPARING, "stepped": Phase.HOLDING, "judged": Phase.HOLDING, "held": Phase.HELD}
+    steps |= {"resumed": Phase.HOLDING, "returned": Phase.RETURNED, "finished": Phase.FINISHED}
+    return [
+        ("drift.found", "d-1", encode(killed)),
+        ("drift.ended", "d-1", encode(healed)),
+        ("drift.found", "d-2", encode(edited)),
+        ("inventory.written", "web/prod", {"inventory": encode(owned)}),
+        ("inventory.written", "api/prod", {"inventory": encode(replace(gone, objects={"Deployment/api": "f" * 40}))}),
+        ("prune.held", "web/prod", {**encode(held), "inventory": encode(waiting)}),
+        ("prune.confirmed", "web/prod", {**encode(held), "message": "yes", "inventory": encode(confirmed)}),
+        ("prune.done", "web/prod", {"objects": ["Deployment/old"], "pin": "f" * 40, "inventory": encode(left)}),
+        ("prune.done", "api/prod", {"objects": ["Deployment/api"], "pin": "", "inventory": encode(gone)}),
+        ("job.started", job.run, encode(job)),
+        ("job.finished", job.run, encode(replace(job, state="succeeded", finished_at=AT, attempts=1))),
+        *((f"rollout.{step}", "web/prod", encode(replace(rollout, phase=phase))) for step, phase in steps.items()),
     ]
 
 
@@ -198,6 +233,18 @@ def test_records_say_what_the_story_told(tmp_path: Path) -> None:
     assert [d.environment for d in records.deployments()] == ["prod"]
     assert [q.why for q in records.quarantines("web", "prod")] == ["bad"]
     assert records.quarantines("web", "staging") == []
+
+
+def test_records_say_what_the_environments_told(tmp_path: Path) -> None:
+    """Drift by whether it is over, inventories without those that are empty, the last word of Jobs and rollouts."""
+    _fold(tmp_path / "a.db", STORY)
+    records = Records(open_database(tmp_path / "a.db"))
+    assert [(one.drift, one.state) for one in records.drifts("web", "prod")] == [("d-2", "reported"), ("d-1", "healed")]
+    assert [one.drift for one in records.drifts(ended=False)] == ["d-2"]
+    assert DriftSum("web", "prod", "replica", DriftState.HEALED, 1, 2.0) in records.drift_sums()
+    assert records.inventories() == [Inventory("web", "prod", {"Deployment/web": "f" * 40})]
+    assert [(run.state, run.attempts) for run in records.job_runs("web", "prod")] == [("succeeded", 1)]
+    assert [rollout.phase for rollout in records.rollouts()] == [Phase.FINISHED]
 
 
 def test_a_promotion_gathers_its_whole_life(tmp_path: Path) -> None:
