@@ -34,6 +34,7 @@ from setpoint.adapters.signer.process import SigningDesk
 from setpoint.adapters.signer.runs import Sources
 from setpoint.api import actions
 from setpoint.app import wiring
+from setpoint.app.application import Application, Processes, Store
 from setpoint.app.home import Home
 from setpoint.core.errors import SetpointError
 from setpoint.evidence.ports import Signed, SigningKind
@@ -177,7 +178,7 @@ class Road:
         self.step = start.step if start is not None else 0
         self.faults: list[str] = []
         """What the loop would have logged and tried again."""
-        self.store: wiring.Store | None = None
+        self.store: Store | None = None
         if start is not None:
             shutil.copytree(start.folder, root, dirs_exist_ok=True)
             for folder in leftovers(self.home):
@@ -220,12 +221,12 @@ class Road:
             finally:
                 self.close()
 
-    def application(self) -> wiring.Application:
+    def application(self) -> Application:
         """Open the home as a server would."""
         self.home.prepare()
         self.store = wiring.open_store(self.home)
         desk = mortal(Desk(self.home, self.fate), self.fate)
-        processes = wiring.Processes(cast(Any, Tasks(self.home.workspaces, self.fate)), cast(Any, desk))
+        processes = Processes(cast(Any, Tasks(self.home.workspaces, self.fate)), cast(Any, desk))
         return wiring.build(self.store, processes)
 
     def close(self) -> None:
@@ -242,7 +243,7 @@ class Road:
             await self._settle(app, done)
             self.step += 1
 
-    async def _settle(self, app: wiring.Application, done: Callable[[], bool]) -> None:
+    async def _settle(self, app: Application, done: Callable[[], bool]) -> None:
         """Run passes until nothing changes any more, and look whether what was wanted is there."""
         for _ in range(PASSES):
             seen = len(app.store.journal)
@@ -251,7 +252,7 @@ class Road:
                 return
         pytest.fail(f"step {self.step} did not settle: {self.faults[-3:]} {[e.kind for e in app.store.journal.entries()][-12:]}")
 
-    async def _pass(self, app: wiring.Application) -> bool:
+    async def _pass(self, app: Application) -> bool:
         """Do what the control loop does, once, one thing after the other."""
         self.world.tick()
         self._guarded(app.loop._sources)
@@ -273,7 +274,7 @@ class Road:
 
     # The script: (what a person does, having looked; what is there in the end)
 
-    def _script(self, app: wiring.Application) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
+    def _script(self, app: Application) -> Iterator[tuple[Callable[[], object], Callable[[], bool]]]:
         where = cast(Any, app)
         for name in ("hello", "delivery"):
             yield functools.partial(actions.create_repository, where, OPERATOR, actions.RepositoryBody(name=name)), _always
@@ -293,12 +294,12 @@ class Road:
         yield functools.partial(self._hold, app), lambda: len(self._held(app)) == 1
         yield functools.partial(self._release, app), lambda: not self._held(app)
 
-    def _token(self, app: wiring.Application) -> None:
+    def _token(self, app: Application) -> None:
         """Ask for a token; one that a crash left without an entry was never shown to anybody, and is asked for again."""
         if not any(entry.kind == "token.created" for entry in app.store.journal.entries()):
             actions.create_token(cast(Any, app), OPERATOR, actions.TokenBody(kind="person", email=SAM.email, name="test"))
 
-    def _push(self, app: wiring.Application, repository: str, files: dict[str, str], message: str) -> None:
+    def _push(self, app: Application, repository: str, files: dict[str, str], message: str) -> None:
         """Push over HTTP: Git moves the branch, then the server journals who pushed."""
         at = int(datetime(2026, 11, 23, 5, tzinfo=UTC).timestamp())
         hand = pygit2.Signature("Dana", "dana@example.com", at, 0)
@@ -314,48 +315,48 @@ class Road:
             who = DANA if repository == "hello" else SAM
             app.store.recorder.record("push.received", repository, who.actor, {"updates": [update], "pusher": who.email})
 
-    def _runs(self, app: wiring.Application, environment: str, number: int) -> bool:
+    def _runs(self, app: Application, environment: str, number: int) -> bool:
         seen = app.store.records.deployment("hello", environment)
         return seen is not None and seen.health == "healthy" and seen.version.startswith(f"{number}-")
 
-    def _approvable(self, app: wiring.Application, number: int) -> bool:
+    def _approvable(self, app: Application, number: int) -> bool:
         if not self._runs(app, "staging", number):
             return False
         found = app.promotions.explain("hello", "production")
         return found.promotion is not None and [reason.code for reason in found.verdict.blocking()] == ["APPROVAL_MISSING"]
 
-    def _approve(self, app: wiring.Application, number: int) -> None:
+    def _approve(self, app: Application, number: int) -> None:
         """Approve what waits, unless it is approved already."""
         found = [p for p in app.store.records.promotions("hello", "production") if p.version.startswith(f"{number}-") and p.state == "open"]
         if found and not app.store.records.approvals(found[0].promotion):
             actions.approve(cast(Any, app), SAM, found[0].promotion, actions.ApproveBody(message="good"))
 
-    def _lift(self, app: wiring.Application) -> None:
+    def _lift(self, app: Application) -> None:
         """End the quarantine that the rollback set, unless it has ended."""
         if app.store.records.quarantines("hello", "production"):
             actions.promote(cast(Any, app), SAM, actions.PromoteBody(app="hello", environment="production", lift=True))
 
-    def _held(self, app: wiring.Application) -> list[Any]:
+    def _held(self, app: Application) -> list[Any]:
         return list(app.stops.listed("hello", "staging", ended=False))
 
-    def _hold(self, app: wiring.Application) -> None:
+    def _hold(self, app: Application) -> None:
         """Stop the line in staging, unless it is stopped or was stopped before."""
         if not app.stops.listed("hello", "staging", ended=True):
             actions.hold(cast(Any, app), SAM, actions.HoldBody(app="hello", environment="staging", message="wait"))
 
-    def _release(self, app: wiring.Application) -> None:
+    def _release(self, app: Application) -> None:
         """Let the line go on, unless it goes."""
         if self._held(app):
             actions.release(cast(Any, app), SAM, actions.ReleaseBody(app="hello", environment="staging", message="go"))
 
-    def _revoke(self, app: wiring.Application) -> None:
+    def _revoke(self, app: Application) -> None:
         """Take back every token that is still good."""
         revoked = {entry.subject for entry in app.store.journal.entries() if entry.kind == "token.revoked"}
         for token in app.store.tokens.list():
             if token.token_id not in revoked:
                 actions.revoke_token(cast(Any, app), OPERATOR, token.token_id)
 
-    def _rollback(self, app: wiring.Application) -> None:
+    def _rollback(self, app: Application) -> None:
         """Ask for a rollback, unless one is there already."""
         if not any(p.kind == "rollback" for p in app.store.records.promotions("hello", "production")):
             body = actions.RollbackBody(app="hello", environment="production", message="worse")

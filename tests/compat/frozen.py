@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from chaos.crash_road import STEPS, Road
 from chaos.fate import Fate
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.core import clock, records
 
 HERE = Path(__file__).parent

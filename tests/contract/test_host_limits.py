@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from host_builders import Host, get, log, one, serving, wait_for
+from leaks import everywhere
 from setpoint.adapters import sandbox
 from setpoint.adapters.age import KeyFile
 from setpoint.adapters.host.cgroups import ControlGroups
@@ -51,20 +52,6 @@ def secret(host: Host, tmp_path: Path) -> SealedSecret:
     return SealedSecret("database", tuple(entry["enc"] for entry in value["sops"]["age"]), values)
 
 
-def everywhere(folder: Path, needle: bytes) -> list[str]:
-    """Return where a text lies: in files below a folder, or in a command line or environment of any process but our own."""
-    found = [str(path) for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            for name in ("cmdline", "environ"):
-                try:
-                    held = needle in (process / name).read_bytes()
-                except OSError:
-                    continue
-                found += [f"{process.name} {name}"] if held else []
-    return found
-
-
 def test_a_secret_is_in_its_replica_and_nowhere_else(host: Host, secret: SealedSecret) -> None:
     """Variables and files reach the program, also after its restart without a server; no file and no other process holds the value."""
     runtime = host.runtime()
@@ -82,14 +69,14 @@ def test_a_secret_is_in_its_replica_and_nowhere_else(host: Host, secret: SealedS
     assert (seen["env"]["PASSWORD"], seen["env"]["TOKEN"]) == ("correct horse battery staple", "s3cr3t-token")
     assert seen["config"] == "correct horse battery staple"
     for value in (b"correct horse", b"s3cr3t-token"):
-        assert everywhere(host.folder, value) == [f"{first.pid} environ"]
+        assert everywhere([host.folder], value) == [f"{first.pid} environ"]
     host.vault = None  # from here on nobody could decrypt it again
     assert first.pid is not None
     os.kill(first.pid, signal.SIGKILL)
     wait_for(lambda: one(runtime, NAME).restarts == 1 and one(runtime, NAME).pid)
     second = serving(runtime, NAME)
     assert get(second)["config"] == "correct horse battery staple"
-    assert everywhere(host.folder, b"correct horse") == [f"{second.pid} environ"]
+    assert everywhere([host.folder], b"correct horse") == [f"{second.pid} environ"]
 
 
 def test_a_replica_whose_secret_does_not_open_does_not_start(host: Host, secret: SealedSecret, tmp_path: Path) -> None:

@@ -1,11 +1,11 @@
 """Secrets and Jobs on a live home: encrypted in Git, in clear in the replica only; a Job runs once, whatever becomes of the server."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
+from leaks import everywhere
 from live_home import APP, MANIFESTS, PIPELINE, TESTS, LiveHome, wait_for
 
 SOPS = Path(__file__).parents[1] / "contract" / "sops"
@@ -35,20 +35,6 @@ spec:
 def reasons(live: LiveHome, code: str) -> list[dict[str, Any]]:
     """Return staging's reasons of a code."""
     return [reason for reason in live.why("staging")["reasons"] if reason["code"] == code]
-
-
-def everywhere(folders: list[Path], needle: bytes) -> list[str]:
-    """Return where a text lies: in files, or in a command line or environment of any process but our own."""
-    found = [str(path) for folder in folders for path in folder.rglob("*") if path.is_file() and needle in path.read_bytes()]
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit() and int(process.name) != os.getpid():
-            for name in ("cmdline", "environ"):
-                try:
-                    held = needle in (process / name).read_bytes()
-                except OSError:
-                    continue
-                found += [f"{process.name} {name}"] if held else []
-    return found
 
 
 def test_a_secret_in_clear_never_passes(live: LiveHome) -> None:

@@ -1,1 +1,1 @@
-"""Everything that touches the outside: files, processes, sockets, databases. Built only in `setpoint.app.wiring`."""
+"""Everything that touches the outside: files, processes, sockets, databases. For a server they are built in `setpoint.app.wiring` only."""

@@ -1,4 +1,4 @@
-"""Values of secrets as files of the home, mode 0600 in folders 0700; fills `ground.secrets.ports.Vault`.
+"""Values of secrets as files of the home, mode 0600 in folders 0700; fills `ground.secrets.ports.SecretValues`.
 
 Built by wiring. What protects them is the operating system: whoever can read the home, or is its user, can read them (docs/security.md).
 """

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.api.auth import App, Caller, Operator
+from setpoint.app.application import Application
 from setpoint.app.tokens import issue
-from setpoint.app.wiring import Application
 from setpoint.core.errors import ConflictError, NotAllowedError, UserError
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal

@@ -19,7 +19,7 @@ from setpoint.adapters.git.http import GitHttp
 from setpoint.adapters.oci.registry import Registry
 from setpoint.api import actions, calls, metrics, problems, reads, secrets
 from setpoint.api.auth import NotLoggedInError
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.source.model import RefUpdate

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.core.errors import NotAllowedError
 from setpoint.ground.identity.model import Principal
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from setpoint.api.auth import App, Caller
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.reconcile.drift.model import DriftState, DriftSum
 from setpoint.rollout.judge import decide as judging
 from setpoint.rollout.model import Rollout

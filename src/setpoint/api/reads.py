@@ -9,7 +9,7 @@ from fastapi.responses import StreamingResponse
 from setpoint.adapters.host import replica_log as replica_logs
 from setpoint.api import streams
 from setpoint.api.auth import App, Caller
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.core import records
 from setpoint.core.errors import NotFoundError
 from setpoint.observe import rollouts

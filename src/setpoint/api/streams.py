@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.core import records
 from setpoint.ground.journal.model import Entry
 from setpoint.observe.model import RunReport

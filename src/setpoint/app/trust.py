@@ -11,7 +11,7 @@ from setpoint.core.errors import UserError
 from setpoint.evidence.verify import TrustRoot
 
 if TYPE_CHECKING:
-    from setpoint.app.wiring import Store
+    from setpoint.app.application import Store
 
 
 def ensure_trust(store: "Store", signer: SignerClient) -> TrustRoot:

@@ -1,7 +1,7 @@
-"""Builds the application of a home: the only place where adapters are made and ports are filled.
+"""Builds the application of a home: the only place where a server's adapters are made and its ports are filled.
 
-Called by `setpoint up` (through app.server) and by flow tests. The order matters: the runner is forked before any key is read, the signer
-reads the keys in its own process, and the server itself never holds one (design: processes).
+Called by `setpoint up` (in cli.serve) and by tests. What works without a server (`run`, `check`, `down`, `doctor`) makes its own few. The
+order matters: the runner is forked before any key is read, the signer reads the keys in its own process, and the server never holds one.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,7 @@ from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.adapters.tokens import LoginLinks, TokenFile
 from setpoint.adapters.toolchain import HostToolchain
 from setpoint.adapters.workspaces import WorkspaceFolder
+from setpoint.app.application import Application, Processes, Store
 from setpoint.app.bus import Bus
 from setpoint.app.commit_check import CommitKeyCheck
 from setpoint.app.home import Home
@@ -51,7 +52,6 @@ from setpoint.app.settings import Settings
 from setpoint.app.trust import ensure_trust
 from setpoint.artifact.files import is_files
 from setpoint.artifact.service import ArtifactService
-from setpoint.core import clock
 from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
@@ -88,75 +88,6 @@ from setpoint.rollout.service import HostRollout, RolloutParts
 from setpoint.source.service import SourceService
 
 
-@dataclass(frozen=True, slots=True)
-class Store:
-    """What is on disk, opened."""
-
-    home: Home
-    clock: clock.Clock
-    git: GitRepositories
-    oci: OciStoreFolder
-    content: ContentFolder
-    logs: TaskLogFolder
-    tokens: TokenFile
-    journal: Journal
-    records: Records
-    recorder: JournalRecorder
-    holds: Holds
-    bus: Bus
-    log_bus: Bus
-    control: Bus
-    """Wakes the control loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class Processes:
-    """The processes beside the server."""
-
-    runner: RunnerClient
-    signer: SignerClient
-
-    def close(self) -> None:
-        """End both."""
-        self.runner.close()
-        self.signer.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Application:
-    """A home, ready to be served: what API and pages call."""
-
-    store: Store
-    processes: Processes
-    trust: TrustRoot
-    links: LoginLinks
-    pipeline: PipelineService
-    secrets: Secrets
-    promotions: PromotionService
-    stops: Stops
-    delivery: DeliveryReader
-    runtime: HostRuntime
-    proxy: HaProxy
-    drift: DriftService
-    prune: PruneService
-    vault: SopsVault
-    rollout: HostRollout
-    status: StatusView
-    runs: RunsView
-    trace: TraceView
-    plan: PlanView
-    evidence: EvidenceView
-    toolchain: HostToolchain
-    verifier: Verifier
-    registration: Registration
-    pushes: Pushes
-    loop: ControlLoop
-
-    def close(self) -> None:
-        """End the processes beside the server; replicas and proxies live on."""
-        self.processes.close()
-
-
 def start_processes(home: Home) -> Processes:
     """Fork the runner, then start the signer: in this order, so that the runner's memory never held a key."""
     runner = RunnerClient.spawn(home.workspaces, dedicated_uid())
@@ -190,7 +121,7 @@ def open_store(home: Home) -> Store:
 
 
 def build(store: Store, processes: Processes, settings: Settings | None = None) -> Application:
-    """Fill every port and return the application."""
+    """Fill every port and return the application: the judges first, then the stages in the order of the road, then who only looks."""
     trust = ensure_trust(store, processes.signer)
     policy = CelPolicy()
     delivery = DeliveryReader(store.git, store.records, store.recorder, policy)
@@ -203,31 +134,8 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     target = _target(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions)
-    runtime, drift, prune = target.runtime, target.drift, target.prune
     pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
-    parts = LoopParts(
-        store.control,
-        SourceService(store.git),
-        pipeline,
-        promotions,
-        target.reconcile,
-        ImageDrift(ImageCare(runtime.images, runtime.generations), drift, runtime.replicas),
-        delivery,
-        pushes,
-        (store.git.glance, runtime.glance, target.proxy.glance),
-    )
     runs = RunsView(store.records, pipeline)
-    plan = PlanParts(
-        reader=delivery,
-        promotions=promotions,
-        rendering=rendering,
-        git=store.git,
-        store=store.oci,
-        replicas=runtime.replicas,
-        proxy=target.proxy.differences,
-        images=touched(store.records),
-        rollout=store.records.rollout,
-    )
     return Application(
         store=store,
         processes=processes,
@@ -238,22 +146,22 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         promotions=promotions,
         stops=stops,
         delivery=delivery,
-        runtime=runtime,
+        runtime=target.runtime,
         proxy=target.proxy,
         rollout=target.rollout,
-        drift=drift,
-        prune=prune,
-        status=StatusView(delivery, promotions, store.records, prune.orphans),
+        drift=target.drift,
+        prune=target.prune,
+        status=StatusView(delivery, promotions, store.records, target.prune.orphans),
         vault=vault,
         runs=runs,
-        trace=TraceView(store.records, store.git, delivery, runtime.replicas, setpoint_headers),
-        plan=PlanView(plan),
+        trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers),
+        plan=PlanView(_plan_parts(store, target, delivery, promotions, rendering)),
         evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),
         registration=Registration(store.git, store.records, store.recorder, delivery),
         pushes=pushes,
-        loop=ControlLoop(parts),
+        loop=_loop(store, target, pipeline, promotions, pushes, delivery),
     )
 
 
@@ -378,6 +286,39 @@ def _promotions(
         version=lambda: len(store.journal),
     )
     return PromotionService(parts), Stops(parts)
+
+
+def _plan_parts(store: Store, target: _Target, delivery: DeliveryReader, promotions: PromotionService, rendering: Rendering) -> PlanParts:
+    return PlanParts(
+        reader=delivery,
+        promotions=promotions,
+        rendering=rendering,
+        git=store.git,
+        store=store.oci,
+        replicas=target.runtime.replicas,
+        proxy=target.proxy.differences,
+        images=touched(store.records),
+        rollout=store.records.rollout,
+    )
+
+
+def _loop(
+    store: Store, target: _Target, pipeline: PipelineService, promotions: PromotionService, pushes: Pushes, delivery: DeliveryReader
+) -> ControlLoop:
+    runtime = target.runtime
+    return ControlLoop(
+        LoopParts(
+            store.control,
+            SourceService(store.git),
+            pipeline,
+            promotions,
+            target.reconcile,
+            ImageDrift(ImageCare(runtime.images, runtime.generations), target.drift, runtime.replicas),
+            delivery,
+            pushes,
+            (store.git.glance, runtime.glance, target.proxy.glance),
+        )
+    )
 
 
 def _images(delivery: DeliveryReader, environment: str) -> tuple[str, ...]:

@@ -14,11 +14,12 @@ from pathlib import Path
 import uvicorn
 
 from setpoint.api.asgi import Server
+from setpoint.app.application import Application
 from setpoint.app.home import Home
 from setpoint.app.lock import HomeLock
 from setpoint.app.settings import Settings
 from setpoint.app.tokens import issue
-from setpoint.app.wiring import Application, build, open_store, start_processes
+from setpoint.app.wiring import build, open_store, start_processes
 from setpoint.core.errors import UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.web.pages import router as pages

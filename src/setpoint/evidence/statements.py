@@ -57,24 +57,7 @@ class SuiteFacts:
 def suite_statement(facts: SuiteFacts, subject: Subject) -> Statement:
     """Return the test-result v0.1 statement; skipped tests are `warnedTests`, lists are cut at 5,000 names and the counts are exact."""
     result, suite = facts.result, facts.suite
-    own: dict[str, Any] = {
-        "task": result.task,
-        "artifact": facts.artifact,
-        "run": result.run,
-        "originRun": result.origin_run,
-        "state": str(result.state),
-        "at": facts.at,
-        "entry": facts.entry,
-        "counts": {"passed": len(suite.passed), "failed": len(suite.failed), "skipped": len(suite.skipped)},
-    }
-    if facts.coverage is not None:
-        own |= facts.coverage.content()
-    if result.manifest.sandbox == "none":
-        own["sandbox"] = "none"
-    if facts.cells:
-        own["cells"] = list(facts.cells)
-    if facts.fault:
-        own["fault"] = facts.fault
+    counts = {"passed": len(suite.passed), "failed": len(suite.failed), "skipped": len(suite.skipped)}
     predicate = {
         "result": facts.verdict,
         "configuration": [
@@ -84,7 +67,7 @@ def suite_statement(facts: SuiteFacts, subject: Subject) -> Statement:
         "passedTests": _names(suite.passed),
         "warnedTests": _names(suite.skipped),
         "failedTests": _names(suite.failed),
-        "setpoint": own,
+        "setpoint": {**_task_words(facts), "counts": counts},
     }
     return Statement((subject,), TEST_RESULT, predicate)
 
@@ -135,29 +118,39 @@ class JsonFacts:
 
 def json_statement(facts: JsonFacts, subject: Subject) -> Statement:
     """Return the statement of a JSON report: the predicate is the report itself, our own words are an annotation of the subject."""
-    result, declared = facts.result, facts.declared
-    own: dict[str, Any] = {
+    declared = facts.declared
+    own = _task_words(facts) | {
         "report": declared.name,
+        "result": facts.verdict,
+        "file": declared.path,
+        "schema": {"path": declared.schema, "digest": {"gitBlob": declared.schema_blob}},
+        "key": facts.result.key,
+        "inputs": facts.result.manifest.inputs,
+    }
+    return Statement((replace(subject, annotations={OWN: own}),), declared.predicate_type, facts.report)
+
+
+def _task_words(facts: SuiteFacts | JsonFacts) -> dict[str, Any]:
+    """Return what Setpoint itself says of any report of a task; a key is there only when there is something to say."""
+    result = facts.result
+    own: dict[str, Any] = {
         "task": result.task,
         "artifact": facts.artifact,
         "run": result.run,
         "originRun": result.origin_run,
         "state": str(result.state),
-        "result": facts.verdict,
         "at": facts.at,
         "entry": facts.entry,
-        "file": declared.path,
-        "schema": {"path": declared.schema, "digest": {"gitBlob": declared.schema_blob}},
-        "key": result.key,
-        "inputs": result.manifest.inputs,
     }
     if facts.coverage is not None:
         own |= facts.coverage.content()
+    if result.manifest.sandbox == "none":
+        own["sandbox"] = "none"
     if facts.cells:
         own["cells"] = list(facts.cells)
     if facts.fault:
         own["fault"] = facts.fault
-    return Statement((replace(subject, annotations={OWN: own}),), declared.predicate_type, facts.report)
+    return own
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 
 from setpoint.api.auth import COOKIE, App, NotLoggedInError, principal, same_origin
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.core.errors import NotAllowedError, UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.web.render import PageRoute, render

@@ -13,7 +13,7 @@ from starlette.types import Scope
 
 from setpoint.api.auth import App, Caller, principal
 from setpoint.api.streams import as_event
-from setpoint.app.wiring import Application
+from setpoint.app.application import Application
 from setpoint.core.errors import NotFoundError
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord

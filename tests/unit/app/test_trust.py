@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
+from setpoint.app.application import Store
 from setpoint.app.home import Home
 from setpoint.app.trust import ensure_trust
-from setpoint.app.wiring import Store, open_store
+from setpoint.app.wiring import open_store
 from setpoint.core.errors import UserError
 
 

@@ -35,6 +35,14 @@ def said(report: dict[str, Any], *, entry: int = 1, task: str = "lint", **change
     return Verified(json_statement(replace(facts, **changed), WEB), Role.SCANNER, f"b{entry}")
 
 
+def test_the_report_of_a_task_without_a_sandbox_says_so() -> None:
+    """What an unsandboxed task says can be told apart by whoever reads the statement, as with its test results."""
+    plain = replace(LINT, manifest=replace(MANIFEST, sandbox="none"))
+    statement = json_statement(JsonFacts(plain, DECLARED, {}, AT), WEB)
+    assert statement.subjects[0].annotations["setpoint"]["sandbox"] == "none"
+    assert "sandbox" not in said({}).statement.subjects[0].annotations["setpoint"]
+
+
 @pytest.mark.parametrize(
     ("data", "word"),
     [

@@ -29,7 +29,6 @@ from setpoint.adapters.host.ports_range import PortRange
 from setpoint.adapters.host.replica_log import Follower
 from setpoint.adapters.host.shim_log import LOG_FILES
 from setpoint.adapters.host.unpack import ImageFolder
-from setpoint.artifact.model import LABEL_TOOLCHAIN
 from setpoint.artifact.ports import OciStore
 from setpoint.core import records
 from setpoint.core.errors import ConflictError, UserError, WorldError
@@ -180,15 +179,6 @@ class HostRuntime:
     def follow(self, replica: str) -> Follower:
         """Return a reader of what a replica writes from now on."""
         return Follower(self._folder(replica))
-
-    def rebuild_hint(self, image: str) -> str:
-        """Return a sentence when the host's toolchain is no longer the one a `base: host` image was made with, else nothing."""
-        unpacked = self.images.unpack(image)
-        made = dict(unpacked.labels).get(LABEL_TOOLCHAIN, "")
-        now = self._toolchain().fingerprint
-        if not replica_sandbox.is_host_based(unpacked) or not made or made == now:
-            return ""
-        return "the host's toolchain changed since this image was built: rebuild it to test against what it runs with"
 
     def _folder(self, replica: str) -> Path:
         if not _NAME.fullmatch(replica) or ".." in replica:

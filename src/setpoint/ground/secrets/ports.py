@@ -21,7 +21,7 @@ class SecretRecords(Protocol):
         ...
 
 
-class Vault(Protocol):
+class SecretValues(Protocol):
     """Keeps values at rest, outside of journal and database."""
 
     def write(self, repository: str, name: str, version: int, value: str) -> None:

@@ -10,7 +10,7 @@ from typing import Final
 from setpoint.core.errors import NotFoundError, UserError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.ground.secrets.model import Secret
-from setpoint.ground.secrets.ports import SecretRecords, Vault
+from setpoint.ground.secrets.ports import SecretRecords, SecretValues
 
 SHORTEST: Final = 8
 """Characters. A shorter value would be masked in half of every log, or guessed from what is masked."""
@@ -23,9 +23,9 @@ _KEPT: Final = 2
 class Secrets:
     """The secrets of one home."""
 
-    def __init__(self, records: SecretRecords, vault: Vault, recorder: Recorder) -> None:
+    def __init__(self, records: SecretRecords, values: SecretValues, recorder: Recorder) -> None:
         self._records = records
-        self._vault = vault
+        self._values = values
         self._recorder = recorder
 
     def listed(self, repository: str | None = None) -> list[Secret]:
@@ -41,10 +41,10 @@ class Secrets:
         self._check_place(repository, name)
         _check_value(value)
         version = self._records.last_version(repository, name) + 1
-        self._vault.write(repository, name, version, value)
+        self._values.write(repository, name, version, value)
         body = {"repository": repository, "name": name, "version": version}
         entry = self._recorder.record("secret.set", f"{repository}/{name}", actor, body)
-        self._vault.forget(repository, name, version - _KEPT + 1)
+        self._values.forget(repository, name, version - _KEPT + 1)
         return Secret(repository, name, version, entry.at, actor)
 
     def remove(self, repository: str, name: str, actor: str) -> Secret:
@@ -56,7 +56,7 @@ class Secrets:
         found = self.find(repository, name)
         body = {"repository": repository, "name": name, "version": found.version}
         self._recorder.record("secret.removed", f"{repository}/{name}", actor, body)
-        self._vault.forget(repository, name, found.version + 1)
+        self._values.forget(repository, name, found.version + 1)
         return found
 
     def find(self, repository: str, name: str) -> Secret:
@@ -77,7 +77,7 @@ class Secrets:
         Raises:
             UserError: the value is not in this home (SP253): the home was restored without it, or it was replaced twice.
         """
-        value = self._vault.read(repository, name, version)
+        value = self._values.read(repository, name, version)
         if value is None:
             fix = f"setpoint secret set {name} --repository {repository}"
             raise UserError("SP253", f"the value of `{name}@{version}` is not in this home", where=repository, fix=fix)
