@@ -260,13 +260,14 @@ class _Delivery:
 
 
 def _bare_images(value: Any) -> Iterator[str]:
-    """Yield the images that look like names of artifacts, for an application whose source is not here."""
+    """Yield the images, and references of image volumes, that look like names of artifacts, for an application whose source is not here."""
     if isinstance(value, list | tuple):
         for item in value:
             yield from _bare_images(item)
     elif isinstance(value, dict):
         image = value.get("image")
-        if isinstance(image, str) and image and not set(image) & set("/:@"):
-            yield image
+        name = image.get("reference") if isinstance(image, dict) else image
+        if isinstance(name, str) and name and not set(name) & set("/:@"):
+            yield name
         for item in value.values():
             yield from _bare_images(item)

@@ -134,6 +134,13 @@ def test_check_accepts_the_example(example: Path, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().out)["gates"] == 3
 
 
+def test_check_of_the_delivery_alone_knows_mounted_artifacts(example: Path) -> None:
+    """Without the source's pipeline, the bare name in an image volume is taken for an artifact, as that of a container is."""
+    deployment = example / "delivery/apps/hello/deployment.yaml"
+    edit(deployment, "      containers:\n", "      volumes: [{name: model, image: {reference: model}}]\n      containers:\n")
+    assert run(["check", str(example / "delivery")]) == 0
+
+
 def edit(path: Path, old: str, new: str) -> None:
     """Replace a text that must be there."""
     text = path.read_text()
