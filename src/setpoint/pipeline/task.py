@@ -294,7 +294,7 @@ class TaskRunner:
         if told:
             fix = "leave the secret out of what the task writes"
             raise UserError(
-                "SP238", f"the outputs hold the value of the secret in {', '.join(told)}: nothing is kept", where=task.name, fix=fix
+                "SP255", f"the outputs hold the value of the secret in {', '.join(told)}: nothing is kept", where=task.name, fix=fix
             )
         if unmatched:
             return None, unmatched

@@ -159,7 +159,7 @@ def test_a_report_is_masked_and_an_output_with_the_value_is_refused(world: World
         await ended(world, service, second)
         (failed,) = world.records.results(second.run)
         assert failed.state is TaskState.FAILED
-        assert failed.reason.startswith("SP238: the outputs hold the value of the secret in TOKEN")
+        assert failed.reason.startswith("SP255: the outputs hold the value of the secret in TOKEN")
         kept = [path.read_bytes() for path in (tmp_path / "content").rglob("*") if path.is_file()]
         assert kept
         assert not any(VALUE.encode() in data for data in kept)
