@@ -30,7 +30,6 @@ SHARED = {
     "SP232": "a matrix that cannot be expanded",
     "SP234": "a line of `from` that takes nothing or goes nowhere",
     "SP235": "two sources for one place of a workspace",
-    "SP238": "a secret that a run is not given",
     "SP247": "a task without a sandbox where none may run",
     "SP241": "a sandbox that cannot be made for a task",
     "SP243": "a task id that is no folder name",
