@@ -1,4 +1,4 @@
-"""What every benchmark shares: a live home that is cleaned up, percentiles, and the table that docs/benchmarks.md keeps.
+"""What every benchmark shares: a live home that is cleaned up, waiting for a run, percentiles, and the table that docs/benchmarks.md keeps.
 
 Called by the benchmarks beside it; figures are printed and written, never asserted.
 """
@@ -14,14 +14,23 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from live_home import LiveHome, new_home
+from live_home import LiveHome, new_home, wait_for
+from setpoint.core.clock import seconds_between
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
 `make bench` runs all, `make bench-NAME` one; each prints its table and replaces its section here.
-Ratios are taken against a peer or a floor in the same run; absolute times depend on the machine named above each table.
+Ratios are taken against a peer or a floor in the same run; absolute times depend on the machine and its load, named above each table.
+Nothing here is a test: no figure fails a build.
+"""
+PIPELINE_HEAD = """
+apiVersion: setpoint.dev/v1alpha1
+kind: Pipeline
+on: {push: {branches: [main]}}
+tasks:
 """
 
 
@@ -49,25 +58,55 @@ def home() -> Iterator[LiveHome]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def spread(values: Sequence[float], unit: str = "ms", scale: float = 1000.0) -> str:
-    """Return p50, p95 and maximum of seconds as text."""
-    ordered = sorted(value * scale for value in values)
-    p95 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.95))]
-    digits = 0 if unit == "ms" else 2
-    return f"p50 {statistics.median(ordered):.{digits}f}, p95 {p95:.{digits}f}, max {ordered[-1]:.{digits}f} {unit} (n={len(ordered)})"
+def ended(live: LiveHome, commit: str) -> dict[str, Any]:
+    """Wait until the run of a commit has ended and return its report."""
+
+    def look() -> dict[str, Any] | None:
+        runs = live.api().get("/api/v1/runs", {"repository": "hello", "limit": "5"})
+        done = [run for run in runs if run["revision"] == commit and run["state"] != "running"]
+        return live.api().get(f"/api/v1/runs/{done[0]['run']}") if done else None
+
+    report = wait_for("the run", look)
+    if report["run"]["state"] != "passed":
+        raise SystemExit(f"the run of the benchmark did not pass: {report['run']}")
+    return report
+
+
+def run_seconds(report: dict[str, Any]) -> float:
+    """Return how long a run took, from its creation to its end."""
+    return seconds_between(report["run"]["created_at"], report["run"]["finished_at"])
+
+
+def at(values: Sequence[float], share: float) -> float:
+    """Return the value that `share` of all values are not above (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def spread(values: Sequence[float], unit: str = "ms", digits: int = 0) -> str:
+    """Return p50, p90 and maximum of seconds as text, in `ms` or `s`."""
+    scale = 1000.0 if unit == "ms" else 1.0
+    p50, p90, most = (value * scale for value in (statistics.median(values), at(values, 0.9), max(values)))
+    return f"p50 {p50:.{digits}f}, p90 {p90:.{digits}f}, max {most:.{digits}f} {unit} (n={len(values)})"
 
 
 def publish(name: str, title: str, rows: Sequence[Row]) -> None:
     """Print the table and put it into its section of docs/benchmarks.md."""
-    lines = [f"## {title}", "", f"{_machine()}; {dt.datetime.now(dt.UTC).date()}; `make bench-{name}`.", ""]
-    lines += ["| what | measured | beside it | goal |", "| --- | --- | --- | --- |"]
+    lines = [f"## {title}", "", f"{_machine()}; {dt.datetime.now(dt.UTC).date()}, load average {_load()}; `make bench-{name}`.", ""]
+    lines += ["| what | measured | beside it, in the same run | goal |", "| --- | --- | --- | --- |"]
     lines += [f"| {row.what} | {row.value} | {row.peer} | {row.goal} |" for row in rows]
     text = "\n".join(lines) + "\n"
-    print(text)
+    print(text, flush=True)
     page = PAGE.read_text() if PAGE.exists() else HEAD
     pattern = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.MULTILINE | re.DOTALL)
     page = pattern.sub(lambda _match: text + "\n", page) if pattern.search(page) else f"{page.rstrip()}\n\n{text}"
     PAGE.write_text(page.rstrip() + "\n")
+
+
+def _load() -> str:
+    """Return the load average of the last minute and the last five, with the benchmark's own share in it."""
+    minute, five, _ = os.getloadavg()
+    return f"{minute:.1f} (1 min), {five:.1f} (5 min)"
 
 
 def _machine() -> str:

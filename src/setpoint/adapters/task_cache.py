@@ -27,8 +27,8 @@ class TaskCacheFolder:
     """`<trust>/<2 hex>/<64 hex>.json` below root."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._kept: OrderedDict[Path, tuple[_Stamp, TaskResult]] = OrderedDict()
+        self._folder = str(root)
+        self._kept: OrderedDict[str, tuple[_Stamp, TaskResult]] = OrderedDict()
         """What was read last, while its file is the same: the files stay what counts."""
         self._lock = threading.Lock()
 
@@ -36,13 +36,13 @@ class TaskCacheFolder:
         """Return the recorded result for this key in this trust domain, if there is one that can be read."""
         place = self._place(trust, key)
         try:
-            stamp = _stamp(place.stat())
+            stamp = _stamp(os.stat(place))  # noqa: PTH116 - a Path for each of a thousand tasks costs more than asking
             with self._lock:
                 kept = self._kept.get(place)
                 if kept is not None and kept[0] == stamp:
                     self._kept.move_to_end(place)
                     return kept[1]
-            with place.open("rb", buffering=0) as file:
+            with Path(place).open("rb", buffering=0) as file:
                 stamp = _stamp(os.fstat(file.fileno()))
                 entry = json.loads(file.read(_LARGEST_BYTES))
             if entry["version"] != _VERSION:
@@ -68,14 +68,14 @@ class TaskCacheFolder:
             raise BugError("SP244", f"only green results are reused, this one is {result.state}", where=f"{result.run}/{result.task}")
         if result.manifest.trust != trust:
             raise BugError("SP245", f"a result of the trust domain {result.manifest.trust!r} is offered to {trust!r}", where=result.run)
-        place = self._place(trust, result.key)
+        place = Path(self._place(trust, result.key))
         place.parent.mkdir(parents=True, exist_ok=True)
         fresh = place.with_suffix(f".{secrets.token_hex(6)}")
         fresh.write_text(json.dumps({"version": _VERSION, "result": records.encode(result)}))
         fresh.replace(place)
 
-    def _place(self, trust: str, key: str) -> Path:
-        """Return the file of a key.
+    def _place(self, trust: str, key: str) -> str:
+        """Return the file of a key: as text, for it is asked for every task of every run, and a Path costs as much as the file's stat.
 
         Raises:
             BugError: trust is no plain word or key no digest (SP245).
@@ -83,7 +83,7 @@ class TaskCacheFolder:
         if not trust.isalnum() or not digests.is_digest(key):
             raise BugError("SP245", f"no place for the key {key!r} in the trust domain {trust!r}")
         text = key.partition(":")[2]
-        return Path(f"{self._root}/{trust}/{text[:2]}/{text}.json")  # one parse: this is called for every task of every run
+        return f"{self._folder}/{trust}/{text[:2]}/{text}.json"
 
 
 def _stamp(status: os.stat_result) -> _Stamp:

@@ -4,6 +4,7 @@ SIGTERM and Ctrl-C stop the server only: replicas and proxies live on and are ad
 """
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -69,6 +70,15 @@ def bind(listen: str) -> socket.socket:
     return found
 
 
+def settle_memory() -> None:
+    """Take what a started server keeps for ever out of the garbage collector's sight: a full collection then looks at what came since.
+
+    Without it each one walks every module's objects, a tenth of a second in which no thread runs.
+    """
+    gc.collect()
+    gc.freeze()
+
+
 def operator_token(application: Application) -> str:
     """Return the operator's token: the one of the last start while it is valid, else a new one."""
     store = application.store
@@ -101,6 +111,7 @@ async def serve(application: Application, listening: socket.socket, ready_files:
     serving = asyncio.create_task(server.serve(sockets=[listening]))
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by this attribute only
         await asyncio.sleep(0.01)
+    settle_memory()
     loop = asyncio.create_task(application.loop.run())
     for path in ready_files:
         found.write(path)
