@@ -17,7 +17,7 @@ from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import Outcome, Run
 from setpoint.promotion.model import Promotion, Quarantine
-from setpoint.promotion.people import require_operator
+from setpoint.promotion.people import require_responsible
 from setpoint.promotion.stops import LONGEST_S
 from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.prune.model import Prunable
@@ -191,7 +191,7 @@ def release(app: App, caller: Caller, body: ReleaseBody) -> list[Hold]:
 @router.post("/drift/heal")
 def heal(app: App, caller: Caller, body: PlaceBody) -> list[Drift]:
     """Have every case of drift corrected that is only reported there; owners, approvers and the operator may."""
-    require_operator(app.delivery.require(body.app, body.environment), body.environment, caller)
+    require_responsible(app.delivery.require(body.app, body.environment), body.environment, caller)
     return app.drift.heal(body.app, body.environment, caller.actor)
 
 
@@ -205,7 +205,7 @@ def prune(app: App, caller: Caller, body: PruneBody) -> Prunable:
 @router.post("/rollouts/{application}/{environment}")
 def decide_rollout(app: App, caller: Caller, application: str, environment: str, body: RolloutBody) -> dict[str, str]:
     """Go on from a held step of a canary, or send the canary back; who may roll back may do both."""
-    require_operator(app.delivery.require(application, environment), environment, caller)
+    require_responsible(app.delivery.require(application, environment), environment, caller)
     act = app.rollout.rollouts.resume if body.verb == "resume" else app.rollout.rollouts.abort
     found = act(application, environment, caller.actor, body.message)
     return {"rollout": found.rollout, "phase": found.phase.value}

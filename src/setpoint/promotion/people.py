@@ -16,7 +16,7 @@ from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
 
 
-def require_operator(delivery: Delivery, environment: str, principal: Principal) -> None:
+def require_responsible(delivery: Delivery, environment: str, principal: Principal) -> None:
     """Refuse who may not roll back, hold, release, quarantine or lift in an environment: only owners, approvers and the operator may.
 
     Raises:

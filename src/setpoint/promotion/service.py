@@ -18,7 +18,7 @@ from setpoint.promotion.candidates import Candidates
 from setpoint.promotion.explaining import Explanation, Explanations
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.promotion.parts import PromotionParts
-from setpoint.promotion.people import require_operator
+from setpoint.promotion.people import require_responsible
 from setpoint.promotion.quarantining import Quarantining
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.rollback import AUTOMATIC, Rollbacks, SentBack, Wish, told
@@ -307,7 +307,7 @@ class PromotionService:
             ConflictError: nothing to go back from or to (SP513); another candidate was pinned in the meantime (SP517).
         """
         delivery = self._parts.delivery.require(app, environment)
-        require_operator(delivery, environment, principal)
+        require_responsible(delivery, environment, principal)
         begun = self._rollbacks.begin(delivery, Wish(app, environment, principal.actor, to, message))
         with self._lock:
             promotion = self._parts.records.promotion(begun.promotion) or begun
@@ -352,7 +352,7 @@ class PromotionService:
         """
         with self._lock:
             delivery = self._parts.delivery.require(app, environment)
-            require_operator(delivery, environment, principal)
+            require_responsible(delivery, environment, principal)
             return self._quarantining.lift(app, environment, principal.actor)
 
     def quarantine(self, app: str, environment: str, principal: Principal, digest: str, why: str) -> Quarantine:
@@ -363,7 +363,7 @@ class PromotionService:
         """
         with self._lock:
             delivery = self._parts.delivery.require(app, environment)
-            require_operator(delivery, environment, principal)
+            require_responsible(delivery, environment, principal)
             return self._quarantining.bar(delivery, (app, environment), principal, digest, why)
 
     def find(self, promotion_id: str) -> Promotion:

@@ -13,7 +13,7 @@ from setpoint.ground.hold.model import Hold
 from setpoint.ground.hold.service import closing
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion.parts import PromotionParts
-from setpoint.promotion.people import require_operator
+from setpoint.promotion.people import require_responsible
 
 LONGEST_S: Final = 366 * 86_400
 
@@ -68,7 +68,7 @@ class Stops:
         delivery = self._parts.delivery.require_environment(environment)
         if app:
             delivery.check_app(app)
-        require_operator(delivery, environment, principal)
+        require_responsible(delivery, environment, principal)
 
 
 def seconds_of(text: str) -> int | None:

@@ -15,7 +15,7 @@ from setpoint.api.auth import App, Caller
 from setpoint.core.errors import ConflictError, UserError
 from setpoint.pipeline.model import Outcome
 from setpoint.promotion.model import PromotionState
-from setpoint.promotion.people import require_operator
+from setpoint.promotion.people import require_responsible
 from setpoint.promotion.propose import quarantine_of
 from setpoint.promotion.stops import seconds_of
 from setpoint.web.entrance import Form
@@ -102,7 +102,7 @@ async def resolve(app: App, caller: Caller, run: str, task: str, fields: Form) -
 @router.post("/why/{application}/{environment}/heal")
 def heal(app: App, caller: Caller, application: str, environment: str, _fields: Form) -> Response:
     """Have what is only reported corrected."""
-    require_operator(app.delivery.require(application, environment), environment, caller)
+    require_responsible(app.delivery.require(application, environment), environment, caller)
     app.drift.heal(application, environment, caller.actor)
     return _back(application, environment)
 
@@ -120,7 +120,7 @@ def decide_rollout(
     app: App, caller: Caller, application: str, environment: str, verb: Literal["resume", "abort"], fields: Form
 ) -> Response:
     """Go on from a held step of a canary, or send the canary back."""
-    require_operator(app.delivery.require(application, environment), environment, caller)
+    require_responsible(app.delivery.require(application, environment), environment, caller)
     act = app.rollout.rollouts.resume if verb == "resume" else app.rollout.rollouts.abort
     act(application, environment, caller.actor, _message(fields))
     return _back(application, environment)

@@ -13,7 +13,7 @@ from setpoint.core.errors import ConflictError, NotFoundError
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.model import Pin
-from setpoint.promotion.people import require_operator
+from setpoint.promotion.people import require_responsible
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.reconcile.model import DeployReason, DesiredState, Identity, Release, ReplicaStatus
 from setpoint.reconcile.ports import DeploymentRecords
@@ -165,7 +165,7 @@ class PruneService:
             NotFoundError: nothing waits (SP661).
             ConflictError: it is another set by now (SP662).
         """
-        require_operator(delivery, place[1], principal)
+        require_responsible(delivery, place[1], principal)
         found = self.prunable(delivery, *place)
         if found.held.set != wanted:
             what = f"what would be removed changed: now {', '.join(found.held.objects)}"
