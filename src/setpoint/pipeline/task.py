@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from setpoint.core import clock, records
+from setpoint.core import clock, records, threads
 from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.ground.journal.model import Fact
 from setpoint.pipeline import decide
@@ -89,31 +89,49 @@ class TaskRunner:
         return replace(found, run=task.run.run, task=task.name, state=TaskState.REUSED, origin_run=origin, reason=why)
 
     async def execute(self, task: PreparedTask) -> TaskResult:
-        """Run the task in its sandbox and journal what came of it; the entry that it starts is on the disk before anything is executed."""
-        parts = self._parts
-        started_at = clock.to_text(parts.clock.now())
-        parts.recorder.record("task.started", task.run.run, "setpoint", {"task": task.name, "key": task.key})
-        parts.logs.truncate(task.run.run, task.name)
+        """Run the task in its sandbox and journal what came of it; the entry that it starts is on the disk before anything is executed.
+
+        Entries are written in threads, for a slow disk must not hold up the event loop. Who is cancelled meanwhile waits for them, and an
+        end that was journalled stands.
+        """
+        started_at = clock.to_text(self._parts.clock.now())
         task_id = f"{task.run.run}-{task.name}"
+        _, cancelled = await threads.to_the_end(self._begin, task)
+        if cancelled:
+            raise asyncio.CancelledError
         try:
-            ended = await self._attempt(task, task_id, decide.argv(task.config), 1 if task.config.once else ATTEMPTS)
-            result = await asyncio.to_thread(self._wind_up, task, task_id, ended, started_at)
+            ended: TaskExit | SetpointError = await self._attempt(task, task_id, decide.argv(task.config), _attempts(task))
+        except SetpointError as error:
+            ended = error
+        except BaseException:
+            await asyncio.to_thread(self._parts.workspaces.remove, task_id)
+            raise
+        result, cancelled = await threads.to_the_end(self._wind_up, task, task_id, ended, started_at)
+        if cancelled and (current := asyncio.current_task()) is not None:
+            current.uncancel()
+        return result
+
+    def _begin(self, task: PreparedTask) -> None:
+        self._parts.recorder.record("task.started", task.run.run, "setpoint", {"task": task.name, "key": task.key})
+        self._parts.logs.truncate(task.run.run, task.name)
+
+    def _wind_up(self, task: PreparedTask, task_id: str, ended: TaskExit | SetpointError, started_at: str) -> TaskResult:
+        """Turn an exit into a journalled result, keep it for reuse and delete the workspace: one way to a thread and back for all of it.
+
+        A fault of the journal goes on to the caller: it is not the task's.
+        """
+        try:
+            if isinstance(ended, SetpointError):
+                raise ended
+            result = self._conclude(task, ended, started_at)
+            if result.state.green and not task.config.once:
+                self._parts.cache.put(task.run.trust, result)
         except SetpointError as error:
             self._note(task, error.render())
             result = replace(self._result(task, started_at), state=TaskState.FAILED, reason=f"{error.code}: {error.what}")
-            await asyncio.to_thread(parts.workspaces.remove, task_id)
-        except BaseException:
-            await asyncio.to_thread(parts.workspaces.remove, task_id)
-            raise
+        finally:
+            self._parts.workspaces.remove(task_id)
         return self.lose(result) if result.state is TaskState.LOST else self._record(result)
-
-    def _wind_up(self, task: PreparedTask, task_id: str, ended: TaskExit, started_at: str) -> TaskResult:
-        """Turn an exit into a result, keep it for reuse and delete the workspace: one way to a thread and back for all of it."""
-        result = self._conclude(task, ended, started_at)
-        self._parts.workspaces.remove(task_id)
-        if result.state.green and not task.config.once:
-            self._parts.cache.put(task.run.trust, result)
-        return result
 
     async def probe(self, task: PreparedTask, lost: TaskResult) -> TaskResult:
         """Ask the declared probe whether a lost task happened; a probe changes nothing, so it may be asked again after a crash."""
@@ -312,6 +330,10 @@ class TaskRunner:
     def _record(self, result: TaskResult) -> TaskResult:
         self._parts.recorder.record_all([_finished(result)])
         return result
+
+
+def _attempts(task: PreparedTask) -> int:
+    return 1 if task.config.once else ATTEMPTS
 
 
 def _finished(result: TaskResult) -> Fact:

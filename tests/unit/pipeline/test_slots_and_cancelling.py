@@ -1,8 +1,13 @@
 """Whose turn it is, what people see of the queue, and how runs and tasks are stopped."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
+from setpoint.ground.journal.model import Entry, Fact
 from setpoint.pipeline.model import RunState
 from setpoint.pipeline.slots import Slots
 from unit.builders_home import World
@@ -146,3 +151,37 @@ def test_a_newer_push_supersedes_only_what_has_not_begun_and_only_when_it_is_dec
         assert await story(declared=False) == ["running", "running", "running"]
 
     run_story(both())
+
+
+@pytest.mark.parametrize(("kind", "ends"), [("task.started", "cancelled"), ("task.finished", "passed")])
+def test_a_task_cancelled_while_an_entry_is_written_ends_once_and_after_it(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, ends: str
+) -> None:
+    """Whoever cancels waits for the entry: a start is never told after the end, and an end that was journalled stands."""
+    writing, go = threading.Event(), threading.Event()
+    write = world.recorder.record_all
+
+    def slow(facts: Sequence[Fact]) -> list[Entry]:
+        if any(fact.kind == kind and fact.body["task"] == "deps" for fact in facts):
+            writing.set()
+            assert go.wait(10)
+        return write(facts)
+
+    async def story() -> None:
+        monkeypatch.setattr(world.recorder, "record_all", slow)
+        monkeypatch.setattr(world.recorder, "record", lambda kind, subject, actor, body: slow([Fact(kind, subject, actor, body)])[0])
+        service = make_service(world, Machine(), tmp_path)
+        run = begin(world, service)
+        assert run is not None
+        service.resume()
+        assert await asyncio.to_thread(writing.wait, 10)
+        cancelling = asyncio.create_task(service.cancel_task(run.run, "deps", "person:dana@example.com"))
+        await asyncio.sleep(0)
+        go.set()
+        assert await cancelling is (ends == "cancelled")
+        assert states(world, run)["deps"] == ends
+        told = [entry.kind for entry in world.journal.entries() if entry.body.get("task") == "deps"]
+        assert told == ["task.started", "task.finished"]
+        await service.stop()
+
+    run_story(story())
