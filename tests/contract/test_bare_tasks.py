@@ -35,7 +35,7 @@ async def main():
             lines = []
             command = TaskCommand(f"t{number}", ("/bin/sh", "-euc", script), {"WORD": "given"}, True, timeout_s, sandbox="none",
                                   secrets={"TOKEN": "s3cr3t-value-0001"})
-            ended = await asyncio.wait_for(client.execute(command, lines.append), 30)
+            ended = await asyncio.wait_for(client.execute(command, lines.extend), 30)
             found.append([ended.how, ended.exit_code, [[line.stream, line.text] for line in lines]])
     finally:
         client.close()

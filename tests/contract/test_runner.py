@@ -173,6 +173,7 @@ def test_executor_gives_only_the_declared_environment(build: Build, work: Path, 
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "LANG": "C.UTF-8",
             "HOME": "/tmp",  # noqa: S108 - the sandbox's own
+            "TZ": "UTC",
             "CI": "true",
             "PYTHONDONTWRITEBYTECODE": "1",
         }

@@ -209,7 +209,9 @@ def test_without_traffic_a_step_is_held_until_a_person_says_so(canary: LiveHome)
     found = _phase(canary, "held", commit)
     assert found["reasons"][-1]["code"] == "NODATA" or "NODATA" in {one["code"] for one in found["reasons"]}
     assert canary.cell("staging")["rollout"] == "canary held at 20 %"
-    assert "NODATA" in canary.codes("staging")
+    wait_for("`why` says it", lambda: "NODATA" in canary.codes("staging"))
+    needs = [need["command"] for need in canary.api().get("/api/v1/status")["needs"]]
+    assert any(command.startswith("setpoint rollout hello staging --resume") for command in needs)
     with pytest.raises(Exception, match="SP514"):
         canary.api("dana").post("/api/v1/rollouts/hello/staging", {"verb": "resume"})
     canary.api("sam").post("/api/v1/rollouts/hello/staging", {"verb": "resume", "message": "quiet on purpose"})
@@ -233,6 +235,8 @@ def test_a_newer_push_supersedes_a_canary_and_slow_requests_end(canary: LiveHome
             thread.join(30)
     assert load.lost == []
     assert slow == [200] * 10
+    strange = [entry for entry in canary.journal() if entry["kind"] == "drift.found"]
+    assert strange == [], "what a rollout does itself is never drift"
 
 
 def _slow(port: int, into: list[int]) -> None:

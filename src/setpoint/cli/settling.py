@@ -23,7 +23,7 @@ _NEW_BRANCH_S: Final = 3.0
 """A branch that never had a run may have no pipeline file: so long it gets the benefit of the doubt."""
 _KNOWN_BRANCH_S: Final = 30.0
 _FOR_A_PERSON: Final = ("APPROVAL_MISSING", "APPROVAL_EXPIRED", "HOLD")
-_AT_REST: Final = ("healthy", "empty", "degraded")
+_AT_REST: Final = ("healthy", "empty", "degraded", "suspended")
 
 
 class Heads:

@@ -88,7 +88,7 @@ class Status:
     def settled(self) -> bool:
         """Whether nothing moves by itself: no run goes on and every cell is healthy, empty, or waits for a person."""
         running = any(run.state == "running" and not run.lost for run in self.runs)
-        return not running and all(cell.health in ("healthy", "empty") for cell in self.cells)
+        return not running and all(cell.health in ("healthy", "empty", "suspended") for cell in self.cells)
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ def _needs(cell: Cell) -> list[Need]:
                 what = f"{place}: {cell.waiting.version} waits for {reason.subject}: {reason.found}"
                 needs.append(Need(what, reason.fix, cell.app, cell.environment, cell.waiting.promotion))
     for problem in cell.reasons:
-        if problem.severity == "problem" or problem.code == "PRUNE_OVER_BUDGET":
+        if problem.severity == "problem" or problem.code in ("PRUNE_OVER_BUDGET", "NODATA"):
             needs.append(Need(f"{place}: {problem.subject}: {problem.found}", problem.fix, cell.app, cell.environment))
     return needs
 

@@ -140,7 +140,7 @@ class Quarantine:
     """Candidate digest; of a bare quarantine that of the artifact."""
     artifacts: dict[str, str]
     """artifact name -> digest: the same build under other configuration is not proposed again by itself"""
-    trees: tuple[str | None, str | None]
+    trees: tuple[str | None, ...]
     """(application's, environment's) tree ids: nor is the same configuration with another build"""
     since: str
     by: str

@@ -27,6 +27,8 @@ from setpoint.pipeline.model import TaskCommand
 
 _CHUNK_BYTES: Final = 1 << 16
 _NOT_STARTED: Final = 127
+_ORDINARY: Final = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGPIPE, signal.SIGXFSZ)
+"""What a shell and its children expect to mean what it means: Python ignores two of them, and whoever started us may ignore others."""
 _WITH_TERMINAL: Final = ("setsid", "--ctty", "--wait")
 """util-linux; the same /usr is inside."""
 
@@ -78,6 +80,8 @@ def _become_sandbox(argv: Sequence[str], passed: tuple[int, Sequence[int]], uid:
     """In the child: leave the person's session, give up root, and turn into bubblewrap with (terminal, descriptors); never returns."""
     terminal, descriptors = passed
     try:
+        for number in _ORDINARY:
+            signal.signal(number, signal.SIG_DFL)
         os.setsid()
         for standard in range(3):
             os.dup2(terminal, standard)
