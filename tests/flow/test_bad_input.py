@@ -147,6 +147,43 @@ def test_a_hand_written_pin_makes_nobody_an_approver(live: LiveHome) -> None:
     live.serves("production", "one")
 
 
+def test_a_pin_of_what_only_staging_verified_gets_nothing_in(live: LiveHome) -> None:
+    """Copying staging's digest into production's pin is refused, with one reason and a way out; what was approved keeps running."""
+    before = live.serves("production", "one")
+    live.release("unapproved")
+    verified = live.serves("staging", "unapproved")["artifacts"]["web"]
+    asked: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.02):
+            asked.append(live.answer(live.production)[0])
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        live.git(live.work / "delivery", "pull", "-q", "--rebase", "origin", "main", who="sam")
+        pin = (live.work / "delivery" / PRODUCTION_PIN).read_text()
+        assert before["artifacts"]["web"] in pin
+        _push(live, {PRODUCTION_PIN: pin.replace(before["artifacts"]["web"], verified).encode()}, "straight to production")
+        wait_for("the refusal", lambda: "PIN_NOT_SIGNED" in live.codes("production"))
+        cell = live.cell("production")
+        refused = [reason for reason in cell["reasons"] if reason["severity"] == "problem"]
+        (unsigned,) = [reason for reason in refused if reason["code"] == "PIN_NOT_SIGNED"]
+        assert "setpoint rollback hello production" in unsigned["fix"]
+        assert {reason["code"] for reason in refused} <= {"PIN_NOT_SIGNED", "NOT_ADMITTED"}
+        assert cell["artifacts"] == before["artifacts"]
+        assert not [
+            e for e in live.journal() if e["kind"] == "promotion.pinned" and verified in str(e["body"]) and "production" in str(e["body"])
+        ]
+    finally:
+        over.set()
+        asking.join()
+    assert set(asked) == {"one"}
+    live.api("sam").post("/api/v1/rollbacks", {"app": "hello", "environment": "production", "message": "mend"})
+    assert live.serves("production", "one")["artifacts"] == before["artifacts"]
+
+
 def test_a_head_that_cannot_be_read_stops_nothing(live: LiveHome) -> None:
     """Faults in governed files are shown with their place while the accepted version goes on judging, and a release still arrives."""
     good = (ENVIRONMENT % live.staging).encode()
