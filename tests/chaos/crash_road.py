@@ -18,6 +18,7 @@ from typing import Any, cast
 import pygit2
 import pytest
 
+from chaos import later_steps
 from chaos.fate import CrashError, Fate, mortal
 from chaos.world import PORTS, World
 from live_home import ENVIRONMENT, MANIFESTS, PRODUCTION, SETPOINT_FILE
@@ -42,7 +43,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
 
 PASSES = 40
-STEPS = 16
+STEPS = 21
 OPERATOR = Principal("operator")
 DANA = Principal("person", "dana@example.com")
 SAM = Principal("person", "sam@example.com")
@@ -112,6 +113,10 @@ class Desk:
     def public_keys(self) -> dict[str, str]:
         """Return the role keys, made when the home is new."""
         return dict(protocol.parse_answer(protocol.answer(self._desk.answer("public_keys", {}))))
+
+    def check_keys(self) -> dict[str, str]:
+        """Return the public keys of the files as they are now; damaged ones are an error."""
+        return dict(protocol.parse_answer(protocol.answer(self._desk.answer("check_keys", {}))))
 
     def sign(self, kind: SigningKind, subject_id: str, context: str = "") -> list[Signed]:
         """Return what was signed."""
@@ -278,28 +283,29 @@ class Road:
         where = cast(Any, app)
         for name in ("hello", "delivery"):
             yield functools.partial(actions.create_repository, where, OPERATOR, actions.RepositoryBody(name=name)), _always
-        yield functools.partial(self._push, app, "delivery", DELIVERY, "desired"), _always
+        yield functools.partial(self.push, app, "delivery", DELIVERY, "desired"), _always
         body = actions.DeliveryBody(repository="delivery")
         yield functools.partial(actions.register_delivery, where, OPERATOR, body), _always
         yield functools.partial(self._token, app), _always
         for text, number in (("one", 1), ("two", 2)):
             files = {"app.py": f"print({text!r})\n", ".setpoint/pipeline.yaml": PIPELINE}
-            yield functools.partial(self._push, app, "hello", files, text), functools.partial(self._approvable, app, number)
-            yield functools.partial(self._approve, app, number), functools.partial(self._runs, app, "production", number)
-        yield functools.partial(self._rollback, app), functools.partial(self._runs, app, "production", 1)
-        yield functools.partial(self.world.strike, "production"), functools.partial(self._runs, app, "production", 1)
-        yield functools.partial(self._lift, app), functools.partial(self._approvable, app, 2)
-        yield functools.partial(self._approve, app, 2), functools.partial(self._runs, app, "production", 2)
+            yield functools.partial(self.push, app, "hello", files, text), functools.partial(self.approvable, app, number)
+            yield functools.partial(self._approve, app, number), functools.partial(self.runs, app, "production", number)
+        yield functools.partial(self._rollback, app), functools.partial(self.runs, app, "production", 1)
+        yield functools.partial(self.world.strike, "production"), functools.partial(self.runs, app, "production", 1)
+        yield functools.partial(self._lift, app), functools.partial(self.approvable, app, 2)
+        yield functools.partial(self._approve, app, 2), functools.partial(self.runs, app, "production", 2)
         yield functools.partial(self._revoke, app), _always
         yield functools.partial(self._hold, app), lambda: len(self._held(app)) == 1
         yield functools.partial(self._release, app), lambda: not self._held(app)
+        yield from later_steps.steps(self, app)
 
     def _token(self, app: Application) -> None:
         """Ask for a token; one that a crash left without an entry was never shown to anybody, and is asked for again."""
         if not any(entry.kind == "token.created" for entry in app.store.journal.entries()):
             actions.create_token(cast(Any, app), OPERATOR, actions.TokenBody(kind="person", email=SAM.email, name="test"))
 
-    def _push(self, app: Application, repository: str, files: dict[str, str], message: str) -> None:
+    def push(self, app: Application, repository: str, files: dict[str, str], message: str) -> None:
         """Push over HTTP: Git moves the branch, then the server journals who pushed."""
         at = int(datetime(2026, 11, 23, 5, tzinfo=UTC).timestamp())
         hand = pygit2.Signature("Dana", "dana@example.com", at, 0)
@@ -315,12 +321,14 @@ class Road:
             who = DANA if repository == "hello" else SAM
             app.store.recorder.record("push.received", repository, who.actor, {"updates": [update], "pusher": who.email})
 
-    def _runs(self, app: Application, environment: str, number: int) -> bool:
+    def runs(self, app: Application, environment: str, number: int) -> bool:
+        """Say whether an environment is healthy with a build."""
         seen = app.store.records.deployment("hello", environment)
         return seen is not None and seen.health == "healthy" and seen.version.startswith(f"{number}-")
 
-    def _approvable(self, app: Application, number: int) -> bool:
-        if not self._runs(app, "staging", number):
+    def approvable(self, app: Application, number: int) -> bool:
+        """Say whether a build serves in staging, and production lacks only an approval."""
+        if not self.runs(app, "staging", number):
             return False
         found = app.promotions.explain("hello", "production")
         return found.promotion is not None and [reason.code for reason in found.verdict.blocking()] == ["APPROVAL_MISSING"]

@@ -21,15 +21,15 @@ from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.ground.journal.model import Entry
 from setpoint.ground.journal.service import Journal
 
-MAY_REPEAT = frozenset({"task.started", "pin.intended", "deployment.observed"})
+MAY_REPEAT = frozenset({"task.started", "pin.intended", "deployment.observed", "rollout.judged"})
 """Attempts, intentions and looks: a second one after a crash is the truth. Everything else happens once."""
 
-NAMELESS = frozenset({"token.created", "token.revoked", "home.created", "drift.found", "drift.ended"})
+NAMELESS = frozenset({"token.created", "token.revoked", "home.created", "drift.found", "drift.ended", "job.started", "job.finished"})
 """Entries whose subject is a random name."""
 
 TOLD = (
     *("repository", "revision", "state", "task", "name", "digest", "run", "email", "person", "environment", "superseded_by"),
-    *("predicate_type", "subject", "artifact", "result", "promotion", "branch", "binding"),
+    *("predicate_type", "subject", "artifact", "result", "promotion", "branch", "binding", "phase", "weight", "job", "revision_hash"),
 )
 """What an entry is told by; the rest of its body is times and random names."""
 
@@ -103,6 +103,8 @@ def _meaning(entry: Entry, label: dict[str, str]) -> tuple[str, ...]:
     subject = "" if entry.kind in NAMELESS else label.get(entry.subject, entry.subject)
     if entry.kind.startswith("drift.") and "subject" in body:
         body["subject"] = body["subject"].rpartition("-")[0]  # a replica: without the random end of its name
+    if entry.kind.startswith("job."):
+        body["run"] = body["run"].rpartition("-")[0]  # likewise
     told = [f"{name}={label.get(str(body[name]), body[name])}" for name in TOLD if name in body]
     return (entry.kind, entry.actor, subject, *told)
 

@@ -4,10 +4,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
 
+from setpoint.core import clock
 from setpoint.pipeline.model import ToolchainFacts
 from setpoint.reconcile.model import Probe, ReplicaSpec, ReplicaStatus
 from setpoint.reconcile.ports import ProxyConfig, ServerCount
 
+BAD = "4-"
+"""The build that fails in its canary."""
 PORTS = {"staging": 17501, "production": 17502}
 
 
@@ -20,6 +23,8 @@ class World:
     proxies: dict[str, ProxyConfig] = field(default_factory=dict)
     lost: list[str] = field(default_factory=list)
     started: int = 0
+    answered: dict[tuple[str, str], int] = field(default_factory=dict)
+    """(environment, replica) -> requests it has answered"""
     struck: bool = False
 
     def kept(self) -> str:
@@ -36,11 +41,17 @@ class World:
         return ToolchainFacts("sha256:" + "7" * 64, "3.11.2", "linux/amd64", 1)
 
     def tick(self) -> None:
-        """Between two passes, what was told to stop is gone."""
+        """Between two passes, what was told to stop is gone, Jobs are done, and everybody who serves has answered requests."""
         self.instant += timedelta(seconds=6)
         for name, status in list(self.replicas_.items()):
             if status.stopping:
                 self.replicas_[name] = replace(status, shim_alive=False, pid=None)
+            elif status.spec.job is not None and status.shim_alive:
+                at = clock.to_text(self.instant)
+                self.replicas_[name] = replace(status, shim_alive=False, pid=None, outcome="succeeded", finished_at=at)
+        for environment in self.proxies:
+            for name in self.serving(environment):
+                self.answered[environment, name] = self.answered.get((environment, name), 0) + 50
 
     def strike(self, environment: str) -> None:
         """Once, every replica of an environment dies without anybody's wish."""
@@ -58,6 +69,10 @@ class World:
     def generations(self) -> set[str]:
         """No replica was started from an unpacked image."""
         return set()
+
+    def glance(self) -> object:
+        """A cheap picture of replicas and proxies, as the loop asks for."""
+        return self.kept()
 
     def start(self, spec: ReplicaSpec) -> None:
         """A replica runs at once."""
@@ -116,9 +131,14 @@ class World:
         return 0
 
     def counters(self, environment: str) -> list[ServerCount]:
-        """Nobody asks anything."""
-        del environment
-        return []
+        """Return what everybody answered; every second answer of the bad build has failed."""
+        config = self.proxies.get(environment)
+        found = []
+        for _, server in config.servers if config is not None else ():
+            number = self.answered.get((environment, server.name), 0)
+            failed = number // 2 if server.identity.version.startswith(BAD) else 0
+            found.append(ServerCount("hello", server.name, 1, {"2xx": number - failed, "5xx": failed}, ended=number))
+        return found
 
     def check(self, base_url: str, path: str, status: int) -> tuple[bool, str]:
         """A gate's check: whether the proxy at this address has somebody to ask."""

@@ -1,6 +1,9 @@
 """Canaries with a real proxy, replicas and server, under load: good ones go through, bad ones back, and nothing is lost, kills and all."""
 
 import http.client
+import json
+import os
+import signal
 import threading
 import time
 from dataclasses import dataclass, field
@@ -248,3 +251,40 @@ def _slow(port: int, into: list[int]) -> None:
         into.append(0)
     finally:
         connection.close()
+
+
+def test_kills_of_server_shim_and_proxy_cost_only_what_they_carried(canary: LiveHome) -> None:
+    """In the middle of a canary shim, proxy and server get SIGKILL: the weight stays, it ends as it would have, nobody else is failed."""
+    run = canary.work / "home.run"
+    with Load(canary.staging) as load:
+        commit = _release(canary, "eight")
+        found = _phase(canary, "holding", commit)
+        weight = found["weight"]
+        wait_for("answers of the canary", lambda: load.of("eight"))
+        assert load.lost == []
+        states = [json.loads(path.read_text()) for path in (run / "replicas").glob("staging-*/state.json")]
+        os.kill(next(int(state["shim_pid"]) for state in states if state.get("shim_pid")), signal.SIGKILL)
+        wait_for("every replica again", lambda: _rollout(canary)["weight"] >= weight and canary.answer(canary.staging)[0])
+        by_shim = len(load.lost)
+        pid_file = run / "proxies" / "staging" / "haproxy.pid"
+        killed = pid_file.read_text()
+        os.kill(int(killed.split()[0]), signal.SIGKILL)
+        wait_for("another proxy", lambda: pid_file.exists() and pid_file.read_text().strip() not in {"", killed.strip()})
+        wait_for("its answers", lambda: canary.answer(canary.staging)[0])
+        by_proxy = len(load.lost)
+        canary.stop(kill=True)
+        before = load.of("eight")
+        wait_for("the weight to go on without a server", lambda: load.of("eight") > before + 5)
+        canary.start()
+        found = _phase(canary, "finished", commit)
+    told = [
+        entry["body"] for entry in canary.journal() if entry["kind"].startswith("rollout.") and entry["body"]["rollout"] == found["rollout"]
+    ]
+    weights = [body["weight"] for body in told]
+    assert weights == sorted(weights)
+    assert weights[-1] == 100
+    assert by_shim <= 3, load.lost
+    assert len(load.lost) == by_proxy, load.lost
+    # While no proxy listens a connection fails; nobody is given an error of the application's or of another proxy's.
+    assert not [text for text in load.lost if text.startswith("50")]
+    assert {status for who, status in load.answers if who in {"seven", "eight"}} == {200}
