@@ -70,7 +70,7 @@ signal.signal(signal.SIGTERM, end)
 server.serve_forever()
 """
 )
-_CANARY = "rollout: {canary: {weights: [25, 50], hold: 3s, look: 1s, keep: 0s}}\n"
+_CANARY = "rollout: {canary: {weights: [25, 50], hold: 3s, look: 1s, keep: 1s}}\n"
 
 
 def _release(live: LiveHome, text: str) -> None:
@@ -96,7 +96,7 @@ def _measured(count: int, environment: str) -> tuple[Load, float, int]:
             each = (time.time() - began) / count
         finally:
             load.stop()
-        canaries = sum(entry["kind"] == "rollout.finished" for entry in live.journal())
+        canaries = len({entry["body"]["rollout"] for entry in live.journal() if entry["kind"] == "rollout.stepped"})
     return load, each, canaries
 
 
@@ -127,4 +127,6 @@ def run(count: int = 20) -> None:
 def run_canaries(count: int = 20) -> None:
     """The same with a canary of two steps each time."""
     load, each, canaries = _measured(count, _CANARY)
+    if canaries != count:
+        raise SystemExit(f"{canaries} of {count} releases went by canary")
     publish("canary", "Canaries under load", [_row_of_all(load, f"{canaries} canaries of 25 and 50 %", each), *_rows(load)])
