@@ -12,7 +12,6 @@ from setpoint.api.auth import App, Caller
 from setpoint.app.application import Application
 from setpoint.core import records
 from setpoint.core.errors import NotFoundError
-from setpoint.observe import rollouts
 from setpoint.observe.model import Diff, EvidenceReport, Journey, Plan, RolloutReport, RunReport, Status, Trace, Verification, Why
 from setpoint.pipeline.model import LogRecord, Run
 from setpoint.promotion.model import Promotion
@@ -45,12 +44,7 @@ def why(app: App, _caller: Caller, application: str, environment: str) -> Why:
 @router.get("/rollouts/{application}/{environment}")
 def rollout(app: App, _caller: Caller, application: str, environment: str) -> RolloutReport:
     """Return where the newest rollout is: steps, weights, evidence, what each step can find out."""
-    app.delivery.require(application, environment)
-    found = app.store.records.rollout(application, environment)
-    if found is None:
-        what, fix = f"nothing was rolled out yet: {application} in {environment}", f"setpoint why {application} {environment}"
-        raise NotFoundError("SP658", what, fix=fix)
-    return rollouts.report(found)
+    return app.status.rollout(application, environment)
 
 
 @router.get("/runs")

@@ -51,7 +51,7 @@ def command(  # noqa: PLR0913 - an option each
 
 
 def follow_to_the_end(api: "Api", app: str, environment: str, *, as_json: bool) -> None:
-    """Print a line at every change until the rollout is done, sent back or held.
+    """Print a line at every change until the rollout is done, sent back or held; one that is about to begin is waited for.
 
     Raises:
         AnswerNo: it was sent back. StillWaiting: it is held.
@@ -62,10 +62,12 @@ def follow_to_the_end(api: "Api", app: str, environment: str, *, as_json: bool) 
     while True:
         report: dict[str, Any] = api.get(_path(app, environment))
         line = "  ".join(part for part in (report["sentence"], report["found"] if report["phase"] != "finished" else "") if part)
+        if report["coming"]:
+            line = f"{app} in {environment}: {report['coming']} is about to be rolled out"
         if line != said and not as_json:
             print_text(line)
             said = line
-        if report["phase"] in _ENDS:
+        if report["phase"] in _ENDS and not report["coming"]:
             break
         time.sleep(POLL_S)
     if as_json:

@@ -124,6 +124,8 @@ class RolloutReport:
     kept: tuple[str, ...]
     """Replicas that stay without traffic for a while, and why."""
     next: str
+    coming: str = ""
+    """The version whose rollout is about to begin: let in and not pinned yet, or pinned and not looked at yet."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Final
 
 from setpoint.core import digest
-from setpoint.core.errors import ConfigError, UserError
+from setpoint.core.errors import ConfigError, NotFoundError, UserError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.model import Hold
 from setpoint.observe import rollouts
-from setpoint.observe.model import Cell, Need, Status, Waiting, Why
+from setpoint.observe.model import Cell, Need, RolloutReport, Status, Waiting, Why
 from setpoint.observe.ports import Facts
 from setpoint.pipeline.model import Run, TaskState
 from setpoint.promotion.explaining import Explanation
@@ -106,6 +106,19 @@ class StatusView:
             return Cell(app, environment, health, waiting=waiting, reasons=seen.reasons if seen else (), holds=explanation.holds)
         return replace(_running(seen, waiting, explanation), rollout=rollouts.short(self._facts.rollout(app, environment)))
 
+    def rollout(self, app: str, environment: str) -> RolloutReport:
+        """Return where the newest rollout is, and whether the next one is about to begin.
+
+        Raises:
+            NotFoundError: application or environment is unknown, or nothing was rolled out there yet (SP658).
+        """
+        coming = _coming(self._facts.deployment(app, environment), self._promotions.explain(app, environment))
+        found = self._facts.rollout(app, environment)
+        if found is None:
+            what, fix = f"nothing was rolled out yet: {app} in {environment}", f"setpoint why {app} {environment}"
+            raise NotFoundError("SP658", what, fix=fix)
+        return replace(rollouts.report(found), coming=coming)
+
     def why(self, app: str, environment: str) -> Why:
         """Return every reason for what an environment has, and what to do next.
 
@@ -138,9 +151,7 @@ class StatusView:
 
 
 def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation) -> Cell:
-    held = any(hold.kind == "rollback" and hold.target == seen.pin_commit for hold in explanation.holds)
-    other = explanation.pin is not None and explanation.pin.commit != seen.pin_commit
-    stale = other and not held and seen.health is Health.HEALTHY
+    stale = _is_stale(seen, explanation)
     return Cell(
         app=seen.app,
         environment=seen.environment,
@@ -157,6 +168,23 @@ def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation
         waiting=waiting,
         holds=explanation.holds,
     )
+
+
+def _is_stale(seen: Deployment, explanation: Explanation) -> bool:
+    """Whether the reconciler has not looked since the pin at HEAD became another one."""
+    held = any(hold.kind == "rollback" and hold.target == seen.pin_commit for hold in explanation.holds)
+    other = explanation.pin is not None and explanation.pin.commit != seen.pin_commit
+    return other and not held and seen.health is Health.HEALTHY
+
+
+def _coming(seen: Deployment | None, explanation: Explanation) -> str:
+    """Return the version that gets in by itself and has no rollout yet: let in by its gates and not pinned, or pinned and not looked at."""
+    promotion = explanation.promotion
+    if promotion is not None and promotion.kind != "rollback" and explanation.verdict.outcome is Outcome.ALLOW:
+        return promotion.version
+    if explanation.pin is not None and (seen is None or _is_stale(seen, explanation)):
+        return explanation.pin.version
+    return ""
 
 
 def _outcome(reason: DeployReason) -> Outcome:

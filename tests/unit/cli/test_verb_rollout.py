@@ -25,6 +25,7 @@ REPORT: dict[str, Any] = {
         {"code": "NODATA", "subject": "canary", "found": "the canary answered 3 requests", "fix": "", "severity": "info"},
     ],
     "kept": [],
+    "coming": "",
     "next": "setpoint rollout shop production --resume",
 }
 
@@ -53,3 +54,21 @@ def test_following_ends_with_the_rollout(fake_api: Any, capsys: pytest.CaptureFi
     assert run(["rollout", "shop", "production", "--follow"]) == code
     assert REPORT["sentence"] in capsys.readouterr().out
     assert run(["watch", "shop/production"]) == code
+
+
+def test_following_waits_for_a_rollout_that_is_about_to_begin(
+    fake_api: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Right after an approval the newest rollout is the one before: its end is not the answer."""
+    before = {**REPORT, "phase": "finished", "version": "6", "sentence": "shop in production: 6 is rolled out", "coming": "7"}
+    after = {**REPORT, "phase": "returned", "sentence": "shop in production: 7 was sent back by its canary"}
+    fake_api.answers["GET", "rollouts/shop/production"] = before
+
+    def later(_seconds: float) -> None:
+        fake_api.answers["GET", "rollouts/shop/production"] = after
+
+    monkeypatch.setattr("setpoint.cli.rollout.time.sleep", later)
+    assert run(["watch", "shop/production"]) == 1
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0] == "shop in production: 7 is about to be rolled out"
+    assert shown[1].startswith("shop in production: 7 was sent back by its canary")

@@ -1,16 +1,19 @@
 """Status, why, runs and traces: the stages' own words joined, nothing decided anew."""
 
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from setpoint.core.errors import NotFoundError, UserError
 from setpoint.core.reasons import Outcome
+from setpoint.core.records import encode
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.pipeline.model import RunState
-from setpoint.reconcile.model import Container, Identity, ReplicaSpec, ReplicaStatus
+from setpoint.reconcile.model import Container, Deployment, DeployReason, Health, Identity, ReplicaSpec, ReplicaStatus
+from setpoint.rollout.model import Phase, Rollout, Side
 from unit.builders_home import ADA, DELIVERY, PAT, World
 
 
@@ -64,6 +67,42 @@ def test_the_matrix_shows_what_runs_and_what_waits_with_the_gates_own_reasons(wo
     assert (why.outcome, why.next) == (Outcome.WAIT, f"setpoint approve {prod.waiting.promotion}")
     assert why.sentence.startswith("1 (")
     assert "is NOT in prod yet" in why.sentence
+
+
+def test_a_rollout_says_what_is_about_to_begin(world: World) -> None:
+    """Let in and not pinned, pinned and not looked at: the newest rollout is not the last word; a wait for a person is no beginning."""
+    world.register()
+    world.build("1")
+    service = world.service()
+    service.advance()
+    begun = Rollout("ro-1", "web", "staging", "rolling", Phase.FINISHED, Side("p-0", "c", "0", {}), None, "t", "t")
+    for place in ("staging", "prod"):
+        entry = encode(replace(begun, environment=place))
+        world.recorder.record("rollout.finished", f"web/{place}", "setpoint", entry)
+    view = _status(world)
+    assert view.rollout("web", "staging").coming == "1"
+    world.healthy("staging")
+    assert view.rollout("web", "staging").coming == ""
+    service.advance()
+    assert view.rollout("web", "prod").coming == ""
+    (promotion,) = world.promotions("prod")
+    service.approve(promotion.promotion, PAT, "")
+    assert view.rollout("web", "prod").coming == "1"
+    service.advance()
+    assert view.rollout("web", "prod").coming == "1"
+    world.healthy("prod")
+    assert view.rollout("web", "prod").coming == ""
+
+
+def test_a_canary_that_is_held_needs_a_person(world: World) -> None:
+    """Without traffic it goes on by nobody's word: status says so beside the command."""
+    world.register()
+    world.build("1")
+    world.service().advance()
+    reason = DeployReason("NODATA", "canary", "the canary answered 0 requests", "setpoint rollout web staging --resume")
+    seen = Deployment("web", "staging", "p-1", "c", Health.SUSPENDED, "t", (reason,))
+    world.recorder.record("deployment.observed", "web/staging", "setpoint", encode(seen))
+    assert "setpoint rollout web staging --resume" in [need.command for need in _status(world).status().needs]
 
 
 def test_a_new_pin_is_progressing_until_it_was_seen_healthy(world: World) -> None:
