@@ -1,6 +1,7 @@
 """The benchmarks of one machine's road; `tools/bench [NAME ...]` runs them, or all.
 
-One module each: push, task, cached, help (start.py), road, rollout, canary (both rollout.py), memory.
+One module each: push, task, cached, help (start.py), road, rollout, canary (both rollout.py),
+rollback, memory.
 """
 
 import sys
@@ -11,6 +12,7 @@ import cached
 import memory
 import push
 import road
+import rollback
 import rollout
 import start
 import task
@@ -22,6 +24,7 @@ BENCHMARKS: Final[dict[str, Callable[[], None]]] = {
     "help": start.run,
     "road": road.run,
     "rollout": rollout.run,
+    "rollback": rollback.run,
     "canary": rollout.run_canaries,
     "memory": memory.run,
 }

@@ -15,12 +15,24 @@ from pathlib import Path
 
 import pytest
 
-from live_home import LiveHome
+from live_home import LiveHome, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 Client = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+FILES_PIPELINE = """
+apiVersion: setpoint.dev/v1alpha1
+kind: Pipeline
+tasks:
+  train:
+    inputs: [data.txt]
+    run: mkdir -p out/deep && tr a-z A-Z <data.txt | tee out/a.bin out/deep/b.bin >model.bin
+    outputs: [out/, model.bin]
+artifacts:
+  model: {needs: [train], file: {from: "train:model.bin"}}
+  weights: {needs: [train], file: {from: "train:out/"}}
+"""
 HOW = {"skopeo": "apt-get install skopeo", "oras": "Go 1.24 or newer builds it", "cosign": "make interop builds it"}
 
 
@@ -192,3 +204,38 @@ def test_stock_git_with_a_token_in_the_address(live: LiveHome) -> None:
     assert git("clone", "-q", "--branch", "v1.0", url, str(other)).returncode == 0
     assert git("describe", "--exact-match", cwd=other).stdout.strip() == "v1.0"
     assert git("clone", "-q", f"{live.ready['git']}/hello.git", str(live.work / "nobody")).returncode != 0
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_oras_pulls_file_and_folder_artifacts(live: LiveHome, client: Client, kind: str) -> None:
+    """What a task made comes out of the registry by stock oras byte for byte: a file by its name, a folder with all that is in it."""
+    program("oras")
+    files: dict[str, str | None] = {".setpoint/pipeline.yaml": FILES_PIPELINE, "data.txt": "numbers", "kind.txt": kind}
+    commit = live.commit("hello", files, f"artifacts for {kind}")
+    artifacts = wait_for("the build", lambda: _built(live, commit))
+    name = {"file": "model", "folder": "weights"}[kind]
+    target = live.work / "docker" / f"pulled-{kind}"
+    reference = f"{live.ready['registry']}/hello/{name}@{artifacts[name]}"
+    pulled = client("oras", "pull", "--plain-http", "--output", str(target), reference)
+    assert pulled.returncode == 0, pulled.stderr
+    found = {path.relative_to(target).as_posix(): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    wanted = {"file": {"model.bin": b"NUMBERS"}, "folder": {"out/a.bin": b"NUMBERS", "out/deep/b.bin": b"NUMBERS"}}[kind]
+    assert found == wanted
+    copied = client(
+        "skopeo",
+        "--insecure-policy",
+        "copy",
+        "--preserve-digests",
+        "--src-tls-verify=false",
+        f"docker://{reference}",
+        f"oci:out-{kind}:one",
+    )
+    assert copied.returncode == 0, copied.stderr
+    index = json.loads((live.work / "docker" / f"out-{kind}" / "index.json").read_text())
+    assert [manifest["digest"] for manifest in index["manifests"]] == [artifacts[name]]
+
+
+def _built(live: LiveHome, commit: str) -> dict[str, str] | None:
+    runs = [run for run in live.api().get("/api/v1/runs") if run["revision"] == commit and run["state"] == "passed"]
+    report = live.api().get(f"/api/v1/runs/{runs[0]['run']}") if runs else {"artifacts": []}
+    return {artifact["name"]: artifact["digest"] for artifact in report["artifacts"]} or None
