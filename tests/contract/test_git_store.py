@@ -4,9 +4,11 @@ import os
 import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from setpoint.adapters.git import store as store_module
 from setpoint.adapters.git.commits import join_signature, split_signature
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.core.errors import NotFoundError, UserError, WorldError
@@ -164,6 +166,32 @@ def test_resolve_takes_branches_full_ids_and_unique_prefixes(store: GitRepositor
     assert store.resolve("shop", "main") == store.resolve("shop", head) == store.resolve("shop", head[:7]) == head
     for text in ("", "none", head[:6], "main~1", "refs/heads/main", "..", "-x", "f" * 40, git("rev-parse", "main:app", at=work)):
         assert store.resolve("shop", text) is None, text
+
+
+def test_last_change_walks_no_history_twice(store: GitRepositories, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked at every head of a growing branch, in any order, it says what a full walk says; each commit is looked at once for a path."""
+    for number in range(30):
+        (work / "one").write_text(str(number // 10))
+        (work / "two").write_text(str(number))
+        git("add", "-A", at=work)
+        git("commit", "-qm", str(number), at=work)
+    git("push", "-q", str(store.path("shop")), "main", at=work)
+    line = git("rev-list", "--first-parent", "main", at=work).split()
+    wanted = {commit: git("log", "-1", "--first-parent", "--format=%H", commit, "--", "one", at=work) or None for commit in line}
+    assert {commit: store.last_change("shop", commit, "one") for commit in (*line[::-1], *line)} == wanted
+    looked = 0
+    real = store_module._id_at
+
+    def counting(*words: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return real(*words)
+
+    monkeypatch.setattr(store_module, "_id_at", counting)
+    fresh = GitRepositories(store.root)
+    for commit in line[:10][::-1]:
+        fresh.last_change("shop", commit, "one")
+    assert looked <= 11 + 2 * 9
 
 
 def test_last_change_follows_first_parents(store: GitRepositories, work: Path) -> None:

@@ -123,9 +123,12 @@ class Exclusions:
         if wanted == pinned:
             return []
         line = self._git.first_parents(repository, head)
-        trees = [self._git.tree_id(repository, commit, path) for commit in line]
-        top = trees.index(wanted) if wanted in trees else 0
-        end = trees.index(pinned, top) if pinned is not None and pinned in trees[top:] else None
+
+        def place(tree: str | None, start: int) -> int | None:
+            return next((at for at in range(start, len(line)) if self._git.tree_id(repository, line[at], path) == tree), None)
+
+        top = place(wanted, 0) or 0
+        end = place(pinned, top) if pinned is not None else None
         revisions = self._git.history(repository, line[top], line[end] if end is not None else base, _MOST_COMMITS)
         if len(revisions) >= _MOST_COMMITS:
             return revisions

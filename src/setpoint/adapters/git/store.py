@@ -17,6 +17,7 @@ from typing import Final
 import pygit2
 from pygit2.enums import FileMode, ObjectType, Option, RepositoryInitFlag, RepositoryOpenFlag, SortMode
 
+from setpoint.adapters.git.changes import LastChanges
 from setpoint.adapters.git.commits import files_of, join_signature, nest, parts_of_path, split_signature, write_nested
 from setpoint.adapters.git.glance import heads_picture
 from setpoint.core import clock
@@ -56,6 +57,7 @@ class GitRepositories:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._changes = LastChanges()
 
     def names(self) -> list[str]:
         """Return the repositories' names, sorted."""
@@ -198,15 +200,7 @@ class GitRepositories:
         parts = parts_of_path(path)
         with self._open(name) as repository:
             line = _line(repository, _commit(repository, head))
-            newest = next(line)
-            wanted = _id_at(newest.tree, parts)
-            if wanted is None:
-                return None
-            for commit in line:
-                if _id_at(commit.tree, parts) != wanted:
-                    break
-                newest = commit
-            return str(newest.id)
+            return self._changes.of((name, path), line, lambda commit: _id_at(commit.tree, parts))
 
     def raw_commit(self, name: str, commit: str) -> tuple[bytes, bytes] | None:
         """Return (signed payload, signature) of a signed commit; None when it carries no signature, or several."""
