@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from setpoint.core import clock, records, threads
+from setpoint.core import clock, records
 from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.ground.journal.model import Fact
-from setpoint.pipeline import decide
+from setpoint.pipeline import decide, threads
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import (
     JSON_REPORT_BYTES,

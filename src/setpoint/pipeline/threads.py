@@ -1,6 +1,6 @@
 """Blocking work that must be whole: done in a thread, and waited for even when whoever asked for it is cancelled.
 
-Called by coroutines that write to the journal; asyncio.to_thread alone leaves the thread behind, and its entry would come after what the
+Called by tasks that write to the journal; asyncio.to_thread alone leaves the thread behind, and its entry would come after what the
 cancelled one says next.
 """
 

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from setpoint.core.threads import to_the_end
+from setpoint.pipeline.threads import to_the_end
 
 
 def test_a_cancelled_caller_waits_for_the_work_and_is_told_of_both() -> None:
