@@ -98,7 +98,7 @@ def freeze(name: str) -> None:
                     tar.add(road.home.root / kept, kept)
         (target / "rest.tar.xz").write_bytes(lzma.compress(rest.getvalue()))
         said = answers(target, Path(scratch) / "opened")
-        (target / "answers.json").write_text(json.dumps(said, indent=1, sort_keys=True) + "\n")
+        (target / "answers.json").write_text(json.dumps(said, sort_keys=True) + "\n")
         shutil.copytree(target, HERE / name)
 
 

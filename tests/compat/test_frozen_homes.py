@@ -1,10 +1,12 @@
 """Homes of earlier versions open with today's code, and say the same as their own version said."""
 
 import json
+import lzma
 from pathlib import Path
 
 import pytest
 
+from chaos.later_steps import SECRET, VALUE
 from compat.frozen import HERE, answers, missing, names
 
 
@@ -20,6 +22,18 @@ def test_there_is_a_frozen_home_with_a_whole_story() -> None:
     kinds = {json.loads(line)["kind"] for line in (HERE / names()[-1] / "journal.log").read_text().splitlines()}
     assert {"home.created", "run.created", "artifact.built", "evidence.attached", "approval.given", "promotion.pinned"} <= kinds
     assert {"quarantine.set", "quarantine.lifted", "hold.opened", "hold.closed", "token.revoked", "deployment.observed"} <= kinds
+    assert {"secret.set", "job.started", "job.finished", "rollout.begun", "rollout.judged", "rollout.stepped"} <= kinds
+    assert {"rollout.finished", "rollout.returned", "inventory.written"} <= kinds
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_frozen_home_is_small_and_holds_no_secret_value(name: str) -> None:
+    """The name of the road's secret is in the journal; its value is nowhere, also not in what is packed."""
+    files = [*(HERE / name).iterdir()]
+    assert sum(path.stat().st_size for path in files) < 300_000
+    whole = b"".join(path.read_bytes() for path in files) + lzma.decompress((HERE / name / "rest.tar.xz").read_bytes())
+    assert SECRET.encode() in whole
+    assert VALUE.encode() not in whole
 
 
 def test_a_difference_is_seen() -> None:
