@@ -311,10 +311,11 @@ class Road:
         hand = pygit2.Signature("Dana", "dana@example.com", at, 0)
         bare = pygit2.Repository(str(self.home.repositories / f"{repository}.git"))
         old, ref = app.store.git.heads(repository).get("main"), "refs/heads/main"
-        if old is None or app.store.git.revision(repository, old).title != message:
+        line = app.store.git.first_parents(repository, old) if old is not None else []
+        new = next((commit for commit in line if app.store.git.revision(repository, commit).title == message), None)
+        if new is None:  # it may lie under pins that Setpoint has committed since
             tree = app.store.git.write_tree(repository, old, {path: text.encode() for path, text in files.items()})
-            bare.create_commit(ref, hand, hand, message, tree, [old] if old else [])
-        new = app.store.git.heads(repository)["main"]
+            new = str(bare.create_commit(ref, hand, hand, message, tree, [old] if old else []))
         known = app.store.records.pushes(repository, ref)
         if new not in [push[1] for push in known]:
             update = {"ref": ref, "old": known[-1][1] if known else ZERO, "new": new}
