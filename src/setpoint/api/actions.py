@@ -21,6 +21,7 @@ from setpoint.promotion.people import require_responsible
 from setpoint.promotion.stops import LONGEST_S
 from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.prune.model import Prunable
+from setpoint.rollout.model import Rollout
 
 router = APIRouter(prefix="/api/v1", tags=["act"])
 
@@ -191,8 +192,13 @@ def release(app: App, caller: Caller, body: ReleaseBody) -> list[Hold]:
 @router.post("/drift/heal")
 def heal(app: App, caller: Caller, body: PlaceBody) -> list[Drift]:
     """Have every case of drift corrected that is only reported there; owners, approvers and the operator may."""
-    require_responsible(app.delivery.require(body.app, body.environment), body.environment, caller)
-    return app.drift.heal(body.app, body.environment, caller.actor)
+    return heal_place(app, caller, body.app, body.environment)
+
+
+def heal_place(app: Application, caller: Principal, application: str, environment: str) -> list[Drift]:
+    """Heal for whoever may, whichever way in they took: the drift stage knows no people."""
+    require_responsible(app.delivery.require(application, environment), environment, caller)
+    return app.drift.heal(application, environment, caller.actor)
 
 
 @router.post("/prunes")
@@ -205,10 +211,15 @@ def prune(app: App, caller: Caller, body: PruneBody) -> Prunable:
 @router.post("/rollouts/{application}/{environment}")
 def decide_rollout(app: App, caller: Caller, application: str, environment: str, body: RolloutBody) -> dict[str, str]:
     """Go on from a held step of a canary, or send the canary back; who may roll back may do both."""
-    require_responsible(app.delivery.require(application, environment), environment, caller)
-    act = app.rollout.rollouts.resume if body.verb == "resume" else app.rollout.rollouts.abort
-    found = act(application, environment, caller.actor, body.message)
+    found = steer(app, caller, (application, environment), body)
     return {"rollout": found.rollout, "phase": found.phase.value}
+
+
+def steer(app: Application, caller: Principal, place: tuple[str, str], body: RolloutBody) -> Rollout:
+    """Decide about the canary of (application, environment) for whoever may, whichever way in they took: the rollout knows no people."""
+    require_responsible(app.delivery.require(*place), place[1], caller)
+    act = app.rollout.rollouts.resume if body.verb == "resume" else app.rollout.rollouts.abort
+    return act(*place, caller.actor, body.message)
 
 
 class CancelBody(_Body):

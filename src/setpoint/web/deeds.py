@@ -1,6 +1,7 @@
 """The buttons: form posts that call the same services as the API's acting half, then lead back to the why page.
 
-Included by the pages' router; every deed is journalled by its service, which also decides whether the caller may.
+Included by the pages' router; every deed is journalled by its service; whether the caller may is decided there,
+or where the API asks it.
 """
 
 import asyncio
@@ -10,12 +11,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request
 from fastapi.responses import RedirectResponse, Response
 
-from setpoint.api.actions import run_of
+from setpoint.api.actions import RolloutBody, heal_place, run_of, steer
 from setpoint.api.auth import App, Caller
 from setpoint.core.errors import ConflictError, UserError
 from setpoint.pipeline.model import Outcome
 from setpoint.promotion.model import PromotionState
-from setpoint.promotion.people import require_responsible
 from setpoint.promotion.propose import quarantine_of
 from setpoint.promotion.stops import seconds_of
 from setpoint.web.entrance import Form
@@ -102,8 +102,7 @@ async def resolve(app: App, caller: Caller, run: str, task: str, fields: Form) -
 @router.post("/why/{application}/{environment}/heal")
 def heal(app: App, caller: Caller, application: str, environment: str, _fields: Form) -> Response:
     """Have what is only reported corrected."""
-    require_responsible(app.delivery.require(application, environment), environment, caller)
-    app.drift.heal(application, environment, caller.actor)
+    heal_place(app, caller, application, environment)
     return _back(application, environment)
 
 
@@ -120,9 +119,7 @@ def decide_rollout(
     app: App, caller: Caller, application: str, environment: str, verb: Literal["resume", "abort"], fields: Form
 ) -> Response:
     """Go on from a held step of a canary, or send the canary back."""
-    require_responsible(app.delivery.require(application, environment), environment, caller)
-    act = app.rollout.rollouts.resume if verb == "resume" else app.rollout.rollouts.abort
-    act(application, environment, caller.actor, _message(fields))
+    steer(app, caller, (application, environment), RolloutBody(verb=verb, message=_message(fields)))
     return _back(application, environment)
 
 
