@@ -502,6 +502,15 @@ def test_a_hold_is_shown_with_who_why_and_its_way_out(browser: Browser) -> None:
     assert "on hold" in browser.get("/").text
 
 
+def test_the_journal_is_filtered_by_its_form(browser: Browser) -> None:
+    """The form keeps what was asked for; a filter that fits nothing says so and leads back to all entries."""
+    text = browser.enter(ADA).get("/events?kind=nothing.there&actor=%22nobody%22").text
+    assert 'name="kind" value="nothing.there"' in text
+    assert 'value="&#34;nobody&#34;"' in text
+    assert "The journal has nothing that fits." in text
+    assert '<a href="/events">all entries</a>' in text
+
+
 def test_rolling_back_asks_first(browser: Browser) -> None:
     """The confirm page offers earlier versions, not the running one, and posts the chosen promotion."""
     text = browser.enter(ADA).get("/why/shop/production/rollback").text

@@ -6,6 +6,7 @@ import click
 
 from setpoint.cli.options import DURATION, json_option, server_options
 from setpoint.cli.output import note, print_json, print_text
+from setpoint.core import clock
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -37,6 +38,6 @@ def command(api: "Api", what: tuple[str, ...], everything: str | None, for_s: in
     if as_json:
         print_json(answer)
         return
-    until = f"until {answer['until']}" if answer["until"] else "until it is released"
+    until = f"until {clock.spoken(answer['until'])}" if answer["until"] else "until it is released"
     print_text(f"{answer['hold']}: nothing new gets into {environment}{f' for {app}' if app else ''} {until}")
     note(f"next: setpoint release {app or '--all'} {environment}")

@@ -11,6 +11,7 @@ import click
 from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import AnswerNo, StillWaiting, bold, note, print_json, print_text, table
+from setpoint.core import durations
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -90,7 +91,7 @@ def canary_lines(report: dict[str, Any] | None) -> list[str]:
     """Return a canary's steps, evidence and reasons; nothing for a rollout that only rolls or is done."""
     if report is None or report["strategy"] != "canary" or report["phase"] == "finished":
         return []
-    rows = [[f"  {step['weight']} %", f"{step['hold_s']} s", step["state"], step["note"]] for step in report["steps"]]
+    rows = [[f"  {step['weight']} %", durations.to_text(step["hold_s"]), step["state"], step["note"]] for step in report["steps"]]
     found = [f"  canary: {report['found']}", *table(rows).splitlines()]
     return found + [f"  {reason['code']}: {reason['found']}" for reason in report["reasons"] if reason["code"] != "CANARY"]
 

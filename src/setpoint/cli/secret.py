@@ -11,6 +11,7 @@ import click
 
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import ago, items_of, note, print_json, print_text, table
+from setpoint.core import names
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -55,7 +56,7 @@ def list_secrets(api: "Api", repository: str | None, *, as_json: bool) -> None:
         print_json(answer)
         return
     rows = [
-        [item["repository"], item["name"], str(item["version"]), ago(item["set_at"]), item["set_by"].removeprefix("person:")]
+        [item["repository"], item["name"], str(item["version"]), ago(item["set_at"]), names.actor(item["set_by"])]
         for item in items_of(answer)
     ]
     print_text(

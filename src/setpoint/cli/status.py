@@ -113,7 +113,7 @@ def _waiting(cell: dict[str, Any]) -> str:
     if not waiting:
         stopped = any(hold["kind"] == "stop" for hold in cell.get("holds", ()))
         return "; ".join(word for word in (rollout, "on hold" if stopped else "") if word)
-    subjects = ", ".join(reason["subject"] for reason in waiting["reasons"]) or "the pin commit"
+    subjects = ", ".join(dict.fromkeys(reason["subject"] for reason in waiting["reasons"])) or "the pin commit"
     return "; ".join([*([rollout] if rollout else []), f"{waiting['version']}: {subjects}"])
 
 

@@ -29,3 +29,12 @@ def from_text(text: str) -> datetime:
 def seconds_between(start: str, end: str) -> float:
     """Return the seconds from one written instant to another."""
     return (from_text(end) - from_text(start)).total_seconds()
+
+
+def spoken(at: str) -> str:
+    """Return a written instant as sentences say it, to the second: `2026-11-23 06:00:00 UTC`.
+
+    Raises:
+        ValueError: at is not RFC 3339.
+    """
+    return from_text(at).astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

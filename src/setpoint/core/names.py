@@ -10,3 +10,8 @@ def kind(address: str) -> str:
     """Return the last part of a type's address that is no version: `https://slsa.dev/provenance/v1` -> `provenance`."""
     parts = [part for part in address.split("/")[3:] if part and not _VERSION.fullmatch(part)]
     return parts[-1] if parts else address
+
+
+def actor(written: str) -> str:
+    """Return who did something, as sentences say it: `person:ada@example.com` -> `ada@example.com`; `operator` and `setpoint` stay."""
+    return written.removeprefix("person:")

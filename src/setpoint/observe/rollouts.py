@@ -3,6 +3,7 @@
 It reads what the journal says; what was learnt since the last entry (a minute at most) is not in it.
 """
 
+from setpoint.core import clock
 from setpoint.observe.model import RolloutReport
 from setpoint.reconcile.model import CanaryPlan
 from setpoint.rollout.canary import reasons
@@ -43,7 +44,7 @@ def report(rollout: Rollout) -> RolloutReport:
         steps=steps(rollout.plan, rollout),
         reasons=reasons.of(rollout),
         found=reasons.evidence(rollout) if rollout.plan is not None else "",
-        kept=tuple(f"{', '.join(kept.workloads)} {kept.why} until {kept.until}" for kept in rollout.kept if kept.workloads),
+        kept=tuple(f"{', '.join(kept.workloads)} {kept.why} until {clock.spoken(kept.until)}" for kept in rollout.kept if kept.workloads),
         next=_next(rollout),
     )
 

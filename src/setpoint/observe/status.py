@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from setpoint.core import digest
+from setpoint.core import clock, digest, names
 from setpoint.core.errors import ConfigError, NotFoundError, UserError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.model import Hold
@@ -26,6 +26,8 @@ from setpoint.reconcile.prune.model import Prunable
 
 _DRIFTS: Final = 1000
 
+_ASKS: Final = ("NODATA", "PRUNE_OVER_BUDGET")
+"""Reasons of the reconciler that wait for a person although nothing is wrong: a canary held for want of traffic, removals over budget."""
 _SETTLED: Final = ("READY", "JOB_COMPLETE", "LIMITS_NOT_ENFORCED")
 """Reasons of the reconciler that nothing waits for."""
 
@@ -79,7 +81,7 @@ class StatusView:
         return [
             Need(
                 f"{run.repository}: {result.task} of run {run.run} is lost: {result.reason}",
-                f"setpoint resolve {run.run} {result.task} --passed, --failed or --again, with -m and how you know",
+                f"setpoint resolve {run.run} {result.task} (--passed, --failed or --again, with -m and how you know)",
             )
             for run in runs
             if run.lost
@@ -210,14 +212,14 @@ def _needs(cell: Cell) -> list[Need]:
                 what = f"{place}: {cell.waiting.version} waits for {reason.subject}: {reason.found}"
                 needs.append(Need(what, reason.fix, cell.app, cell.environment, cell.waiting.promotion))
     for problem in cell.reasons:
-        if problem.severity == "problem" or problem.code in ("PRUNE_OVER_BUDGET", "NODATA"):
+        if problem.severity == "problem" or problem.code in _ASKS:
             needs.append(Need(f"{place}: {problem.subject}: {problem.found}", problem.fix, cell.app, cell.environment))
     return needs
 
 
 def _release(hold: Hold) -> Need:
-    until = f" until {hold.until}" if hold.until else ""
-    return Need(f"{hold.place} is on hold{until} by {hold.by}: {hold.why}", hold.release, hold.app, hold.environment)
+    until = f" until {clock.spoken(hold.until)}" if hold.until else ""
+    return Need(f"{hold.place} is on hold{until} by {names.actor(hold.by)}: {hold.why}", hold.release, hold.app, hold.environment)
 
 
 def _orphaned(one: Prunable, environments: Sequence[str]) -> Need:
@@ -258,6 +260,6 @@ def _next(reasons: tuple[Reason, ...]) -> str:
             return reason.fix
     for reason in reasons:
         if reason.outcome is not Outcome.ALLOW and reason.recheck_at:
-            return f"nothing to do: decided again at {reason.recheck_at}"
+            return f"nothing to do: decided again at {clock.spoken(reason.recheck_at)}"
     waits = any(reason.outcome is not Outcome.ALLOW for reason in reasons)
     return "nothing to do: it goes on by itself" if waits else "nothing to do"

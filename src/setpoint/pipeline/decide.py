@@ -7,7 +7,7 @@ depend on (design: task key), so "affected" needs no base commit: a task without
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from setpoint.core import canonical, clock, digest, records
+from setpoint.core import canonical, clock, digest, names, records
 from setpoint.pipeline.model import KeyManifest, Run, RunState, Taken, TaskResult, TaskState, ToolchainFacts
 from setpoint.pipeline.tasks import Task
 from setpoint.pipeline.written import TaskConfig
@@ -141,7 +141,7 @@ def superseded(runs: Sequence[Run], began: Callable[[Run], bool], supersedes: Ca
 
 def cancelled_text(actor: str, why: str) -> str:
     """Return what a cancelled run or task says: by whom, and why if they said so."""
-    return f"cancelled by {actor.removeprefix('person:')}" + (f": {why}" if why else "")
+    return f"cancelled by {names.actor(actor)}" + (f": {why}" if why else "")
 
 
 def empty_manifest() -> KeyManifest:

@@ -7,7 +7,7 @@ render, quarantine, provenance, upstreams, policy, checks, soak, approvals.
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
-from setpoint.core import clock, digest
+from setpoint.core import clock, digest, names
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.evidence.model import SANDBOXED_BUILDER
 from setpoint.ground.hold import decide as hold_decide
@@ -59,7 +59,7 @@ def _quarantine(facts: GateFacts, promotion: Promotion) -> Iterator[Reason]:
         return
     candidate = promotion.candidate
     fix = f"setpoint promote {candidate.app} --to {candidate.environment} --lift"
-    found = f"barred since {barred.since} by {barred.by}: {barred.why}"
+    found = f"barred since {clock.spoken(barred.since)} by {names.actor(barred.by)}: {barred.why}"
     yield Reason("QUARANTINED", Outcome.DENY, "quarantine", found, "a candidate that is not barred", fix)
 
 
@@ -93,7 +93,8 @@ def _upstream(facts: GateFacts, upstream: UpstreamFacts) -> Iterator[Reason]:
         fix = f"setpoint why {facts.candidate.app} {upstream.environment}"
         yield Reason("UPSTREAM_UNHEALTHY", Outcome.WAIT, subject, upstream.detail, "healthy", fix)
     else:
-        yield Reason("UPSTREAM_RUNS_IT", Outcome.ALLOW, subject, f"runs the same and is healthy since {upstream.healthy_since}")
+        since = f" since {clock.spoken(upstream.healthy_since)}" if upstream.healthy_since else ""
+        yield Reason("UPSTREAM_RUNS_IT", Outcome.ALLOW, subject, f"runs the same and is healthy{since}")
 
 
 def _policy(facts: GateFacts, gates: Gates) -> Iterator[Reason]:

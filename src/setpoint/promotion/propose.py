@@ -7,6 +7,7 @@ HEAD; where the newest artifact is barred by a quarantine, configuration moves o
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from setpoint.core import clock, names
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.promotion.model import Candidate, PinnedArtifact, Quarantine
 
@@ -90,7 +91,7 @@ def _settle(facts: ProposalFacts, candidate: Candidate, build: Build) -> Proposa
             "QUARANTINED",
             Outcome.DENY,
             "quarantine",
-            f"{build.version or 'the newest candidate'} is barred since {barred.since} by {barred.by}: {barred.why}",
+            f"{build.version or 'the newest candidate'} is barred since {clock.spoken(barred.since)} by {names.actor(barred.by)}: {barred.why}",
             "a newer candidate, or a person who lifts it",
             f"setpoint promote {facts.app} --to {facts.environment} --lift",
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from setpoint.core import clock
+from setpoint.core import clock, names
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.ground.hold.model import Hold
 
@@ -52,7 +52,7 @@ def _pin(facts: ReturnFacts) -> Iterator[Reason]:
 
 def _stops(facts: ReturnFacts) -> Iterator[Reason]:
     for hold in facts.stops:
-        found = f"{hold.place} is on hold since {hold.since} by {hold.by}: {hold.why}"
+        found = f"{hold.place} is on hold since {clock.spoken(hold.since)} by {names.actor(hold.by)}: {hold.why}"
         fix = f"setpoint rollback {facts.place} (a person passes a hold), or {hold.release}"
         yield Reason("HOLD", Outcome.DENY, "hold", found, "no hold by a person", fix, hold.until)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from setpoint.artifact.ports import OciStore
-from setpoint.core import digest
+from setpoint.core import clock, digest, names
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.evidence.candidate import candidate_manifest, candidate_repository
 from setpoint.evidence.gate import admission_fault, gate_statement
@@ -117,5 +117,5 @@ class Admission:
         barred = quarantine_of(candidate, self._parts.records.quarantines(candidate.app, candidate.environment))
         if barred is not None:
             fix = f"setpoint promote {candidate.app} --to {candidate.environment} --lift"
-            found = f"barred since {barred.since} by {barred.by}: {barred.why}"
+            found = f"barred since {clock.spoken(barred.since)} by {names.actor(barred.by)}: {barred.why}"
             yield Reason("QUARANTINED", Outcome.DENY, "quarantine", found, "a candidate that is not barred", fix)

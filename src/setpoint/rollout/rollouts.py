@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from setpoint.core import clock, records
+from setpoint.core import clock, names, records
 from setpoint.core.errors import ConflictError, SetpointError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.model import DeployReason, Release, ReplicaStatus
@@ -136,7 +136,7 @@ class Rollouts:
             if found is None or not found.is_split:
                 where, fix = f"{app} in {environment}", f"setpoint rollback {app} {environment} takes back what is rolled out"
                 raise ConflictError("SP656", "no canary is under way, so there is nothing to abort", where=where, fix=fix)
-            reason = DeployReason("ABORTED", "canary", f"sent back by {actor}: {message}", "", "problem")
+            reason = DeployReason("ABORTED", "canary", f"sent back by {names.actor(actor)}: {message}", "", "problem")
             return self.save(decide.returned(found, (reason,), self._clock.now(), message), actor)
 
     def answer(self, rollout: Rollout, rollback: str) -> None:

@@ -3,8 +3,8 @@
 `router` is included by the server (cli.serve) and not part of the OpenAPI document. Nothing is decided here.
 """
 
-from itertools import islice
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response, StreamingResponse
@@ -12,12 +12,12 @@ from starlette.routing import Match
 from starlette.types import Scope
 
 from setpoint.api.auth import App, Caller, principal
-from setpoint.api.streams import as_event
+from setpoint.api.streams import Wanted, as_event
 from setpoint.app.application import Application
 from setpoint.core.errors import NotFoundError
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord
-from setpoint.web import assets, deeds, entrance, logs, views
+from setpoint.web import assets, deeds, entrance, journal, logs, views
 from setpoint.web.deeds import why_path
 from setpoint.web.render import PageRoute, add_global, render
 from setpoint.web.rights import rights
@@ -135,15 +135,24 @@ def promotion_page(app: App, _caller: Caller, promotion: str) -> Response:
 
 
 @router.get("/events")
-def events(request: Request, app: App, caller: Caller, before: str | None = None, check: str | None = None) -> Response:
-    """Show the journal, newest first; asked for it, walk its whole chain and say whether it holds."""
+def events(  # noqa: PLR0913 - a filter each
+    request: Request,
+    app: App,
+    caller: Caller,
+    *,
+    before: str | None = None,
+    check: str | None = None,
+    kind: str = "",
+    subject: str = "",
+    actor: str = "",
+) -> Response:
+    """Show the journal, newest first, all of it or what fits the filters; asked for it, walk its whole chain and say whether it holds."""
     checked = app.store.journal.check() if check is not None else None
+    asked = {name: text for name, text in (("kind", kind.strip()), ("subject", subject.strip()), ("actor", actor.strip())) if text}
     length = len(app.store.journal)
-    wanted = _number(before)
-    end = min(length, wanted) if wanted is not None else length
-    start = max(0, end - EVENTS_A_PAGE)
-    entries = [as_event(entry) for entry in islice(app.store.journal.entries(start), end - start)]
-    return _show(request, "events.html", app, caller, entries=entries[::-1], start=start, end=end, length=length, checked=checked)
+    found = journal.page(app.store.journal.entries, length, Wanted(**asked), _number(before), EVENTS_A_PAGE)
+    values = {"entries": [as_event(entry) for entry in found.entries], "asked": asked, "query": urlencode(asked)}
+    return _show(request, "events.html", app, caller, found=found, length=length, checked=checked, **values)
 
 
 class _LostRoute(PageRoute):

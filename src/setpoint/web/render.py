@@ -43,6 +43,7 @@ _templates.filters.update(
     seconds=views.seconds_text,
     mark=views.mark,
     plain=names.kind,
+    who=names.actor,
     pretty=views.pretty,
     split_command=views.split_command,
 )

@@ -27,6 +27,9 @@ _MARKS: Final = {
     "pending": ("waiting", "idle"),
     "open": ("waiting", "wait"),
     "suspended": ("waiting", "wait"),
+    "done": ("good", "good"),
+    "now": ("moving", "busy"),
+    "to come": ("off", "idle"),
     "reported": ("waiting", "wait"),
     "healed": ("good", "good"),
     "degraded": ("bad", "bad"),
@@ -51,7 +54,7 @@ def mark(word: str) -> tuple[str, str]:
 def clock_text(at: str) -> str:
     """Return an instant as people read it: `2026-11-23 06:00:00 UTC`; another text as it is."""
     try:
-        return clock.from_text(at).strftime("%Y-%m-%d %H:%M:%S UTC")
+        return clock.spoken(at)
     except ValueError:
         return at
 
@@ -80,8 +83,13 @@ def seconds_text(seconds: float | None) -> str:
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return _two((whole // 60, "min"), (whole % 60, "s"))
+    return _two((whole // 3600, "h"), (whole % 3600 // 60, "min"))
+
+
+def _two(large: tuple[int, str], small: tuple[int, str]) -> str:
+    """Return `3 min 4 s`; without the smaller unit when there is none of it."""
+    return " ".join(f"{count} {unit}" for count, unit in (large, small) if count)
 
 
 def split_command(text: str) -> tuple[str, str]:
@@ -138,7 +146,10 @@ class Waterfall:
 
 
 def waterfall(report: RunReport, now: datetime) -> Waterfall:
-    """Return every task's wait (from when all it needs had ended) and run; what was reused ran in another run and has neither."""
+    """Return every task's wait (from when all it needs had ended) and run.
+
+    What was reused ran in another run and has neither; nobody knows how long a lost one ran.
+    """
     run = report.run
     rows = {row.task: row for row in report.tasks}
     here = [row for row in report.tasks if row.state != "reused"]
@@ -157,7 +168,7 @@ def waterfall(report: RunReport, now: datetime) -> Waterfall:
     groups = groups_of(report.tasks)
     for row in by_family(report.tasks):
         group = groups.pop(row.family, None)
-        if row.started_at is None or row.state == "reused":
+        if row.started_at is None or row.state == "reused" or (row.state == "lost" and row.finished_at is None):
             bars.append(Bar(row, 0, 0, ready(row) / total * 100, 0, 0, None, group))
             continue
         start, end = offset(row.started_at), offset(row.finished_at or until)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from setpoint.core.names import kind
+from setpoint.core.names import actor, kind
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,8 @@ from setpoint.core.names import kind
 def test_a_type_is_called_by_its_last_part_that_is_no_version(address: str, expected: str) -> None:
     """People read `provenance`, not the address; what has no such part is shown whole."""
     assert kind(address) == expected
+
+
+def test_sentences_name_people_by_their_address() -> None:
+    """What the journal calls `person:ada@example.com` is said without the prefix; the operator and Setpoint itself stay."""
+    assert [actor(one) for one in ("person:ada@example.com", "operator", "setpoint")] == ["ada@example.com", "operator", "setpoint"]

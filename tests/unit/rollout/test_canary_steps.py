@@ -181,7 +181,7 @@ def test_a_person_aborts(play: Play) -> None:
     play.until(_new(), Phase.HOLDING)
     play.engine.rollouts.abort("web", "prod", "person:sam@example.com", "looks odd")
     found = play.at(_new())
-    assert (found.phase, found.reasons[0].found) == (Phase.RETURNED, "sent back by person:sam@example.com: looks odd")
+    assert (found.phase, found.reasons[0].found) == (Phase.RETURNED, "sent back by sam@example.com: looks odd")
     assert play.host.traffic() == set(play.host.names("1"))
     with pytest.raises(ConflictError, match="no canary is under way"):
         play.engine.rollouts.abort("web", "prod", "operator", "again")

@@ -6,7 +6,7 @@ Called by the hold service and by the gate decision; a rollback hold never stops
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from setpoint.core import clock
+from setpoint.core import clock, names
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.model import Hold
 
@@ -24,13 +24,13 @@ def stops(holds: Sequence[Hold], now: datetime) -> tuple[Hold, ...]:
 def reasons(held: Sequence[Hold]) -> Iterator[Reason]:
     """Return one WAIT for each stop in force: who, why, until when, and how it ends."""
     for hold in held:
-        until = f", until {hold.until}" if hold.until else ""
-        found = f"{hold.place} is on hold since {hold.since} by {hold.by}{until}: {hold.why}"
+        until = f", until {clock.spoken(hold.until)}" if hold.until else ""
+        found = f"{hold.place} is on hold since {clock.spoken(hold.since)} by {names.actor(hold.by)}{until}: {hold.why}"
         yield Reason("HOLD", Outcome.WAIT, "hold", found, "a release, or the end of its time", hold.release, hold.until)
 
 
 def passed(held: Sequence[Hold]) -> Iterator[Reason]:
     """Return what a person's rollback says of each stop that it passes."""
     for hold in held:
-        found = f"{hold.place} is on hold by {hold.by}: {hold.why}; a person's rollback passes it, and it stays"
+        found = f"{hold.place} is on hold by {names.actor(hold.by)}: {hold.why}; a person's rollback passes it, and it stays"
         yield Reason("HOLD_PASSED", Outcome.ALLOW, "hold", found)

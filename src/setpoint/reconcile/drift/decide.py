@@ -148,7 +148,7 @@ def reasons(open_cases: Sequence[Drift], app: str) -> Iterator[Reason]:
     """Yield what `why` and `status` say to an application about open cases: what differs, since when, and what happens next."""
     for drift in open_cases:
         often = f", {drift.count} times in a row" if drift.count > 1 else ""
-        found = f"{drift.field} is {drift.live}, not {drift.desired}, since {drift.since}{often} (writer {drift.writer})"
+        found = f"{drift.field} is {drift.live}, not {drift.desired}, since {clock.spoken(drift.since)}{often} (writer {drift.writer})"
         if drift.state is DriftState.REPORTED:
             fix = f"setpoint heal {drift.app or app} {drift.environment}"
             yield Reason("DRIFT_REPORTED", Outcome.WAIT, drift.subject, found, "as desired; the mode is report", fix)
