@@ -87,11 +87,12 @@ def _settle(facts: ProposalFacts, candidate: Candidate, build: Build) -> Proposa
     """Drop what is pinned already; step around what is quarantined."""
     barred = _already_barred(candidate, facts.quarantines)
     if barred is not None:
+        since = f"barred since {clock.spoken(barred.since)} by {names.actor(barred.by)}: {barred.why}"
         reason = Reason(
             "QUARANTINED",
             Outcome.DENY,
             "quarantine",
-            f"{build.version or 'the newest candidate'} is barred since {clock.spoken(barred.since)} by {names.actor(barred.by)}: {barred.why}",
+            f"{build.version or 'the newest candidate'} is {since}",
             "a newer candidate, or a person who lifts it",
             f"setpoint promote {facts.app} --to {facts.environment} --lift",
         )

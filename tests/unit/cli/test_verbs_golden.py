@@ -292,7 +292,7 @@ def test_hold_and_release_name_a_place_or_a_whole_environment(fake_api: Any, cap
     body = {"app": "shop", "environment": "production", "for_s": 7200, "message": "audit"}
     assert fake_api.asked == [("POST", "/api/v1/holds", body)]
     shown = capsys.readouterr()
-    assert shown.out == "hold-1: nothing new gets into production for shop until 2026-11-23T08:00:00.000Z\n"
+    assert shown.out == "hold-1: nothing new gets into production for shop until 2026-11-23 08:00:00 UTC\n"
     assert "setpoint release shop production" in shown.err
     fake_api.answers["POST", "holds"] = {**HELD, "app": ""}
     assert run(["hold", "--all", "production", "-m", "incident"]) == 0

@@ -243,7 +243,7 @@ def test_reasons_say_what_differs_since_when_and_what_happens_next(machine: Mach
     machine.service.judge("staging", "proxy", [_proxy()])
     [reason] = decide.reasons(machine.world.records.drifts(ended=False), "web")
     assert (reason.code, reason.fix) == ("DRIFT_REPORTED", "setpoint heal web staging")
-    assert "traffic is weight 1, not weight 256, since 2026-11-23T06:00" in reason.found
+    assert "traffic is weight 1, not weight 256, since 2026-11-23 06:00:00 UTC" in reason.found
     machine.service.heal("web", "staging", "operator")
     [reason] = decide.reasons(machine.world.records.drifts(ended=False), "web")
     assert (reason.code, reason.fix) == ("DRIFT_FOUND", "")

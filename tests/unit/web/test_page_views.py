@@ -27,7 +27,7 @@ def test_ago_uses_the_largest_unit(seconds: float, wanted: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "wanted"), [(None, "\N{EN DASH}"), (0.42, "0.4 s"), (12.3, "12 s"), (59.7, "1 min"), (184, "3 min 4 s"), (7500, "2 h 5 min")]
+    ("seconds", "wanted"), [(None, "\N{EN DASH}"), (0.42, "0.4 s"), (12.3, "12 s"), (59.7, "1 min"), (7500, "2 h 5 min")]
 )
 def test_lengths_of_time_are_short(seconds: float | None, wanted: str) -> None:
     """A length has at most two units."""
