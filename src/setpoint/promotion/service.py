@@ -167,6 +167,7 @@ class PromotionService:
         unfinished = self._unfinished(candidate.app, candidate.environment)
         for current in unfinished:
             if current.candidate == candidate and current.binding == binding:
+                self._supersede_older(current, unfinished)
                 return current
         history = self._parts.records.promotions(candidate.app, candidate.environment)
         same = [p for p in history if p.candidate == candidate and p.binding == binding]
@@ -202,6 +203,12 @@ class PromotionService:
             self._supersede(current, denied.promotion)
         if not denied.gate_bundle:
             self._parts.evidence.attach_promotion(denied.promotion)
+
+    def _supersede_older(self, current: Promotion, unfinished: list[Promotion]) -> None:
+        """End what a candidate replaced when it was created: a crash may have come between the two entries (law 5)."""
+        for other in unfinished:
+            if other.kind == "advance" and other.created_at < current.created_at:
+                self._supersede(other, current.promotion)
 
     def _supersede(self, promotion: Promotion, by: str) -> None:
         self._parts.recorder.record("promotion.superseded", promotion.promotion, "setpoint", {"superseded_by": by})
