@@ -23,6 +23,7 @@ from tools.road.story import Story, command, free_ports, git, say, stage, wait_f
 from tools.road.traffic import Traffic
 
 from setpoint.client.http import Api
+from setpoint.core.errors import NotFoundError
 
 DANA = "Dana <dana@example.com>"
 BUG = """
@@ -90,7 +91,10 @@ def good_release(cast: Cast, name: str, note: str) -> str:
 def _all_on(api: Api, version: str) -> bool:
     """Say whether an environment runs a version with all of its traffic, telling each step of a canary on the way."""
     found = parts.cell(api, "production")
-    rollout = api.get("/api/v1/rollouts/httpbin/production")
+    try:
+        rollout = api.get("/api/v1/rollouts/httpbin/production")
+    except NotFoundError:
+        return False  # the pin is on its way
     _tell_step(rollout)
     return bool(found["version"] == version and found["health"] == "healthy" and rollout["phase"] == "finished")
 
