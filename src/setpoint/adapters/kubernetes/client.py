@@ -132,10 +132,6 @@ class Client:
                     yield Change(event["type"], event["object"])
         except ConflictError as error:
             raise ExpiredError("SP688", "the watch began too far back", where=call.path, fix="it lists anew", retry_after_s=0) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise WorldError(
-                "SP682", f"the watch broke: {str(error) or type(error).__name__}", where=call.path, fix="it goes on", retry_after_s=1
-            ) from error
 
     async def logs(self, namespace: str, pod: str, container: str, *, previous: bool = False, tail: int = 200) -> str:
         """Return the last lines of a container's log, or of the one before it."""

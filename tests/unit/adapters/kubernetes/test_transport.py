@@ -156,3 +156,24 @@ def test_an_event_larger_than_a_line_is_read_whole() -> None:
         return [change.what async for change in Client(transport).watch(CONFIG_MAP, "1")]
 
     assert against(answer, watch) == ["ADDED", "BOOKMARK"]
+
+
+def test_a_watch_that_breaks_off_is_an_error_that_may_pass() -> None:
+    """A connection that ends in the middle of an event is told as the world's fault, and is not taken for a watch that is too old."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "1000"})
+        await response.prepare(request)
+        await response.write(b'{"type": "ADD')
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async def watch(transport: Transport) -> None:
+        async for _ in Client(transport).watch(CONFIG_MAP, "1"):
+            pass
+
+    with pytest.raises(WorldError) as caught:
+        against(answer, watch)
+    assert caught.value.code == "SP682"
+    assert not isinstance(caught.value, ExpiredError)
