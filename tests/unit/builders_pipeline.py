@@ -140,6 +140,20 @@ def begin(world: World, service: PipelineService, files: dict[str, bytes] | None
     return service.begin(branch, world.git.revision("hello", commit), "ada@example.com")
 
 
+async def stuck(
+    world: World, machine: Machine, root: Path, task: str, files: dict[str, bytes] | None = None
+) -> tuple[Run, PipelineService]:
+    """Begin a run that stops in a task, and return it with its service once that task executes."""
+    machine.blocked = task
+    service = make_service(world, machine, root)
+    run = begin(world, service, files)
+    assert run is not None
+    service.resume()
+    async with asyncio.timeout(5):
+        await machine.waiting.wait()
+    return run, service
+
+
 async def ended(world: World, service: PipelineService, run: Run) -> Run:
     """Wait until a run has ended, at most five seconds."""
     service.resume()

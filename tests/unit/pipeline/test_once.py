@@ -11,7 +11,7 @@ from setpoint.pipeline.config import parse_pipeline
 from setpoint.pipeline.model import NotStartedError, Outcome, Run, RunState, TaskExit
 from setpoint.pipeline.service import PipelineService
 from unit.builders_home import World
-from unit.builders_pipeline import Machine, begin, ended, make_service, run_story, states
+from unit.builders_pipeline import Machine, begin, ended, make_service, run_story, states, stuck
 
 PIPELINE = b"""apiVersion: setpoint.dev/v1alpha1
 kind: Pipeline
@@ -37,13 +37,7 @@ async def until(what: Callable[[], bool]) -> None:
 
 async def interrupted(world: World, machine: Machine, root: Path, probe: bytes = b"") -> tuple[Run, PipelineService]:
     """Begin a run, end the server in the middle of `publish`, and return the run and the next server."""
-    machine.blocked = "publish"
-    service = make_service(world, machine, root)
-    run = begin(world, service, files(probe))
-    assert run is not None
-    service.resume()
-    async with asyncio.timeout(5):
-        await machine.waiting.wait()
+    run, service = await stuck(world, machine, root, "publish", files(probe))
     await service.stop()
     machine.blocked = ""
     return run, make_service(world, machine, root)

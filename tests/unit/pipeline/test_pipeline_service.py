@@ -20,6 +20,7 @@ from unit.builders_pipeline import ended as _ended
 from unit.builders_pipeline import make_service as _service
 from unit.builders_pipeline import run_story as _run
 from unit.builders_pipeline import states as _states
+from unit.builders_pipeline import stuck as _stuck
 
 
 @pytest.fixture
@@ -187,13 +188,7 @@ def test_a_cancelled_run_ends_and_is_not_taken_up_again(world: World, machine: M
     """Cancelling stops the task, journals the end once, and leaves no workspace."""
 
     async def story() -> None:
-        machine.blocked = "test"
-        service = _service(world, machine, tmp_path)
-        run = _begin(world, service)
-        assert run is not None
-        service.resume()
-        async with asyncio.timeout(5):
-            await machine.waiting.wait()
+        run, service = await _stuck(world, machine, tmp_path, "test")
         assert await service.cancel(run.run, "person:dana@example.com", "wrong branch")
         found = world.records.run(run.run)
         assert found is not None
@@ -232,13 +227,8 @@ def test_a_stopped_server_leaves_the_run_open_and_the_next_one_does_not_repeat_w
     """After a restart only unfinished tasks run; their log begins anew."""
 
     async def story() -> None:
-        machine.blocked = "test"
-        service = _service(world, machine, tmp_path)
-        run = _begin(world, service)
-        assert run is not None
-        service.resume()
+        run, service = await _stuck(world, machine, tmp_path, "test")
         async with asyncio.timeout(5):
-            await machine.waiting.wait()
             while "lint" not in _states(world, run):  # noqa: ASYNC110 - the journal has no event to wait for
                 await asyncio.sleep(0.002)
         await service.stop()

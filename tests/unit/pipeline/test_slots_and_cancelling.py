@@ -11,7 +11,7 @@ from setpoint.ground.journal.model import Entry, Fact
 from setpoint.pipeline.model import RunState
 from setpoint.pipeline.slots import Slots
 from unit.builders_home import World
-from unit.builders_pipeline import Machine, begin, ended, make_service, run_story, states
+from unit.builders_pipeline import Machine, begin, ended, make_service, run_story, states, stuck
 
 
 def test_slots_go_to_the_earlier_run_and_in_it_to_whoever_was_ready_first() -> None:
@@ -74,13 +74,7 @@ def test_one_task_is_stopped_and_the_rest_goes_on(world: World, tmp_path: Path) 
 
     async def story() -> None:
         machine = Machine()
-        machine.blocked = "test"
-        service = make_service(world, machine, tmp_path)
-        run = begin(world, service)
-        assert run is not None
-        service.resume()
-        async with asyncio.timeout(5):
-            await machine.waiting.wait()
+        run, service = await stuck(world, machine, tmp_path, "test")
         assert not await service.cancel_task(run.run, "pack", "operator")
         assert await service.cancel_task(run.run, "test", "operator", "hangs")
         found = await ended(world, service, run)
@@ -98,13 +92,7 @@ def test_a_wish_to_cancel_outlives_the_server(world: World, tmp_path: Path) -> N
 
     async def story() -> None:
         machine = Machine()
-        machine.blocked = "test"
-        service = make_service(world, machine, tmp_path)
-        run = begin(world, service)
-        assert run is not None
-        service.resume()
-        async with asyncio.timeout(5):
-            await machine.waiting.wait()
+        run, service = await stuck(world, machine, tmp_path, "test")
         world.recorder.record("run.cancelling", run.run, "person:dana@example.com", {"why": "wrong"})
         await service.stop()
         again = make_service(world, machine, tmp_path)
