@@ -87,7 +87,7 @@ def test_an_unknown_kind_is_named_and_a_new_one_is_found(world: World) -> None:
         await client.apply(crds, manifest, "setpoint")
         while True:
             found = await client.get(crds, None, name)
-            conditions = (found or {}).get("status", {}).get("conditions", [])
+            conditions = (found or {}).get("status", {}).get("conditions") or []  # null until a controller has seen it
             if any(c["type"] == "Established" and c["status"] == "True" for c in conditions):
                 break
             await asyncio.sleep(0.05)

@@ -1,7 +1,7 @@
-"""Starts and stops a real single-node Kubernetes for tests: `python -m tools.kubernetes.cluster up|down`.
+"""Starts and stops a real single-node Kubernetes for tests: `python -m tools.kubernetes.cluster up|down|missing`.
 
-Called by the `cluster` fixture of tests/kubernetes and by hand. `up` prints the path of a kubeconfig. Everything it starts is recorded in
-its state folder, and `down` ends exactly that.
+Called by the `cluster` fixture of tests/kubernetes and by hand. `up` prints the path of a kubeconfig, `missing` what this
+machine lacks for one. Everything it starts is recorded in its state folder, and `down` ends exactly that.
 """
 
 import argparse
@@ -104,10 +104,13 @@ def _node_ready(layout: Layout) -> bool:
 def main() -> int:
     """Build what is missing, start or stop, and say so."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("up", "down"))
+    parser.add_argument("what", choices=("up", "down", "missing"))
     parser.add_argument("--number", type=int, default=0, choices=range(16))
     parser.add_argument("--control-plane-only", action="store_true")
     asked = parser.parse_args()
+    if asked.what == "missing":
+        print(missing(), end="")
+        return 0
     state = Path(os.environ.get("XDG_RUNTIME_DIR") or "/tmp") / f"setpoint-kubernetes-{asked.number}"  # noqa: S108 - 0700, ours
     built = subprocess.run([ROOT / "tools" / "kubernetes" / "build"], stdout=subprocess.PIPE, text=True, check=False)
     if built.returncode:
