@@ -263,6 +263,15 @@ class LiveHome:
             "hello", {"app.py": APP % text, "tests.sh": TESTS, ".setpoint/pipeline.yaml": PIPELINE}, message or f"say {text}"
         )
 
+    def ended(self, commit: str) -> dict[str, Any]:
+        """Return the report of a commit's run once it has ended."""
+
+        def look() -> dict[str, Any] | None:
+            runs = [run for run in self.api().get("/api/v1/runs") if run["revision"] == commit]
+            return self.api().get(f"/api/v1/runs/{runs[0]['run']}") if runs and runs[0]["state"] != "running" else None
+
+        return wait_for("the end of the run", look)
+
     def answer(self, port: int) -> tuple[str, dict[str, str]]:
         """Return the body and headers that an environment's address answers; empty when nothing does."""
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

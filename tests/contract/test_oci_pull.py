@@ -16,6 +16,7 @@ from setpoint.artifact.model import CONFIG, INDEX, LAYER, MANIFEST
 from setpoint.artifact.ports import BaseSource
 from setpoint.core.digest import sha256
 from setpoint.core.errors import NotFoundError, SetpointError, UserError, WorldError
+from setpoint.ground.registries.model import RegistryAccess
 
 CONFIG_BYTES = b'{"os":"linux"}'
 LAYER_BYTES = b"layer" * 500_000
@@ -231,7 +232,7 @@ def test_a_host_is_told_from_a_name(text: str, host: str, name: str) -> None:
 def test_only_this_machine_is_spoken_to_without_tls() -> None:
     """Plain HTTP is for loopback hosts; what looks like one but is not gets HTTPS."""
     hosts = ("localhost", "127.0.0.1:80", "[::1]:80", "127.0.0.1.test", "localhost.test", "registry.test:5000", "10.0.0.1")
-    assert [RegistryClient(host).base.partition(":")[0] for host in hosts] == ["http"] * 3 + ["https"] * 4
+    assert [RegistryClient(RegistryAccess(host)).base.partition(":")[0] for host in hosts] == ["http"] * 3 + ["https"] * 4
     assert not is_loopback("0.0.0.0")  # noqa: S104 - a name to judge, nothing listens
 
 
@@ -239,4 +240,4 @@ def test_only_this_machine_is_spoken_to_without_tls() -> None:
 def test_a_redirect_never_leads_down_or_home(target: str) -> None:
     """From a foreign registry: not to plain HTTP, not to this machine, not to another scheme."""
     with pytest.raises(SetpointError, match="SP307"):
-        RegistryClient("registry.test")._redirected("https://registry.test/v2/x", target)
+        RegistryClient(RegistryAccess("registry.test")).redirected("https://registry.test/v2/x", target)

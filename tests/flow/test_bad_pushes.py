@@ -23,16 +23,9 @@ def home(live: LiveHome) -> LiveHome:
     return live
 
 
-def ended(home: LiveHome, commit: str) -> dict[str, Any]:
-    """Wait until a commit's run has ended and return its report."""
-    wait_for("the run", lambda: [r for r in home.api().get("/api/v1/runs") if r["revision"] == commit and r["state"] != "running"])
-    found: dict[str, Any] = home.api().get(f"/api/v1/runs/{commit}")
-    return found
-
-
 def refused(home: LiveHome, files: dict[str, str | None], *words: str) -> dict[str, Any]:
     """Push files: their run fails with all the words in what it says, and staging serves what it served."""
-    report = ended(home, home.commit("hello", GOOD | files, " ".join(words)))
+    report = home.ended(home.commit("hello", GOOD | files, " ".join(words)))
     said = "\n".join([report["run"]["error"], *(task["reason"] for task in report["tasks"])])
     assert report["run"]["state"] == "failed", said
     assert [word for word in words if word not in said] == [], said
@@ -95,7 +88,7 @@ def test_a_flood_of_one_line_is_cut(home: LiveHome) -> None:
     commit = home.commit("hello", GOOD | {"tests.sh": flood}, "a flood")
     wait_for("the run", lambda: [r for r in home.api().get("/api/v1/runs") if r["revision"] == commit])
     assert home.answer(home.staging)[0] == "one"
-    report = ended(home, commit)
+    report = home.ended(commit)
     assert report["run"]["state"] == "passed", report
     size = sum(file.stat().st_size for file in (home.home / "logs").rglob("*") if file.is_file())
     assert size < 70 << 20
@@ -118,7 +111,7 @@ def test_of_two_pushes_one_wins_and_none_is_lost(home: LiveHome) -> None:
     home.git(other, "push", "-q", "origin", "main", who="sam")
     heads = [home.git(place, "rev-parse", "HEAD").stdout.strip() for place in (folder, other)]
     for head in heads:
-        assert ended(home, head)["run"]["state"] == "passed"
+        assert home.ended(head)["run"]["state"] == "passed"
     made = [entry["body"]["revision"] for entry in home.journal() if entry["kind"] == "run.created"]
     assert [made.count(head) for head in heads] == [1, 1]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from live_home import LiveHome, wait_for
+from live_home import LiveHome
 from setpoint.cli.main import run as command
 
 HEAD = "apiVersion: setpoint.dev/v1alpha1\nkind: Pipeline\n"
@@ -53,16 +53,6 @@ FILES = {
 }
 
 
-def ended(live: LiveHome, commit: str) -> dict[str, Any]:
-    """Return the report of a commit's run once it has ended."""
-
-    def look() -> dict[str, Any] | None:
-        runs = [run for run in live.api().get("/api/v1/runs") if run["revision"] == commit]
-        return live.api().get(f"/api/v1/runs/{runs[0]['run']}") if runs and runs[0]["state"] != "running" else None
-
-    return wait_for(f"the end of the run of {commit}", look)
-
-
 def shown(live: LiveHome, path: str) -> str:
     """Return a page as the operator sees it."""
     request = urllib.request.Request(live.ready["url"] + path, headers={"Authorization": f"Bearer {live.ready['token']}"})
@@ -78,7 +68,7 @@ def states(report: dict[str, Any]) -> dict[str, str]:
 
 def test_a_matrix_runs_every_cell_and_its_parts_travel(live: LiveHome) -> None:
     """Cells are tasks with logs, evidence and a page of their own; what is taken lies where it was wanted, and nothing else does."""
-    report = ended(live, live.commit("hello", FILES))
+    report = live.ended(live.commit("hello", FILES))
     assert report["run"]["state"] == "passed", report
     cells = ["test@3.11,a", "test@3.11,b", "test@3.12,a"]
     assert states(report) == dict.fromkeys(["deps", *cells, "sum"], "passed")
@@ -99,7 +89,7 @@ def test_a_matrix_runs_every_cell_and_its_parts_travel(live: LiveHome) -> None:
 
 def test_only_what_is_taken_counts_for_the_key(live: LiveHome) -> None:
     """A change in another output of the same task runs that task, and nothing that did not take it."""
-    report = ended(live, live.commit("hello", {"tool.txt": "2"}))
+    report = live.ended(live.commit("hello", {"tool.txt": "2"}))
     assert states(report) == {"deps": "passed", **dict.fromkeys(["test@3.11,a", "test@3.11,b", "test@3.12,a", "sum"], "reused")}
     assert all("does not cover" not in one["summary"] for one in report["evidence"])
 
@@ -108,7 +98,7 @@ def test_one_failing_cell_stops_no_other_and_fails_the_run(
     live: LiveHome, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others go on, what needs all of them is skipped, and `log` of the matrix or of one cell says which failed."""
-    report = ended(live, live.commit("hello", {"odd-b.txt": "bad"}))
+    report = live.ended(live.commit("hello", {"odd-b.txt": "bad"}))
     assert report["run"]["state"] == "failed"
     assert states(report) == {
         "deps": "reused",
@@ -129,7 +119,7 @@ def test_one_failing_cell_stops_no_other_and_fails_the_run(
 def test_a_task_without_a_sandbox_is_refused_unless_the_operator_allows_it(live: LiveHome) -> None:
     """Nothing of it is executed; the run fails with the reason and everybody sees what the task declares."""
     bare = HEAD + "tasks:\n  bare: {inputs: [lock], network: true, sandbox: none, run: 'touch /tmp/h1-bare-task'}\n"
-    report = ended(live, live.commit("hello", {".setpoint/pipeline.yaml": bare}))
+    report = live.ended(live.commit("hello", {".setpoint/pipeline.yaml": bare}))
     (row,) = report["tasks"]
     assert (row["state"], row["sandbox"]) == ("failed", "none")
     assert row["reason"].startswith("SP247: `bare` declares `sandbox: none`")

@@ -25,17 +25,6 @@ def push(live: LiveHome, text: str, report: str) -> str:
     return live.commit("hello", {**files, "lint.json": report, "schemas/lint.json": SCHEMA}, f"say {text}")
 
 
-def ended(live: LiveHome, commit: str) -> dict[str, Any]:
-    """Wait for the run of a commit and return its report."""
-
-    def look() -> dict[str, Any] | None:
-        run = next((run for run in live.api().get("/api/v1/runs") if run["revision"] == commit), None)
-        found: dict[str, Any] | None = live.api().get(f"/api/v1/runs/{run['run']}") if run and run["state"] != "running" else None
-        return found
-
-    return wait_for("the run", look)
-
-
 def lint_of(report: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the lint evidence of a run."""
     return [item for item in report["evidence"] if item["predicate_type"] == "https://example.com/lint/v1"]
@@ -45,7 +34,7 @@ def test_a_report_that_does_not_keep_to_its_schema_fails_its_task_with_the_place
     """The task is red and says where in the JSON; what is signed about the artifact says FAILED."""
     policy = (ENVIRONMENT % live.staging).replace(POLICY, f"{POLICY} && evidence.lint.report.errors == 0")
     live.commit("delivery", {"environments/staging/environment.yaml": policy}, "want lint", who="sam")
-    report = ended(live, push(live, "first", '{"errors": "many"}'))
+    report = live.ended(push(live, "first", '{"errors": "many"}'))
     lint = next(task for task in report["tasks"] if task["task"] == "lint")
     assert lint["state"] == "failed"
     assert 'at /errors: "many" is not of type "integer"' in lint["reason"]
@@ -55,7 +44,7 @@ def test_a_report_that_does_not_keep_to_its_schema_fails_its_task_with_the_place
 
 def test_a_policy_judges_what_a_report_says(live: LiveHome) -> None:
     """Errors deny with the number; none passes, and evidence, verify and the exported pack all carry the report."""
-    report = ended(live, push(live, "second", '{"errors": 2}'))
+    report = live.ended(push(live, "second", '{"errors": 2}'))
     assert lint_of(report)[0]["result"] == "PASSED"
     reason = wait_for("the number", lambda: next((r for r in live.why("staging")["reasons"] if "errors = 2" in r["found"]), None))
     assert reason["code"] == "POLICY_FAILED"
@@ -76,7 +65,7 @@ def test_a_policy_judges_what_a_report_says(live: LiveHome) -> None:
 def test_a_cached_report_is_restated_with_the_run_that_made_it(live: LiveHome) -> None:
     """A change that the lint task does not read: its report counts for the new run and names the old one."""
     first = next(run for run in live.api().get("/api/v1/runs") if run["title"] == "say third")["run"]
-    report = ended(live, live.commit("hello", {"README": "hi"}, "nothing of lint's"))
+    report = live.ended(live.commit("hello", {"README": "hi"}, "nothing of lint's"))
     task = next(task for task in report["tasks"] if task["task"] == "lint")
     assert (task["state"], task["origin_run"]) == ("reused", first)
     assert lint_of(report)[0]["result"] == "PASSED"

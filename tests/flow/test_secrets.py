@@ -5,11 +5,10 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from live_home import LiveHome, wait_for
+from live_home import LiveHome
 from setpoint.cli.main import run as command
 from setpoint.core.errors import SetpointError
 
@@ -71,16 +70,6 @@ def traces(folder: Path) -> Iterator[tuple[Path, bytes]]:
                 yield from ((path, form) for form in forms() if form in data)
 
 
-def ended(live: LiveHome, commit: str) -> dict[str, Any]:
-    """Return the report of a commit's run once it has ended."""
-
-    def look() -> dict[str, Any] | None:
-        runs = [run for run in live.api().get("/api/v1/runs") if run["revision"] == commit]
-        return live.api().get(f"/api/v1/runs/{runs[0]['run']}") if runs and runs[0]["state"] != "running" else None
-
-    return wait_for("the end of the run", look)
-
-
 def test_law_8_a_secret_reaches_the_task_and_nothing_else(
     live: LiveHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +79,7 @@ def test_law_8_a_secret_reaches_the_task_and_nothing_else(
     monkeypatch.setattr("sys.stdin", io.StringIO(VALUE + "\n"))
     assert command(["secret", "set", "INDEX_TOKEN", "--repository", "hello", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["version"] == 1
-    report = ended(live, live.commit("hello", {".setpoint/pipeline.yaml": PIPELINE, "app.py": "1\n", "show.py": SHOW}))
+    report = live.ended(live.commit("hello", {".setpoint/pipeline.yaml": PIPELINE, "app.py": "1\n", "show.py": SHOW}))
     rows = {row["task"]: row for row in report["tasks"]}
     log = "".join(
         record["text"] for record in live.api().get(f"/api/v1/runs/{report['run']['run']}/tasks/push/log") if record["stream"] != "note"
@@ -119,11 +108,11 @@ def test_a_new_version_runs_the_task_again_and_a_removed_one_fails_it(
     monkeypatch.setenv("SETPOINT_URL", live.ready["url"])
     monkeypatch.setenv("SETPOINT_TOKEN", live.ready["token"])
     only = PIPELINE[: PIPELINE.index("  leak:")] + PIPELINE[PIPELINE.index("artifacts:") :]
-    report = ended(live, live.commit("hello", {".setpoint/pipeline.yaml": only}))
+    report = live.ended(live.commit("hello", {".setpoint/pipeline.yaml": only}))
     assert [row["state"] for row in report["tasks"]] == ["reused"]
     monkeypatch.setattr("sys.stdin", io.StringIO(VALUE + "-new\n"))
     assert command(["secret", "set", "INDEX_TOKEN", "-r", "hello"]) == 0
-    report = ended(live, live.commit("hello", {"README": "1"}))
+    report = live.ended(live.commit("hello", {"README": "1"}))
     assert [row["state"] for row in report["tasks"]] == ["passed"]
     capsys.readouterr()
     assert command(["secret", "list"]) == 0
@@ -137,7 +126,7 @@ def test_a_new_version_runs_the_task_again_and_a_removed_one_fails_it(
     monkeypatch.setattr("sys.stdin", io.StringIO("short\n"))
     assert command(["secret", "set", "INDEX_TOKEN", "-r", "hello"]) == 2
     assert command(["secret", "remove", "INDEX_TOKEN", "-r", "hello"]) == 0
-    report = ended(live, live.commit("hello", {"README": "2"}))
+    report = live.ended(live.commit("hello", {"README": "2"}))
     assert [row["reason"] for row in report["tasks"]] == ["SP252: `hello` has no secret `INDEX_TOKEN`"]
     kinds = [entry["kind"] for entry in live.journal() if entry["kind"].startswith("secret.")]
     assert kinds == ["secret.set", "secret.set", "secret.removed"]

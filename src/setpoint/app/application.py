@@ -27,6 +27,7 @@ from setpoint.core import clock
 from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.service import Journal
+from setpoint.ground.registries.service import Registries
 from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.evidence import EvidenceView
 from setpoint.observe.plan import PlanView
@@ -87,6 +88,7 @@ class Application:
     links: LoginLinks
     pipeline: PipelineService
     secrets: Secrets
+    registries: Registries
     promotions: PromotionService
     stops: Stops
     delivery: DeliveryReader

@@ -23,6 +23,7 @@ from setpoint.adapters.http_check import HttpProbe, setpoint_headers
 from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.kustomize import KustomizeBinary
+from setpoint.adapters.oci.client import RegistryClient
 from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.output_index import OutputIndex
@@ -57,6 +58,7 @@ from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.service import Journal
+from setpoint.ground.registries.service import Registries
 from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.evidence import EvidenceView
 from setpoint.observe.plan import PlanParts, PlanView
@@ -143,6 +145,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         links=LoginLinks(store.clock, store.tokens),
         pipeline=pipeline,
         secrets=secrets_of(store),
+        registries=registries_of(store),
         promotions=promotions,
         stops=stops,
         delivery=delivery,
@@ -235,7 +238,7 @@ def _pipeline(
             git=store.git,
             content=store.content,
             toolchain=toolchain,
-            artifacts=ArtifactService(store.oci, RegistryPull(store.oci)),
+            artifacts=ArtifactService(store.oci, RegistryPull(store.oci, access=registries_of(store).access)),
             evidence=evidence,
             records=store.records,
             recorder=store.recorder,
@@ -249,6 +252,11 @@ def _pipeline(
 def secrets_of(store: Store) -> Secrets:
     """Return the secrets of a home."""
     return Secrets(store.records, SecretFolder(store.home.secrets), store.recorder)
+
+
+def registries_of(store: Store) -> Registries:
+    """Return the logins of a home to other registries."""
+    return Registries(store.records, SecretFolder(store.home.registries), store.recorder, lambda access: RegistryClient(access).greet())
 
 
 def _promotions(

@@ -1,5 +1,6 @@
-"""What artifacts need from outside: the OCI store behind the embedded registry, and other registries for bases."""
+"""What artifacts need from outside: the OCI store behind the embedded registry, and other registries for bases and for copies."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -61,5 +62,27 @@ class BaseSource(Protocol):
 
         UserError SP305 without a digest or for an unsupported media type, NotFoundError SP306 when it is not there,
         WorldError SP307 when the registry does not answer.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Copied:
+    """What one copy had to send."""
+
+    manifests: int
+    size_bytes: int
+    referrers: tuple[str, ...]
+    """Digests of all that refer to it and are there now."""
+
+
+class ArtifactCopy(Protocol):
+    """Leaves copies in other registries, by digest and with their referrers (adapters.oci.copy)."""
+
+    def copy(self, repository: str, digest: str, host: str, name: str) -> Copied:
+        """Bring a manifest, what it names and what refers to it to `host/name`; what is there is not sent again.
+
+        NotFoundError SP336 when the store does not have it, UserError SP331 or SP333 when the registry refuses,
+        WorldError SP307 when it gives no usable answer.
         """
         ...

@@ -280,6 +280,16 @@ def _secret_removed(connection: Connection, entry: Entry) -> None:
     connection.execute(update(t.secrets).where(*where).values(removed=True))
 
 
+def _registry_login(connection: Connection, entry: Entry) -> None:
+    body = {name: entry.body[name] for name in ("user", "plain_http", "own_authorities", "version")}
+    values = {**body, "set_at": entry.at, "set_by": entry.actor, "removed": False}
+    _upsert(connection, t.registry_logins, {"host": entry.subject}, values)
+
+
+def _registry_logout(connection: Connection, entry: Entry) -> None:
+    connection.execute(update(t.registry_logins).where(t.registry_logins.c.host == entry.subject).values(removed=True))
+
+
 def _job_run(connection: Connection, entry: Entry) -> None:
     values = {"app": entry.body["app"], "environment": entry.body["environment"], "seq": entry.index, "body": entry.body}
     _upsert(connection, t.job_runs, {"run": entry.subject}, values)
@@ -317,6 +327,8 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "hold.closed": _hold_closed,
     "secret.set": _secret_set,
     "secret.removed": _secret_removed,
+    "registry.login": _registry_login,
+    "registry.logout": _registry_logout,
     "repository.created": _repository_created,
     "delivery.registered": _delivery_registered,
     "baseline.accepted": _baseline_accepted,

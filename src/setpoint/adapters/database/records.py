@@ -14,6 +14,7 @@ from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import records
 from setpoint.evidence.model import EvidenceRecord
 from setpoint.ground.hold.model import Hold
+from setpoint.ground.registries.model import Registry
 from setpoint.ground.secrets.model import Secret
 from setpoint.pipeline.model import Run, RunState, TaskResult
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
@@ -149,6 +150,22 @@ class Records:
         """Return the last version that a name had, also when it was removed; 0 when it never had a value."""
         columns = t.secrets.c
         statement = select(columns.version).where(columns.repository == repository, columns.name == name)
+        with self._engine.connect() as connection:
+            return connection.execute(statement).scalar() or 0
+
+    # Logins to other registries
+
+    def registries(self) -> list[Registry]:
+        """Return the logins in force, by host."""
+        table = t.registry_logins
+        columns = [column for column in table.columns if column.name != "removed"]
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*columns).where(table.c.removed.is_(False)).order_by(table.c.host))
+            return [Registry(*row) for row in rows]
+
+    def last_login(self, host: str) -> int:
+        """Return the version of the last login that a host had, also when it was ended; 0 when it never had one."""
+        statement = select(t.registry_logins.c.version).where(t.registry_logins.c.host == host)
         with self._engine.connect() as connection:
             return connection.execute(statement).scalar() or 0
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 8
+SCHEMA: Final = 9
 
 metadata = MetaData()
 
@@ -180,6 +180,19 @@ secrets = Table(
     metadata,
     Column("repository", String, primary_key=True),
     Column("name", String, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("set_at", String, nullable=False),
+    Column("set_by", String, nullable=False),
+    Column("removed", Boolean, nullable=False),
+)
+
+registry_logins = Table(
+    "registry_logins",
+    metadata,
+    Column("host", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("plain_http", Boolean, nullable=False),
+    Column("own_authorities", Boolean, nullable=False),
     Column("version", Integer, nullable=False),
     Column("set_at", String, nullable=False),
     Column("set_by", String, nullable=False),

@@ -7,6 +7,7 @@ not fetched again, and a tag is never asked for.
 import hashlib
 import platform
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -18,6 +19,7 @@ from setpoint.adapters.oci.store import REPOSITORY, OciStoreFolder
 from setpoint.artifact.model import INDEX, MANIFEST, StoredManifest
 from setpoint.core import digest as digests
 from setpoint.core.errors import NotFoundError, UserError, WorldError
+from setpoint.ground.registries.model import RegistryAccess
 
 _NAME: Final = re.compile(
     rf"(?:(?P<host>[A-Za-z0-9.-]+(?::\d{{1,5}})?|\[[0-9a-fA-F:]+\](?::\d{{1,5}})?)/)?(?P<name>{REPOSITORY})(?::[\w.-]+)?"
@@ -66,8 +68,12 @@ class ImageReference:
 class RegistryPull:
     """Brings images into a store; `want` is the platform to take from an index."""
 
-    def __init__(self, store: OciStoreFolder, want: str = "", *, timeout_s: float = 30) -> None:
+    def __init__(
+        self, store: OciStoreFolder, want: str = "", *, timeout_s: float = 30, access: Callable[[str], RegistryAccess] = RegistryAccess
+    ) -> None:
         self._store = store
+        self._access = access
+        """host -> how it is spoken to"""
         self._platform = want or own_platform()
         self._timeout_s = timeout_s
 
@@ -82,7 +88,7 @@ class RegistryPull:
         image = ImageReference.parse(reference)
         # The digest says it all: what the embedded registry holds under this name needs no other registry, nor a login to ourselves.
         here = not image.host or self._store.manifest(image.name, image.digest) is not None
-        source = None if here else _Remote(image, RegistryClient(image.host, self._timeout_s))
+        source = None if here else _Remote(image, RegistryClient(self._access(image.host), self._timeout_s))
         manifest = self._manifest(image, source, image.digest, into)
         if manifest.media_type in INDEXES:
             chosen = self._choose(manifest, reference)
