@@ -100,14 +100,17 @@ class KilledError(Exception):
 
 
 class MortalRecorder:
-    """A recorder whose process dies when `lives` entries were written; None never dies."""
+    """A recorder whose process dies when `lives` entries were written (None: never), or before an entry of the kind `dies_at`."""
 
     def __init__(self, inner: JournalRecorder) -> None:
         self.inner = inner
         self.lives: int | None = None
+        self.dies_at = ""
 
     def record(self, kind: str, subject: str, actor: str, body: dict[str, Any]) -> Entry:
         """Write, or die before it."""
+        if kind == self.dies_at:
+            raise KilledError(kind)
         if self.lives is not None:
             if self.lives == 0:
                 raise KilledError(kind)

@@ -22,6 +22,7 @@ from setpoint.promotion.people import require_responsible
 from setpoint.promotion.quarantining import Quarantining
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.rollback import AUTOMATIC, Rollbacks, SentBack, Wish, told
+from setpoint.promotion.superseding import Superseding
 
 _JUDGED = 1000
 
@@ -33,6 +34,7 @@ class PromotionService:
         self._parts = parts
         self._lock = parts.deciding
         self._rollbacks = Rollbacks(parts)
+        self._superseding = Superseding(parts)
         self._candidates = Candidates(parts)
         self._quarantining = Quarantining(parts, self._candidates)
         self._explanations = Explanations(parts, self._candidates, self._shown)
@@ -75,7 +77,7 @@ class PromotionService:
         if promotion.state not in (PromotionState.OPEN, PromotionState.DECIDED):
             return  # a rollback of this very pass took its place
         if candidate.environment not in delivery.environments or candidate.app not in delivery.setpoint.apps:
-            self._supersede(promotion, "")
+            self._superseding.end(promotion)
         elif promotion.kind == "rollback":
             self._roll_back(promotion, delivery)
         elif promotion.state is PromotionState.DECIDED:
@@ -88,7 +90,7 @@ class PromotionService:
         if promotion is None or promotion.kind != "advance" or promotion.state is not PromotionState.OPEN:
             return
         if proposal.candidate is None:
-            self._supersede(promotion, "")
+            self._superseding.end(promotion)
             return
         verdict = self._decide(promotion, delivery)
         if verdict.outcome is Outcome.WAIT:
@@ -115,7 +117,7 @@ class PromotionService:
         if self._parts.pinning.commit_of(promotion, delivery) is not None:
             self._parts.pinning.pin(promotion, delivery)
         elif not self._candidates.is_current(promotion, delivery):
-            self._supersede(promotion, "")
+            self._superseding.end(promotion)
         elif not self._parts.holds.stops(promotion.candidate.app, promotion.candidate.environment):
             self._parts.pinning.pin(promotion, delivery)
 
@@ -148,12 +150,7 @@ class PromotionService:
         return (self._parts.version(), delivery.head, delivery.accepted, promotion)
 
     def _open(self, app: str, environment: str) -> Promotion | None:
-        return next((p for p in self._unfinished(app, environment) if p.state is PromotionState.OPEN), None)
-
-    def _unfinished(self, app: str, environment: str) -> list[Promotion]:
-        """Return what is open, and what is decided but not pinned yet (the signer is away, or the race for the branch was lost)."""
-        every = self._parts.records.unfinished()
-        return [p for p in every if (p.candidate.app, p.candidate.environment) == (app, environment)]
+        return next((p for p in self._superseding.unfinished(app, environment) if p.state is PromotionState.OPEN), None)
 
     def _ensure(self, delivery: Delivery, proposal: propose.Proposal, actor: str, note: str, *, again: bool = False) -> Promotion | None:
         """Return the unfinished promotion of the proposed candidate, creating it and superseding what it replaces.
@@ -164,15 +161,14 @@ class PromotionService:
         if candidate is None:
             return None
         binding = self._parts.gatherer.binding(candidate, delivery)
-        unfinished = self._unfinished(candidate.app, candidate.environment)
-        for current in unfinished:
+        for current in self._superseding.unfinished(candidate.app, candidate.environment):
             if current.candidate == candidate and current.binding == binding:
-                self._supersede_older(current, unfinished)
+                self._superseding.older(current)
                 return current
         history = self._parts.records.promotions(candidate.app, candidate.environment)
         same = [p for p in history if p.candidate == candidate and p.binding == binding]
         if same and same[0].state is PromotionState.DENIED and not again:
-            self._keep_denied(same[0], unfinished)
+            self._keep_denied(same[0])
             return None
         build = proposal.build or propose.Build({}, "", "")
         created_at = clock.to_text(self._parts.clock.now())
@@ -193,25 +189,14 @@ class PromotionService:
             losses=self._parts.gatherer.losses(candidate, delivery),
         )
         self._parts.recorder.record("promotion.created", created.promotion, actor, records.encode(created))
-        for current in unfinished:
-            self._supersede(current, created.promotion)
+        self._superseding.others(created)
         return created
 
-    def _keep_denied(self, denied: Promotion, unfinished: list[Promotion]) -> None:
+    def _keep_denied(self, denied: Promotion) -> None:
         """Leave a denied candidate denied: what waits beside it is no longer wanted, and a crash may have kept its statement back."""
-        for current in unfinished:
-            self._supersede(current, denied.promotion)
+        self._superseding.others(denied)
         if not denied.gate_bundle:
             self._parts.evidence.attach_promotion(denied.promotion)
-
-    def _supersede_older(self, current: Promotion, unfinished: list[Promotion]) -> None:
-        """End what a candidate replaced when it was created: a crash may have come between the two entries (law 5)."""
-        for other in unfinished:
-            if other.kind == "advance" and other.created_at < current.created_at:
-                self._supersede(other, current.promotion)
-
-    def _supersede(self, promotion: Promotion, by: str) -> None:
-        self._parts.recorder.record("promotion.superseded", promotion.promotion, "setpoint", {"superseded_by": by})
 
     # What people say
 
@@ -341,11 +326,9 @@ class PromotionService:
     def _roll_back(self, rollback: Promotion, delivery: Delivery) -> None:
         """Take a rollback to its end; whatever else was under way there is not wanted any more."""
         if self._rollbacks.is_moot(rollback, delivery):
-            self._supersede(rollback, "")
+            self._superseding.end(rollback)
             return
-        for other in self._unfinished(rollback.candidate.app, rollback.candidate.environment):
-            if other.promotion != rollback.promotion:
-                self._supersede(other, rollback.promotion)
+        self._superseding.others(rollback)
         with self._explanations.noting_lag(rollback):
             self._rollbacks.complete(rollback, delivery)
         self._rollbacks.close_ended(self._parts.delivery.load() or delivery)

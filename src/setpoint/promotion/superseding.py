@@ -1,0 +1,41 @@
+"""Superseding: at most one promotion is under way per application and environment, and what another one replaced names its successor.
+
+Called by the promotion service under its lock, again in every pass: a crash may come between two entries, and the next pass finds what is
+left (law 5). It decides nothing about candidates.
+"""
+
+from setpoint.promotion.model import Promotion
+from setpoint.promotion.parts import PromotionParts
+
+
+class Superseding:
+    """Ends promotions that are not wanted any more."""
+
+    def __init__(self, parts: PromotionParts) -> None:
+        self._parts = parts
+
+    def unfinished(self, app: str, environment: str) -> list[Promotion]:
+        """Return what is open, and what is decided but not pinned yet (no signer, or a lost race for the branch); oldest first."""
+        every = self._parts.records.unfinished()
+        return [p for p in every if (p.candidate.app, p.candidate.environment) == (app, environment)]
+
+    def end(self, promotion: Promotion, by: str = "") -> None:
+        """End a promotion; `by` is the one that takes its place, empty when nothing does."""
+        self._parts.recorder.record("promotion.superseded", promotion.promotion, "setpoint", {"superseded_by": by})
+
+    def others(self, stays: Promotion) -> None:
+        """End whatever else is under way where a promotion is."""
+        for other in self.unfinished(stays.candidate.app, stays.candidate.environment):
+            if other.promotion != stays.promotion:
+                self.end(other, stays.promotion)
+
+    def older(self, stays: Promotion) -> None:
+        """End the candidates that an unfinished one replaced when it was created, if a crash kept that back.
+
+        What is older, the journal's order tells and no clock; a rollback is never replaced by a candidate that was there already.
+        """
+        for other in self.unfinished(stays.candidate.app, stays.candidate.environment):
+            if other.promotion == stays.promotion:
+                return
+            if other.kind == "advance":
+                self.end(other, stays.promotion)
