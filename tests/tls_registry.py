@@ -43,12 +43,17 @@ class TlsRegistry:
         return ssl.create_default_context(cadata=self.authorities)
 
 
-@contextmanager
-def started(folder: Path) -> Iterator[TlsRegistry]:
-    """Start a registry in a folder, and stop it at the end."""
+def certificate(folder: Path) -> None:
+    """Write `tls.pem`, which vouches for itself as this machine's loopback address, and `tls.key`."""
     subject = ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *subject]
     subprocess.run([*command, "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.pem")], check=True, capture_output=True)
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[TlsRegistry]:
+    """Start a registry in a folder, and stop it at the end."""
+    certificate(folder)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     found = TlsRegistry(folder, f"127.0.0.1:{port}", (folder / "tls.pem").read_text())

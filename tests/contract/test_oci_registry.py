@@ -29,6 +29,7 @@ from setpoint.ground.identity.model import Principal
 
 OPERATOR = "Basic " + base64.b64encode(b"any:operator-token").decode()
 PERSON = "Basic " + base64.b64encode(b"ann:person-token").decode()
+PULL = "Basic pull"
 PRINCIPALS = {OPERATOR: Principal("operator"), PERSON: Principal("person", "ann@example.org", "t-1")}
 MISSING = "sha256:" + "0" * 64
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ class Server:
 
     def __init__(self, root: Path) -> None:
         self.store = OciStoreFolder(root)
-        app = Registry(self.store, lambda header: PRINCIPALS.get(header or ""))
+        app = Registry(self.store, lambda header: PRINCIPALS.get(header or ""), lambda header: header in (PULL, *PRINCIPALS))
         # With the protocol named, for else asyncio leaves Nagle's algorithm on and each small answer waits 40 ms.
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.bind(("127.0.0.1", 0))
@@ -126,6 +127,19 @@ def test_nobody_gets_in_without_a_token(server: Server) -> None:
     assert server.call("GET", "/v2/", authorization="Basic wrong").status == 401
     assert server.call("PUT", "/v2/web/manifests/v1", b"x" * 100_000, authorization="").status == 401
     assert server.call("GET", "/v2/", authorization=PERSON).status == 200
+
+
+def test_a_machine_that_may_pull_can_do_nothing_else(server: Server) -> None:
+    """It reads manifests, blobs, tags and referrers; every way to write, and to look at uploads, is DENIED."""
+    data = server.image("web")
+    assert server.call("PUT", "/v2/web/manifests/v1", data).status == 201
+    blob, manifest = f"/v2/web/blobs/{sha256(b'layer')}", f"/v2/web/manifests/{sha256(data)}"
+    for path in ("/v2/", blob, manifest, "/v2/web/tags/list", f"/v2/web/referrers/{sha256(data)}"):
+        assert server.call("GET", path, authorization=PULL).status == 200, path
+    started = server.call("POST", "/v2/web/blobs/uploads/").headers["Location"]
+    writes = [("POST", "/v2/web/blobs/uploads/"), ("PUT", started), ("PATCH", started), ("GET", started), ("DELETE", started)]
+    writes += [("DELETE", blob), ("DELETE", manifest), ("PUT", manifest), ("POST", "/v2/web/blobs/uploads/?mount=sha256:" + "0" * 64)]
+    assert {server.call(method, path, b"x", authorization=PULL).told for method, path in writes} == {(403, "DENIED")}
 
 
 def test_only_the_operator_deletes(server: Server) -> None:

@@ -57,6 +57,18 @@ def test_a_token_names_its_principal_by_bearer_and_basic(tokens: TokenFile) -> N
     assert tokens.list() == (record, operator)
 
 
+def test_a_token_for_pulls_is_nobody_and_may_pull(tokens: TokenFile) -> None:
+    """No call that asks who it is lets it in; the registry's reads do, until it is revoked; people's tokens may pull too."""
+    record, text = tokens.create("pull", "", "prod")
+    assert tokens.authenticate(f"Bearer {text}") is None
+    assert tokens.may_pull(basic("any", text))
+    assert tokens.may_pull(f"Bearer {tokens.create('person', 'ann@example.org', '')[1]}")
+    assert not tokens.may_pull(basic("any", text + "x"))
+    assert not tokens.may_pull(None)
+    tokens.revoke(record.token_id)
+    assert not tokens.may_pull(basic("any", text))
+
+
 def test_wrong_and_malformed_headers_are_nobody(tokens: TokenFile) -> None:
     """Anything but a right token is None, never an error."""
     _, text = tokens.create("operator", "", "up")

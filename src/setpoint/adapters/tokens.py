@@ -18,11 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from setpoint.core import clock, ids
 from setpoint.core.errors import NotFoundError, UserError, WorldError
-from setpoint.ground.identity.model import Principal, TokenRecord
+from setpoint.ground.identity.model import Principal, TokenKind, TokenRecord
 
 _PREFIX: Final = "sp_"
 _RANDOM_BYTES: Final = 30
@@ -46,6 +46,16 @@ class TokenFile:
 
     def authenticate(self, authorization: str | None) -> Principal | None:
         """Return whose token a `Bearer <token>` or `Basic <any user>:<token>` header carries; None when it is missing or wrong."""
+        found = self._living(authorization)
+        if found is None or found.kind == "pull":
+            return None
+        return Principal(found.kind, found.email, found.token_id)
+
+    def may_pull(self, authorization: str | None) -> bool:
+        """Say whether a header carries a token that may read the registry: every one that lives."""
+        return self._living(authorization) is not None
+
+    def _living(self, authorization: str | None) -> TokenRecord | None:
         token = _token_of(authorization)
         if token is None:
             return None
@@ -55,16 +65,16 @@ class TokenFile:
             # Every record is compared, in constant time each, so that the answer's time says nothing about the hashes.
             if hmac.compare_digest(record.sha256, wanted) and record.revoked_at is None:
                 found = record
-        return Principal(found.kind, found.email, found.token_id) if found is not None else None
+        return found
 
-    def draft(self, kind: Literal["operator", "person"], email: str, name: str) -> tuple[TokenRecord, str]:
+    def draft(self, kind: TokenKind, email: str, name: str) -> tuple[TokenRecord, str]:
         """Return a token's record and text (`sp_` and 40 characters); it lets nobody in before `add`, so it can be journalled first.
 
         Raises:
             UserError: a person's token without an email (SP842).
         """
         if (kind == "person") != bool(email.strip()):
-            raise UserError("SP842", "a person's token needs an email, the operator's has none", fix="setpoint token create --person EMAIL")
+            raise UserError("SP842", "a person's token needs an email, all others have none", fix="setpoint token create --person EMAIL")
         token = _PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
         digest = _hash(token)
         record = TokenRecord(ids.identifier("t", digest), digest, kind, email.strip(), name, clock.to_text(self._clock.now()))
@@ -79,7 +89,7 @@ class TokenFile:
         with self._exclusive():
             self._save((*self._load(), record))
 
-    def create(self, kind: Literal["operator", "person"], email: str, name: str) -> tuple[TokenRecord, str]:
+    def create(self, kind: TokenKind, email: str, name: str) -> tuple[TokenRecord, str]:
         """Draft a token and make it valid at once; see `draft` and `add`."""
         record, token = self.draft(kind, email, name)
         self.add(record)

@@ -14,7 +14,7 @@ from setpoint.app.application import Application
 from setpoint.app.tokens import issue
 from setpoint.core.errors import ConflictError, NotAllowedError, UserError
 from setpoint.ground.hold.model import Hold
-from setpoint.ground.identity.model import Principal
+from setpoint.ground.identity.model import Principal, TokenKind
 from setpoint.pipeline.model import Outcome, Run
 from setpoint.promotion.model import Promotion, Quarantine
 from setpoint.promotion.people import require_responsible
@@ -123,7 +123,7 @@ class RepositoryBody(_Body):
 class TokenBody(_Body):
     """A token to make."""
 
-    kind: Literal["operator", "person"] = "person"
+    kind: TokenKind = "person"
     email: Email = ""
     name: Name = ""
 

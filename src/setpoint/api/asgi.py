@@ -71,7 +71,7 @@ class Server:
         self._application = application
         store = application.store
         self._git = GitHttp(store.git, store.tokens.authenticate, self._pushed, _may_push, spool=application.pushes.spool)
-        self._registry = Registry(store.oci, store.tokens.authenticate)
+        self._registry = Registry(store.oci, store.tokens.authenticate, store.tokens.may_pull)
         self._api = api(application, pages)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +84,14 @@ class Server:
             await self._registry(scope, receive, send)
         else:
             await self._api(scope, calls.bounded(receive), send)
+
+    async def pulls(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request at the address that pods pull from: the registry, and only what reads it."""
+        path, method = scope.get("path", ""), scope.get("method", "")
+        if scope["type"] == "http" and method in ("GET", "HEAD") and (path == "/v2" or path.startswith("/v2/")):
+            await self._registry(scope, receive, send)
+        else:
+            await PlainTextResponse("images are pulled here, nothing else\n", 404)(scope, receive, send)
 
     def _host_new(self, scope: Scope) -> None:
         """Host a repository that the operator is about to push to and that is not there: a first push needs no other command."""

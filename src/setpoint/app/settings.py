@@ -2,10 +2,25 @@
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 def _slots() -> int:
     return max(2, os.cpu_count() or 2)
+
+
+@dataclass(frozen=True, slots=True)
+class PullAddress:
+    """Where other machines pull images from this home's own registry, over TLS; they cannot push there."""
+
+    listen: str
+    """`host:port`"""
+    certificate: Path
+    """PEM, the chain; read again when it changes."""
+    key: Path
+    """PEM."""
+    name: str
+    """`host[:port]` that references name it by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +31,9 @@ class Settings:
     """How many tasks execute at the same time, over all runs."""
     allow_unsandboxed: bool = False
     """Whether `sandbox: none` is obeyed. Such a task runs as the server's own user and can read the home, its keys too."""
+
+    pull: PullAddress | None = None
+    """None: the registry answers at the server's own address only."""
 
     @property
     def unsandboxed_refused(self) -> str:

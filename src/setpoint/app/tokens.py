@@ -3,16 +3,12 @@
 Called by the API and at the server's start. A crash in between leaves an entry about a token that lets nobody in.
 """
 
-from typing import Literal
-
 from setpoint.adapters.tokens import TokenFile
-from setpoint.ground.identity.model import TokenRecord
+from setpoint.ground.identity.model import TokenKind, TokenRecord
 from setpoint.ground.journal.ports import Recorder
 
 
-def issue(
-    tokens: TokenFile, recorder: Recorder, actor: str, wish: tuple[Literal["operator", "person"], str, str]
-) -> tuple[TokenRecord, str]:
+def issue(tokens: TokenFile, recorder: Recorder, actor: str, wish: tuple[TokenKind, str, str]) -> tuple[TokenRecord, str]:
     """Journal a token of (kind, email, name), make it valid, and return its record and its text.
 
     Raises:

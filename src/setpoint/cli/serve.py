@@ -21,6 +21,7 @@ from setpoint.app.lock import HomeLock
 from setpoint.app.settings import Settings
 from setpoint.app.tokens import issue
 from setpoint.app.wiring import build, open_store, start_processes
+from setpoint.cli.pull_address import PullServer
 from setpoint.core.errors import UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.web.pages import router as pages
@@ -89,7 +90,9 @@ def operator_token(application: Application) -> str:
     return issue(store.tokens, store.recorder, "setpoint", ("operator", "", "server start"))[1]
 
 
-async def serve(application: Application, listening: socket.socket, ready_files: list[Path], *, as_json: bool) -> None:
+async def serve(
+    application: Application, listening: socket.socket, ready_files: list[Path], pulls: PullServer | None = None, *, as_json: bool = False
+) -> None:
     """Serve until a signal says stop."""
     application.store.bus.attach(asyncio.get_running_loop())
     host, port = listening.getsockname()[:2]
@@ -97,8 +100,9 @@ async def serve(application: Application, listening: socket.socket, ready_files:
     token = operator_token(application)
     link = application.links.login_code(Principal("operator", "", "login-link"))
     found = Ready(f"http://{shown}", token, shown, f"http://{shown}/git", os.getpid(), f"http://{shown}/?login={link}")
+    asgi = Server(application, pages)
     config = uvicorn.Config(
-        Server(application, pages),
+        asgi,
         http="httptools",
         ws="none",
         lifespan="off",
@@ -112,17 +116,19 @@ async def serve(application: Application, listening: socket.socket, ready_files:
     while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by this attribute only
         await asyncio.sleep(0.01)
     settle_memory()
-    loop = asyncio.create_task(application.loop.run())
+    beside = [asyncio.create_task(application.loop.run()), *([asyncio.create_task(pulls.serve(asgi))] if pulls is not None else [])]
     for path in ready_files:
         found.write(path)
     told = {"url": found.url, "login": found.login, "registry": found.registry, "git": found.git, "pid": found.pid}
-    text = json.dumps(told) if as_json else f"setpoint serves {found.url}\nlog in once: {found.login}"
+    pulled = f"\nimages are pulled from https://{pulls.address.name}" if pulls is not None else ""
+    text = json.dumps(told) if as_json else f"setpoint serves {found.url}\nlog in once: {found.login}{pulled}"
     print(text, flush=True)  # noqa: T201 - the one thing `up` prints
     try:
         await serving
     finally:
-        loop.cancel()
-        await asyncio.gather(loop, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
         application.close()
 
 
@@ -132,12 +138,14 @@ def run_server(home: Home, listen: str, ready_file: Path | None, settings: Setti
     home.prepare()
     lock = HomeLock(home.lock)
     listening = bind(listen)
+    address = settings.pull if settings is not None else None
+    pulls = PullServer(address, bind(address.listen)) if address is not None else None
     processes = start_processes(home)
     try:
         application = build(open_store(home), processes, settings)
         application.registration.drain(home.inbox)
         ready_files = [home.server_file, *([ready_file] if ready_file is not None else [])]
-        asyncio.run(serve(application, listening, ready_files, as_json=as_json))
+        asyncio.run(serve(application, listening, ready_files, pulls, as_json=as_json))
     except BaseException:
         processes.close()
         raise

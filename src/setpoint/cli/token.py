@@ -26,24 +26,28 @@ def command() -> None:
 
 @command.command()
 @click.option("--person", metavar="EMAIL", help="Bind it to this person of the accepted setpoint.yaml; left out: an operator's token.")
+@click.option("--pull", is_flag=True, help="For machines that pull images: it reads the registry, and nothing else.")
 @click.option("--name", default="", help="What it is for, shown in the list.")
 @quiet_option
 @json_option
 @server_options
-def create(api: "Api", person: str | None, name: str, *, quiet: bool, as_json: bool) -> None:
+def create(api: "Api", person: str | None, name: str, *, pull: bool, quiet: bool, as_json: bool) -> None:
     """Create a token and print it, this once.
 
     It is the password for Git and the registry (any user name), and the Bearer token of the API.
     """
-    kind = "person" if person is not None else "operator"
+    if pull and person is not None:
+        raise click.UsageError("--pull is a machine's token: it belongs to no person")
+    kind = "pull" if pull else "person" if person is not None else "operator"
     answer = api.post("tokens", {"kind": kind, "email": person or "", "name": name})
     if as_json:
         print_json(answer)
         return
     click.echo(answer["token"])
     if not quiet:
-        whose = f"{person}'s" if person else "an operator's"
-        note(f"{answer['id']} is {whose} token; it is not shown again. Use it: export SETPOINT_TOKEN=...")
+        whose = f"{person}'s token" if person else "a machine's token, for pulls only" if pull else "an operator's token"
+        use = "any user name, with this as the password" if pull else "export SETPOINT_TOKEN=..."
+        note(f"{answer['id']} is {whose}; it is not shown again. Use it: {use}")
 
 
 @command.command("list")

@@ -3,28 +3,69 @@
 The server itself is `cli.serve`; this module decides nothing about it.
 """
 
+import functools
 import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from setpoint.cli.options import home_option, json_option
+from setpoint.cli.options import Command, home_option, json_option
 from setpoint.cli.output import note, print_json
 from setpoint.core.errors import ConflictError, UserError, WorldError
 
 if TYPE_CHECKING:
     from setpoint.app.home import Home
+    from setpoint.app.settings import PullAddress
     from setpoint.client.connection import Connection
 
 _START_S = 60.0
 _POLL_S = 0.05
 _TAIL_BYTES = 4000
 _LISTEN = "127.0.0.1:7420"
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def _pull(listen: str | None, pair: tuple[Path | None, Path | None], name: str | None) -> "PullAddress | None":
+    """Return where images are pulled from by others; None when nobody asked for it.
+
+    Raises:
+        UserError: the certificate cannot be used (SP870), or not all of it is given (SP871).
+    """
+    certificate, key = pair
+    if listen is None and certificate is None and key is None and name is None:
+        return None
+    if listen is None or certificate is None or key is None:
+        fix = "for example: --pull-listen 0.0.0.0:7443 --pull-cert tls.pem --pull-key tls.key"
+        raise UserError("SP871", "--pull-listen, --pull-cert and --pull-key go together", fix=fix)
+    from setpoint.app.settings import PullAddress
+    from setpoint.cli.pull_address import usable
+
+    found = PullAddress(listen, certificate.absolute(), key.absolute(), name or listen)
+    usable(found)
+    return found
+
+
+def _pull_address(command: Command) -> Command:
+    """Add the options for pulls by other machines, and call the command with `pull: app.settings.PullAddress | None` in their place."""
+
+    @functools.wraps(command)
+    def called(
+        *args: Any, pull_listen: str | None, pull_cert: Path | None, pull_key: Path | None, pull_name: str | None, **rest: Any
+    ) -> Any:
+        return command(*args, pull=_pull(pull_listen, (pull_cert, pull_key), pull_name), **rest)
+
+    added = click.option("--pull-name", metavar="HOST[:PORT]", help="How references name it. [default: the address of --pull-listen]")(
+        called
+    )
+    added = click.option("--pull-key", type=_FILE, help="The certificate's key (PEM).")(added)
+    added = click.option("--pull-cert", type=_FILE, help="Its certificate with the chain (PEM); read again when it changes.")(added)
+    text = "Let other machines pull images here, over TLS and with a token; needs the next two."
+    return click.option("--pull-listen", metavar="HOST:PORT", help=text)(added)
 
 
 @click.command()
@@ -37,10 +78,19 @@ _LISTEN = "127.0.0.1:7420"
 @click.option(
     "--allow-unsandboxed", is_flag=True, help="Obey `sandbox: none` of tasks; whoever may push can then read this home, keys too."
 )
+@_pull_address
 @click.option("--detach", "-d", is_flag=True, help="Start it as a process of its own and return when it serves.")
 @json_option
 def command(  # noqa: PLR0913 - an option each
-    home: Path | None, listen: str, ready_file: Path | None, task_slots: int | None, *, allow_unsandboxed: bool, detach: bool, as_json: bool
+    home: Path | None,
+    listen: str,
+    ready_file: Path | None,
+    task_slots: int | None,
+    *,
+    pull: "PullAddress | None",
+    allow_unsandboxed: bool,
+    detach: bool,
+    as_json: bool,
 ) -> None:
     """Start the server of a home; prints its address and a one-time login link.
 
@@ -53,15 +103,22 @@ def command(  # noqa: PLR0913 - an option each
     _require()
     if detach:
         options = [*(["--task-slots", str(task_slots)] if task_slots is not None else []), *(["--allow-unsandboxed"] * allow_unsandboxed)]
+        options += _pull_options(pull)
         connection, log = _detached(place, listen, ready, options)
         _tell(connection, log, as_json=as_json)
         return
     from setpoint.app.settings import Settings
     from setpoint.cli.serve import run_server
 
-    settings = Settings(allow_unsandboxed=allow_unsandboxed)
+    settings = Settings(allow_unsandboxed=allow_unsandboxed, pull=pull)
     settings = replace(settings, task_slots=task_slots) if task_slots is not None else settings
     run_server(place, listen, ready, settings, as_json=as_json)
+
+
+def _pull_options(pull: "PullAddress | None") -> list[str]:
+    if pull is None:
+        return []
+    return ["--pull-listen", pull.listen, "--pull-cert", str(pull.certificate), "--pull-key", str(pull.key), "--pull-name", pull.name]
 
 
 def _require() -> None:

@@ -31,9 +31,16 @@ _PAGE_BYTES: Final = 2 << 20
 class Registry:
     """The ASGI application; one instance serves any number of connections of one event loop."""
 
-    def __init__(self, store: OciStoreFolder, authenticate: Callable[[str | None], Principal | None]) -> None:
+    def __init__(
+        self,
+        store: OciStoreFolder,
+        authenticate: Callable[[str | None], Principal | None],
+        may_pull: Callable[[str | None], bool] = lambda _authorization: False,
+    ) -> None:
         self._store = store
         self._authenticate = authenticate
+        self._may_pull = may_pull
+        """Who may read though they are nobody."""
         self._blobs = BlobEndpoints(store)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,31 +58,44 @@ class Registry:
             await exchange.refuse(translate(error))
 
     async def _serve(self, exchange: Exchange) -> None:
-        principal = self._authenticate(exchange.headers.get("authorization"))
-        if principal is None:
-            challenge = [("WWW-Authenticate", 'Basic realm="setpoint"')]
-            raise OciError(401, "UNAUTHORIZED", "log in with any user name and a token as the password", challenge)
+        principal = self._admitted(exchange)
         if exchange.path in ("/v2", "/v2/"):
             await exchange.answer_json(200, {})
             return
         route = _ROUTE.fullmatch(exchange.path) if len(exchange.path) <= _PATH_LIMIT else None
         if route is None:
             raise OciError(404, "NAME_UNKNOWN", "there is nothing at this path")
-        repository = route["name"]
-        if exchange.method == "DELETE" and route["upload"] is None and principal.kind != "operator":
+        repository, upload = route["name"], route["upload"]
+        if principal is None and (upload is not None or exchange.method not in ("GET", "HEAD")):
+            raise OciError(403, "DENIED", "this token may only pull")
+        if exchange.method == "DELETE" and upload is None and (principal is None or principal.kind != "operator"):
             raise OciError(403, "DENIED", "only the operator of this home may delete")
-        if route["upload"] is not None:
-            await self._blobs.uploads(exchange, repository, route["upload"])
+        if upload is not None:
+            await self._blobs.uploads(exchange, repository, upload)
         elif route["blob"]:
             await self._blobs.blob(exchange, repository, route["blob"])
         elif route["manifest"]:
             await self._manifest(exchange, repository, route["manifest"])
-        elif exchange.method not in ("GET", "HEAD"):
-            raise OciError(405, "UNSUPPORTED", "lists are read-only")
-        elif route["tags"]:
-            await self._tags(exchange, repository)
         else:
-            await self._referrers(exchange, repository, route["referrers"])
+            await self._lists(exchange, repository, route["referrers"])
+
+    def _admitted(self, exchange: Exchange) -> Principal | None:
+        """Return who calls; None for a machine that may read."""
+        authorization = exchange.headers.get("authorization")
+        principal = self._authenticate(authorization)
+        if principal is None and not self._may_pull(authorization):
+            challenge = [("WWW-Authenticate", 'Basic realm="setpoint"')]
+            raise OciError(401, "UNAUTHORIZED", "log in with any user name and a token as the password", challenge)
+        return principal
+
+    async def _lists(self, exchange: Exchange, repository: str, subject: str | None) -> None:
+        """Answer a list: the referrers of a subject, else the tags."""
+        if exchange.method not in ("GET", "HEAD"):
+            raise OciError(405, "UNSUPPORTED", "lists are read-only")
+        if subject:
+            await self._referrers(exchange, repository, subject)
+        else:
+            await self._tags(exchange, repository)
 
     async def _manifest(self, exchange: Exchange, repository: str, reference: str) -> None:
         if ":" in reference and not digests.is_digest(reference):

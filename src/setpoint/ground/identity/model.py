@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+TokenKind = Literal["operator", "person", "pull"]
+"""`pull`: a machine's, that may read the registry and nothing else."""
+
 
 class Role(StrEnum):
     """What a signing key may say; a signature by another role proves nothing (supply-chain note: a signature is no approval)."""
@@ -41,7 +44,7 @@ class TokenRecord:
 
     token_id: str
     sha256: str
-    kind: Literal["operator", "person"]
+    kind: TokenKind
     email: str
     name: str
     created_at: str
