@@ -27,6 +27,7 @@ from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_envir
 from setpoint.promotion.delivery import validate_delivery
 from setpoint.promotion.model import PinnedArtifact
 from setpoint.promotion.repository import SETPOINT_PATH
+from setpoint.reconcile.allowed import Allowed, allowed_in, refuse_outside
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.render import render
 from setpoint.reconcile.subset import to_host
@@ -226,7 +227,8 @@ class _Delivery:
             self._report.take(ConfigError([setpoint.finding(("apps", app), "SP820", what, fix, at="key")]), self._prefix)
         for name in configured:
             try:
-                self._render(app, name, environments[name].model, names)
+                config = environments[name].model
+                self._render(app, (name, config), allowed_in(setpoint.model, config, app), names)
             except UserError as error:
                 self._report.take(error, self._prefix, f"environments/{name}/{app}/")
 
@@ -247,14 +249,16 @@ class _Delivery:
     def _below(self, folder: str) -> list[str]:
         return [path for path in self._files if path.startswith(folder)]
 
-    def _render(self, app: str, environment: str, config: EnvironmentFile, artifacts: tuple[str, ...] | None) -> None:
+    def _render(self, app: str, place: tuple[str, EnvironmentFile], allowed: Allowed, artifacts: tuple[str, ...] | None) -> None:
+        environment, config = place
         paths = [*self._below(f"apps/{app}/"), *self._below(f"environments/{environment}/{app}/")]
         files = {path: data for path in paths if (data := self._tree.read(path)) is not None}
         with tempfile.TemporaryDirectory(prefix="setpoint-check-") as scratch:
             rendered = render(files, app, environment, KustomizeBinary(), Path(scratch))
         names = artifacts if artifacts is not None else tuple(_bare_images(rendered.objects))
         pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}
-        objects = substitute(rendered.objects, pinned, config.images, rendered.sources)
+        refuse_outside(rendered.objects, allowed, rendered.sources)
+        objects = substitute(rendered.objects, pinned, allowed, rendered.sources)
         desired = to_host(objects, app, environment, rendered.sources)
         self._report.notes += preflight.uncovered(config, desired)
 

@@ -79,6 +79,7 @@ from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
 from setpoint.reconcile.admission import Admission, AdmissionParts
+from setpoint.reconcile.allowed import Allowed, allowed_in
 from setpoint.reconcile.drift.images import ImageDrift
 from setpoint.reconcile.drift.service import DriftParts, DriftService
 from setpoint.reconcile.prune.service import PruneParts, PruneService
@@ -131,7 +132,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
     vault = SopsVault(KeyFile.of_home(store.home.age_key))
-    rendering = Rendering(store.git, KustomizeBinary(), partial(_images, delivery), partial(is_files, store.oci), vault)
+    rendering = Rendering(store.git, KustomizeBinary(), partial(_allowed, delivery), partial(is_files, store.oci), vault)
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
@@ -329,6 +330,7 @@ def _loop(
     )
 
 
-def _images(delivery: DeliveryReader, environment: str) -> tuple[str, ...]:
+def _allowed(delivery: DeliveryReader, app: str, environment: str) -> Allowed:
     loaded = delivery.load()
-    return tuple(loaded.environments[environment].images) if loaded is not None and environment in loaded.environments else ()
+    known = loaded is not None and environment in loaded.environments
+    return allowed_in(loaded.setpoint, loaded.environments[environment], app) if loaded is not None and known else Allowed()

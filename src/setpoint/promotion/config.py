@@ -16,6 +16,7 @@ from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
+from setpoint.promotion.projects import DEFAULT, CustomKind, FieldPath, ProjectConfig, project_findings
 from setpoint.promotion.strategy import RolloutConfig
 
 _A_DAY_S: Final = 86_400
@@ -101,6 +102,8 @@ class AppConfig(FileModel):
     branch: Annotated[str, AfterValidator(_branch)] = "main"
     artifacts: tuple[Name, ...] | None = None
     """Names in the source's pipeline; None is all of them."""
+    project: Name | None = None
+    """Whose limits hold for what it renders; None is the project `default`, if there is one."""
 
 
 class PersonConfig(FileModel):
@@ -119,6 +122,12 @@ class SetpointFile(FileModel):
     people: dict[Name, PersonConfig] = Field(default_factory=dict)
     teams: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
     owners: tuple[Selector, ...] = ()
+    projects: dict[Name, ProjectConfig] = Field(default_factory=dict)
+
+    def project_of(self, app: str) -> tuple[str, ProjectConfig | None]:
+        """Return the name and the limits of an application's project; None when nothing limits it."""
+        name = (self.apps[app].project if app in self.apps else None) or DEFAULT
+        return name, self.projects.get(name)
 
     def directory(self) -> Directory:
         """Return the people and teams as the other stages read them."""
@@ -212,6 +221,8 @@ class EnvironmentFile(FileModel):
     gates: Gates = Gates()
     rollout: RolloutConfig = RolloutConfig()
     images: tuple[Annotated[str, AfterValidator(_outside_image)], ...] = ()
+    imagePaths: dict[CustomKind, Annotated[tuple[FieldPath, ...], Field(max_length=50)]] = Field(default_factory=dict)  # noqa: N815 - as written
+    """Where custom resources hold images: paths of images or of pod specs by kind; an empty list says that a kind holds none."""
     drift: DriftConfig = DriftConfig()
     prune: PruneConfig = PruneConfig()
 
@@ -223,7 +234,7 @@ def parse_setpoint(data: bytes, path: str = "setpoint.yaml") -> Document[Setpoin
         ConfigError: with every finding.
     """
     document = documents.read(data, path, SetpointFile)
-    _refuse([*_teams(document), *_people(document), *_apps(document)])
+    _refuse([*_teams(document), *_people(document), *_apps(document), *project_findings(document)])
     return document
 
 

@@ -5,13 +5,14 @@ twice. It never writes anywhere but into a scratch folder.
 """
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 from setpoint.core.errors import UserError
 from setpoint.promotion.model import Candidate, RenderFacts
 from setpoint.reconcile import sealed
+from setpoint.reconcile.allowed import Allowed, refuse_outside
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
 from setpoint.reconcile.plan import object_changes
@@ -32,19 +33,19 @@ class Rendering:
         self,
         git: GitStore,
         kustomize: Kustomize,
-        outside_images: Callable[[str], Sequence[str]],
+        allowed: Callable[[str, str], Allowed],
         is_file: Callable[[str, str], bool] = lambda _repository, _digest: False,
         vault: Vault | None = None,
     ) -> None:
         self._git = git
         self._kustomize = kustomize
-        self._outside_images = outside_images
-        """environment -> images its `images:` list allows"""
+        self._allowed = allowed
+        """(application, environment) -> what it may render there, by the accepted files"""
         self._is_file = is_file
         """(OCI repository, digest) -> whether the artifact is a file or folder and no image"""
         self._vault = vault
         """Opens Secrets, to find out whether they open; without one they are taken as they are."""
-        self._kept: dict[tuple[str, str, tuple[str, ...]], tuple[Rendered, DesiredState] | UserError] = {}
+        self._kept: dict[tuple[str, str, Allowed], tuple[Rendered, DesiredState] | UserError] = {}
         self._lost: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
     def desired(self, candidate: Candidate, repository: str) -> DesiredState:
@@ -59,7 +60,7 @@ class Rendering:
     def objects(self, candidate: Candidate, repository: str) -> tuple[dict[str, Any], ...]:
         """Return the rendered objects of a candidate with every image by digest; raises what `desired` raises."""
         rendered, _ = self._render(candidate, repository)
-        return self._substituted(rendered, candidate, self._outside_images(candidate.environment))
+        return self._substituted(rendered, candidate, self._allowed(candidate.app, candidate.environment))
 
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
         """Return digest and objects for a gate decision; what the user must mend comes back as text.
@@ -99,13 +100,13 @@ class Rendering:
         return tuple(f"{change.object}: {loss}" for change in object_changes(before, after) for loss in change.destructive)
 
     def _render(self, candidate: Candidate, repository: str) -> tuple[Rendered, DesiredState]:
-        images = tuple(self._outside_images(candidate.environment))
-        key = (candidate.digest, repository, images)
+        allowed = self._allowed(candidate.app, candidate.environment)
+        key = (candidate.digest, repository, allowed)
         if key not in self._kept:
             if len(self._kept) >= _KEPT:
                 self._kept.pop(next(iter(self._kept)))
             try:
-                self._kept[key] = self._render_now(candidate, repository, images)
+                self._kept[key] = self._render_now(candidate, repository, allowed)
             except UserError as error:
                 if error.code in _OF_THE_HOME:
                     raise  # not a fault of the candidate: another key may be there at the next look
@@ -115,7 +116,7 @@ class Rendering:
             raise kept.with_traceback(None)  # else every raise would add its frames to the one that is kept
         return kept
 
-    def _render_now(self, candidate: Candidate, repository: str, images: Sequence[str]) -> tuple[Rendered, DesiredState]:
+    def _render_now(self, candidate: Candidate, repository: str, allowed: Allowed) -> tuple[Rendered, DesiredState]:
         app, environment = candidate.app, candidate.environment
         files: dict[str, bytes] = {}
         for folder, tree in ((f"apps/{app}", candidate.app_tree), (f"environments/{environment}/{app}", candidate.environment_tree)):
@@ -123,11 +124,12 @@ class Rendering:
                 files.update({f"{folder}/{f.path}": self._git.blob(repository, f.blob) for f in self._git.files(repository, tree)})
         with tempfile.TemporaryDirectory(prefix="setpoint-render-") as scratch:
             rendered = render(files, app, environment, self._kustomize, Path(scratch))
-        desired = to_host(self._substituted(rendered, candidate, images), app, environment, rendered.sources)
+        refuse_outside(rendered.objects, allowed, rendered.sources)
+        desired = to_host(self._substituted(rendered, candidate, allowed), app, environment, rendered.sources)
         if self._vault is not None:
             sealed.check(rendered.objects, files, desired, self._vault)
         return rendered, desired
 
-    def _substituted(self, rendered: Rendered, candidate: Candidate, images: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    def _substituted(self, rendered: Rendered, candidate: Candidate, allowed: Allowed) -> tuple[dict[str, Any], ...]:
         files = [name for name, pinned in candidate.artifacts.items() if self._is_file(pinned.oci_repository, pinned.digest)]
-        return substitute(rendered.objects, candidate.artifacts, images, rendered.sources, files)
+        return substitute(rendered.objects, candidate.artifacts, allowed, rendered.sources, files)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from setpoint.core import clock
-from setpoint.core.errors import UserError, WorldError
+from setpoint.core.errors import ConfigError, UserError, WorldError
 from setpoint.promotion.model import Candidate
+from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.decide import judge, same_observation
 from setpoint.reconcile.model import Deployment, DeployReason, Health
 from setpoint.reconcile.ports import WorkloadStatus
@@ -88,19 +89,34 @@ def test_the_pinned_tree_is_rendered_not_head(world: World) -> None:
     """Law 1: a candidate renders the same before and after HEAD moved on; another tree renders to another digest."""
     world.register()
     world.commit("delivery", {"apps/web/app.yaml": MANIFEST})
-    rendering = Rendering(world.git, _Kustomize(), lambda _environment: ())
+    rendering = Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed())
     pinned = _candidate(world)
     first = rendering.render_facts(pinned, "delivery")
     assert (first.objects, first.error) == (("ConfigMap/settings",), "")
     world.commit("delivery", {"apps/web/app.yaml": MANIFEST.replace(b"one", b"two")})
-    assert Rendering(world.git, _Kustomize(), lambda _environment: ()).render_facts(pinned, "delivery") == first
+    assert Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed()).render_facts(pinned, "delivery") == first
     assert rendering.render_facts(_candidate(world), "delivery").digest != first.digest
+
+
+def test_what_an_application_may_render_is_asked_anew(world: World) -> None:
+    """A kind that its project may not have is refused to the gate and to the reconciler, until the accepted file allows it."""
+    world.register()
+    world.commit("delivery", {"apps/web/app.yaml": MANIFEST})
+    allowed = {"now": Allowed(project="shop", kinds=("Deployment",))}
+    rendering, candidate = Rendering(world.git, _Kustomize(), lambda _app, _environment: allowed["now"]), _candidate(world)
+    error = rendering.render_facts(candidate, "delivery").error
+    assert "SP628" in error
+    assert "apps/web/app.yaml:1" in error
+    with pytest.raises(ConfigError, match="SP628"):
+        rendering.desired(candidate, "delivery")
+    allowed["now"] = Allowed(project="shop", kinds=("Deployment", "ConfigMap"))
+    assert rendering.render_facts(candidate, "delivery").error == ""
 
 
 def test_a_fault_in_the_files_is_text_and_is_kept_without_growing(world: World) -> None:
     """What the user must mend is the reason's text, again and again the same; raising it many times keeps no frames."""
     world.register({**_without_app(), "apps/web/app.yaml": b"kind: [\n"})
-    rendering = Rendering(world.git, _Kustomize(), lambda _environment: ())
+    rendering = Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed())
     candidate = _candidate(world)
     assert "apps/web/app.yaml:" in rendering.render_facts(candidate, "delivery").error
     depths = []
@@ -115,7 +131,7 @@ def test_a_fault_of_the_machine_decides_nothing(world: World, monkeypatch: pytes
     """A full disk is no fault of the manifests: it is raised, and the next look renders."""
     world.register()
     world.commit("delivery", {"apps/web/app.yaml": MANIFEST})
-    rendering, real = Rendering(world.git, _Kustomize(), lambda _environment: ()), world.git.files
+    rendering, real = Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed()), world.git.files
 
     def full(name: str, tree: str) -> None:
         raise WorldError("SP105", "no room")

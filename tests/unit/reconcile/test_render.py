@@ -7,6 +7,7 @@ import pytest
 
 from setpoint.core.errors import ConfigError, UserError
 from setpoint.promotion.model import PinnedArtifact
+from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import Rendered
 from setpoint.reconcile.render import digest_of, render
@@ -107,7 +108,7 @@ def deployment(*images: object) -> dict[str, Any]:
 def test_images_move_by_digest_only() -> None:
     """An artifact's bare name gets its pinned digest, a listed outside image stays, and the given objects are left alone."""
     given = deployment("web", REDIS)
-    (found,) = substitute([given], {"web": PinnedArtifact("hello/web", DIGEST)}, [REDIS])
+    (found,) = substitute([given], {"web": PinnedArtifact("hello/web", DIGEST)}, Allowed((REDIS,)))
     images = [container["image"] for container in found["spec"]["template"]["spec"]["containers"]]
     assert images == [f"hello/web@{DIGEST}", REDIS]
     assert given == deployment("web", REDIS)
@@ -118,14 +119,14 @@ def test_an_artifact_that_is_a_file_is_mounted_by_digest_and_never_run() -> None
     artifacts = {"web": PinnedArtifact("hello/web", DIGEST), "model": PinnedArtifact("hello/model", DIGEST)}
     given: dict[str, Any] = deployment("web")
     given["spec"]["template"]["spec"]["volumes"] = [{"name": "m", "image": {"reference": "model"}}, {"name": "c", "configMap": {}}]
-    (found,) = substitute([given], artifacts, [], files=["model"])
+    (found,) = substitute([given], artifacts, Allowed(), files=["model"])
     assert found["spec"]["template"]["spec"]["volumes"][0] == {"name": "m", "image": {"reference": f"hello/model@{DIGEST}"}}
     with pytest.raises(ConfigError) as caught:
-        substitute([deployment("model")], artifacts, [], files=["model"])
+        substitute([deployment("model")], artifacts, Allowed(), files=["model"])
     assert "cannot be run" in caught.value.findings[0].what
     given["spec"]["template"]["spec"]["volumes"][0]["image"]["reference"] = "other"
     with pytest.raises(ConfigError) as caught:
-        substitute([given], artifacts, [], files=["model"])
+        substitute([given], artifacts, Allowed(), files=["model"])
     assert "`spec.template.spec.volumes[0].image.reference` is 'other'" in caught.value.findings[0].what
 
 
@@ -135,7 +136,10 @@ def test_every_other_image_is_refused_with_a_way_out() -> None:
     job = {"kind": "CronJob", "metadata": {"name": "j"}, "spec": {"jobTemplate": {"spec": {"initContainers": [{"image": "x"}]}}}}
     with pytest.raises(ConfigError) as caught:
         substitute(
-            [deployment(*others), job], {"web": PinnedArtifact("hello/web", DIGEST)}, [REDIS], {"Deployment/web": "apps/web/a.yaml:3"}
+            [deployment(*others), job],
+            {"web": PinnedArtifact("hello/web", DIGEST)},
+            Allowed((REDIS,)),
+            {"Deployment/web": "apps/web/a.yaml:3"},
         )
     findings = caught.value.findings
     assert len(findings) == 7

@@ -1,0 +1,65 @@
+"""What a render may hold: the environment's outside images and image paths, and the kinds of the application's project.
+
+Made from the accepted files (law 9: the judged cannot widen it), handed to rendering by wiring and `check`.
+Hashable, for renders are kept by it; pure.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from setpoint.core import kinds, suggest
+from setpoint.core.errors import ConfigError, Finding
+from setpoint.promotion.config import EnvironmentFile, SetpointFile
+from setpoint.reconcile.model import identity
+
+OUTSIDE: Final = "SP628"
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What one application may render in one environment."""
+
+    images: tuple[str, ...] = ()
+    """Outside images, by digest."""
+    image_paths: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """(custom kind, paths of its images and pod specs)"""
+    project: str = ""
+    kinds: tuple[str, ...] | None = None
+    """Kinds of the project; None is every kind."""
+
+    def paths_of(self, kind: str) -> tuple[str, ...] | None:
+        """Return where a custom kind holds images; None when nobody said it."""
+        return dict(self.image_paths).get(kind)
+
+
+def allowed_in(setpoint: SetpointFile, environment: EnvironmentFile, app: str) -> Allowed:
+    """Return what an application may render in an environment, by files that are in force."""
+    name, project = setpoint.project_of(app)
+    paths = tuple(sorted(environment.imagePaths.items()))
+    return Allowed(tuple(environment.images), paths, name, project.kinds if project is not None else None)
+
+
+def refuse_outside(objects: Sequence[dict[str, Any]], allowed: Allowed, sources: Mapping[str, str]) -> None:
+    """Refuse objects that the application's project may not have; sources are `Rendered.sources`.
+
+    Raises:
+        ConfigError: every one of them (SP628).
+    """
+    findings = list(_outside(objects, allowed, sources))
+    if findings:
+        raise ConfigError(findings)
+
+
+def _outside(objects: Sequence[dict[str, Any]], allowed: Allowed, sources: Mapping[str, str]) -> Iterator[Finding]:
+    if allowed.kinds is None:
+        return
+    for value in objects:
+        kind = kinds.kind_of(value)
+        if kind not in allowed.kinds:
+            listed = ", ".join(allowed.kinds) or "none"
+            what = f"{identity(value)}: the project `{allowed.project}` may not have a {kind}"
+            near = suggest.nearest(kind, allowed.kinds)
+            hint = f"did you mean `{near}`? " if near and near.casefold() == kind.casefold() else ""
+            fix = f"{hint}it may have {listed}; an owner of setpoint.yaml adds {kind} to `projects: {{{allowed.project}: {{kinds: ...}}}}`"
+            yield Finding(OUTSIDE, what, sources.get(identity(value), identity(value)), fix=fix)
