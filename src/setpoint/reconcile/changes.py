@@ -1,12 +1,17 @@
 """What differs between two versions of one rendered object, field by field: defaults hidden, lists by their merge keys, secrets masked.
 
-Called by `reconcile.plan`; pure. Merge keys and defaults are those of the Kubernetes API for the kinds that targets accept.
+Called by `reconcile.plan`, and by `reconcile.cluster` for how paths are written and what is masked; pure. Merge keys and defaults are those
+of the Kubernetes API for the kinds that the host accepts.
 """
 
+import hashlib
+import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+from setpoint.core import canonical
 
 MASK: Final = "***"
 _CHANGED: Final = " (changed)"
@@ -104,11 +109,11 @@ def field_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[
         left, right = _value(path, old, new, kind), _value(path, new, old, kind)
         if left != right or type(left) is not type(right):
             secret = any(path in leaves and leaves[path].secret for leaves in (old, new))
-            found.append(FieldChange(path, *_shown(left, right, secret=secret)))
-    return tuple(change for change in found if not _says_nothing(change, found))
+            found.append(FieldChange(path, *shown(left, right, secret=secret)))
+    return tuple(change for change in found if not is_only_its_key(change, found))
 
 
-def _says_nothing(change: FieldChange, found: Sequence[FieldChange]) -> bool:
+def is_only_its_key(change: FieldChange, found: Sequence[FieldChange]) -> bool:
     """Say whether a change is only the merge key of an item that came or went, whose other fields are listed: the path has it already."""
     parent, _, name = change.path.rpartition(".")
     value = change.before if change.after is None else change.after if change.before is None else None
@@ -138,26 +143,40 @@ def _walk(value: Any, path: str, pattern: str, *, secret: bool, kind: str) -> It
     if isinstance(value, dict) and value:
         for key, item in value.items():
             name = str(key)
-            inner = (f"{path}.{name}" if path else name) if _BARE.fullmatch(name) else f'{path}["{name}"]'
-            hidden = secret or _is_secret(kind, path, name)
+            inner = joined(path, name)
+            hidden = secret or is_secret(kind, path, name)
             yield from _walk(item, inner, f"{pattern}.{name}" if pattern else name, secret=hidden, kind=kind)
     elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        for label, item in _labelled(path.rpartition(".")[2], value):
-            hidden = secret or (path.endswith(".env") and bool(_SECRET_NAME.search(label)))
+        for label, item in labelled(path.rpartition(".")[2], value):
+            hidden = secret or is_secret_item(path, label)
             yield from _walk(item, f"{path}[{label}]", f"{pattern}[]", secret=hidden, kind=kind)
     elif value is not None:
-        own = not pattern.endswith((".name", ".key"))
-        yield path, _Leaf(value, pattern, path.rpartition(".")[0], secret and own)
+        yield path, _Leaf(value, pattern, path.rpartition(".")[0], secret and not is_reference(kind, pattern))
 
 
-def _is_secret(kind: str, path: str, key: str) -> bool:
+def joined(path: str, name: str) -> str:
+    """Return the path of a field below a path; a name with other characters than a word's is put in brackets."""
+    return (f"{path}.{name}" if path else name) if _BARE.fullmatch(name) else f'{path}["{name}"]'
+
+
+def is_reference(kind: str, path: str) -> bool:
+    """Say whether a field below something secret only names it: `env[TOKEN].name`, `secretKeyRef.key`; in a Secret itself nothing does."""
+    return kind != "Secret" and path.endswith((".name", ".key"))
+
+
+def is_secret_item(path: str, label: str) -> bool:
+    """Say whether an item of a list holds something that is not for every reader: a variable called like a secret."""
+    return path.endswith(".env") and bool(_SECRET_NAME.search(label))
+
+
+def is_secret(kind: str, path: str, key: str) -> bool:
     """Say whether a field of an object holds something that is not for every reader."""
     if kind == "Secret":
         return path in ("", "data", "stringData") and key not in ("metadata", "type", "immutable")
     return path in ("data", "binaryData", "metadata.annotations") and bool(_SECRET_NAME.search(key))
 
 
-def _labelled(name: str, items: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+def labelled(name: str, items: list[dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
     """Return the items of a list under their merge key, or under their position when it does not tell them apart."""
     for key in (*_KEYS.get(name, ()), "name"):
         labels = [str(item[key]) for item in items if key in item]
@@ -166,12 +185,19 @@ def _labelled(name: str, items: list[dict[str, Any]]) -> list[tuple[str, dict[st
     return [(str(position), item) for position, item in enumerate(items)]
 
 
-def _shown(before: Any, after: Any, *, secret: bool) -> tuple[Any, Any]:
-    """Return both sides as people may see them; a secret that changed says so without showing anything of it."""
-    left, right = (None if value is None else MASK if secret else _masked(value) for value in (before, after))
+def shown(before: Any, after: Any, *, secret: bool, key: bytes = b"") -> tuple[Any, Any]:
+    """Return both sides as people may see them; a secret that changed says so without showing anything of it.
+
+    With a key a secret is shown as `***#` and eight digits of its HMAC-SHA-256: equal values look equal wherever the same key is used.
+    """
+    left, right = (None if value is None else _veiled(value, key) if secret else _masked(value) for value in (before, after))
     if left is not None and left == right:
         return left, f"{right}{_CHANGED}"
     return left, right
+
+
+def _veiled(value: Any, key: bytes) -> str:
+    return f"{MASK}#{hmac.new(key, canonical.dumps(value), hashlib.sha256).hexdigest()[:8]}" if key else MASK
 
 
 def _masked(value: Any) -> Any:

@@ -1,0 +1,160 @@
+"""Fields that are left to somebody else: ignored when a difference is looked for, and when an object is applied. Pure.
+
+Called by the planner of a Kubernetes target with the rules of an application, and with one for every workload that an autoscaler scales. An
+ignored field that another manager owns is left out of what is applied; one that is ours alone is applied with the value it has, for leaving
+it out would take the value away (structured-merge-diff, merge/update.go, `prune`).
+"""
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from setpoint.reconcile.cluster.fields import FieldSet, Path, applied_by, everything, owners, writer_of
+from setpoint.reconcile.cluster.model import Comparison, FieldDifference, Object, ObjectKey
+from setpoint.reconcile.cluster.normalise import body
+from setpoint.reconcile.cluster.paths import drop, find, put, text_of
+from setpoint.reconcile.cluster.walk import Leaf, walk
+
+_STEP: Final = re.compile(r'\["((?:[^"\\]|\\.)*)"\]|\[([^\]]*)\]|([^.\[]+)')
+
+
+@dataclass(frozen=True, slots=True)
+class IgnoreRule:
+    """Which fields of which objects are left alone; a field counts when a path or a manager says so."""
+
+    paths: tuple[str, ...] = ()
+    """As differences are written, with `*` for any name or item: `spec.template.spec.containers[*].image`. What lies below is meant too.
+    A JSON pointer is understood as well, `/spec/replicas`; there an item is named as in the other form."""
+    managers: tuple[str, ...] = ()
+    """Field managers, with `*`: what one of them wrote last is left alone."""
+    group: str = "*"
+    kind: str = "*"
+    namespace: str = "*"
+    name: str = "*"
+    why: str = ""
+    """What people are told."""
+
+    def concerns(self, key: ObjectKey) -> bool:
+        """Say whether the rule is about an object."""
+        pairs = ((key.group, self.group), (key.kind, self.kind), (key.namespace, self.namespace), (key.name, self.name))
+        return all(fnmatchcase(text, pattern) for text, pattern in pairs)
+
+    def has_path(self, text: str) -> bool:
+        """Say whether a path is ignored by name."""
+        steps = steps_of(text)
+        return any(_leads(steps_of(pattern), steps) for pattern in self.paths)
+
+    def has_manager(self, manager: str) -> bool:
+        """Say whether what a manager writes is ignored."""
+        return any(fnmatchcase(manager, pattern) for pattern in self.managers)
+
+
+def steps_of(path: str) -> tuple[str, ...]:
+    """Return the names of a path or JSON pointer (RFC 6901), items without their brackets."""
+    if path.startswith("/"):
+        return tuple(part.replace("~1", "/").replace("~0", "~") for part in path[1:].split("/"))
+    return tuple(quoted or item or name for quoted, item, name in _STEP.findall(path))
+
+
+def _leads(pattern: tuple[str, ...], steps: tuple[str, ...]) -> bool:
+    return len(pattern) <= len(steps) and all(fnmatchcase(step, want) for step, want in zip(steps, pattern, strict=False))
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A difference that is left alone, and the rule that says so."""
+
+    difference: FieldDifference
+    rule: IgnoreRule
+
+
+def sift(comparison: Comparison, key: ObjectKey, rules: Sequence[IgnoreRule]) -> tuple[Comparison, tuple[Ignored, ...]]:
+    """Return a comparison without what is ignored, and what was."""
+    mine = [rule for rule in rules if rule.concerns(key)]
+    kept, ignored = [], []
+    for difference in comparison.differences:
+        rule = next((rule for rule in mine if _says(rule, difference)), None)
+        if rule is None:
+            kept.append(difference)
+        else:
+            ignored.append(Ignored(difference, rule))
+    claims, releases = (
+        tuple(path for path in paths if not any(rule.has_path(path) for rule in mine)) for paths in (comparison.claims, comparison.releases)
+    )
+    return replace(comparison, differences=tuple(kept), claims=claims, releases=releases), tuple(ignored)
+
+
+def _says(rule: IgnoreRule, difference: FieldDifference) -> bool:
+    return rule.has_path(difference.path) or (difference.writer is not None and rule.has_manager(difference.writer.manager))
+
+
+def to_apply(manifest: Object, live: Object | None, manager: str, rules: Sequence[IgnoreRule]) -> dict[str, Any]:
+    """Return a prepared manifest as it is applied under some rules; without a live object it is applied as it stands."""
+    mine = [rule for rule in rules if rule.concerns(ObjectKey.of(manifest))]
+    found: dict[str, Any] = copy.deepcopy(dict(manifest))
+    if live is None or not mine:
+        return found
+    every = owners(live)
+    ours = applied_by(every, manager)
+    theirs = everything(owned for owned in every if owned.writer.manager != manager or owned.writer.operation != "Apply")
+    # All lists and mappings that are one value for the server: a part of one cannot be left out.
+    whole = everything(every)
+    for leaf in walk({}, body(manifest), whole, str(manifest.get("kind", "")), lambda *_: False):
+        if _is_ignored(leaf, mine, every):
+            _leave(found, live, leaf.path, whole, owned_by_others=theirs.covers(leaf.path) or not ours.covers(leaf.path))
+    for leaf in walk(body(live), body(manifest), whole, str(manifest.get("kind", "")), lambda *_: False):
+        # Somebody's part of a value that we declare as one: leaving it out would take it away.
+        if (
+            leaf.wanted is None
+            and _is_ignored(leaf, mine, every)
+            and (root := _whole_of(leaf.path, whole))
+            and _at(found, root) is not None
+        ):
+            put(found, leaf.path, leaf.live)
+    for path in ours.paths():
+        if any(rule.has_path(text_of(path)) for rule in mine) and not theirs.covers(path) and _at(found, path) is None:
+            put(found, path, _at(live, path))
+    return found
+
+
+def _is_ignored(leaf: Leaf, rules: Sequence[IgnoreRule], every: Any) -> bool:
+    if any(rule.has_path(leaf.text) for rule in rules):
+        return True
+    writer = writer_of(every, leaf.path) if any(rule.managers for rule in rules) else None
+    return writer is not None and any(rule.has_manager(writer.manager) for rule in rules)
+
+
+def _leave(manifest: dict[str, Any], live: Object, path: Path, whole: FieldSet, *, owned_by_others: bool) -> None:
+    """Leave a field to whoever has it: out of the manifest, or with the value that it has."""
+    if _whole_of(path, whole) or not owned_by_others:
+        put(manifest, path, _at(live, path))
+    else:
+        drop(manifest, path)
+
+
+def _whole_of(path: Path, whole: FieldSet) -> Path:
+    """Return the path of the value that a path is only a part of; empty when it stands for itself."""
+    node: FieldSet | None = whole
+    for position, element in enumerate(path[:-1], 1):
+        node = node.children.get(element) if node is not None else None
+        if node is not None and node.is_leaf:
+            return path[:position]
+    return ()
+
+
+def _at(value: Object, path: Path) -> Any:
+    found: Any = dict(value)
+    for element in path:
+        found = find(found, element)
+    return found
+
+
+def reasons(ignored: Sequence[Ignored]) -> Iterator[str]:
+    """Yield a sentence for every difference that is left alone."""
+    for one in ignored:
+        why = one.rule.why or "a rule leaves it alone"
+        writer = f" (writer {one.difference.writer})" if one.difference.writer is not None else ""
+        yield f"{one.difference.path} is {one.difference.change.before}, not {one.difference.change.after}{writer}: {why}"
