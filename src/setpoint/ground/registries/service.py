@@ -8,7 +8,7 @@ import json
 import re
 from typing import Final
 
-from setpoint.core.errors import NotFoundError, UserError
+from setpoint.core.errors import NotFoundError, UserError, WorldError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.ground.registries.model import Registry, RegistryAccess
 from setpoint.ground.registries.ports import RegistryGreeting, RegistryRecords
@@ -36,11 +36,17 @@ class Registries:
         """Try a login and keep it as the next version for its host.
 
         Raises:
-            UserError: no such host, user or authorities can be (SP330), or the registry does not know the user (SP331).
-            WorldError: the registry gives no usable answer (SP307); nothing is kept.
+            UserError: no such host, user or authorities can be (SP330), the registry does not know the user (SP331), or nothing there
+                answers as a registry does (SP332); nothing is kept.
         """
         _check(access)
-        self._greet(access)
+        try:
+            self._greet(access)
+        except WorldError as error:
+            fix = "check host and port, and that it is up; --ca for a certificate of your own authority"
+            raise UserError(
+                "SP332", f"the login is not kept, for it could not be tried: {error.what}", where=error.where, fix=fix
+            ) from error
         version = self._records.last_login(access.host) + 1
         secret = {"password": access.password, "authorities": access.authorities}
         self._values.write(access.host, _NAME, version, json.dumps(secret))
