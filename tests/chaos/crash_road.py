@@ -20,8 +20,9 @@ import pytest
 
 from chaos import later_steps
 from chaos.fate import CrashError, Fate, mortal
-from chaos.world import PORTS, World
+from chaos.world import PORTS, Runtime, World
 from live_home import ENVIRONMENT, MANIFESTS, PRODUCTION, SETPOINT_FILE
+from setpoint.adapters.age import KeyFile
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.journal_folder import JournalFolder
@@ -43,7 +44,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
 
 PASSES = 40
-STEPS = 21
+STEPS = 22
 OPERATOR = Principal("operator")
 DANA = Principal("person", "dana@example.com")
 SAM = Principal("person", "sam@example.com")
@@ -176,6 +177,7 @@ class Road:
     """One home, one world and one fate; `play` goes through steps of the script in any number of lives."""
 
     def __init__(self, root: Path, fate: Fate, start: Moment | None = None) -> None:
+        root.mkdir(parents=True, exist_ok=True)
         self.root = root
         self.home = Home(root / "home")
         self.fate = fate
@@ -197,16 +199,18 @@ class Road:
 
     def patches(self, patch: pytest.MonkeyPatch) -> None:
         """Have app.wiring build with mortal adapters, and with the world in place of the host."""
-        fate, world = self.fate, self.world
+        fate, world, create_key = self.fate, self.world, KeyFile.create
         TornJournal.fate = fate
 
         for name, made in adapters():
-            if name in MODELLED:
+            if name == "HostRuntime":
+                patch.setattr(wiring, name, lambda *_args, vault, name=name: mortal(Runtime(world, vault), fate, name))
+            elif name in MODELLED:
                 patch.setattr(wiring, name, lambda *_args, name=name, **_named: mortal(world, fate, name))
             elif name == "JournalFolder":
                 patch.setattr(wiring, name, TornJournal)
             elif name == "KeyFile":  # made by a class method, and only read once it is there
-                continue
+                patch.setattr(KeyFile, "create", lambda file: fate.pass_through("KeyFile.create", lambda: create_key(file)))
             else:
                 patch.setattr(wiring, name, lambda *args, made=made, **named: mortal(made(*args, **named), fate))
         patch.setattr(wiring, "dedicated_uid", lambda: None)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from chaos.crash_road import Road, leftovers
+from chaos.later_steps import PASSWORD, VALUE
 from setpoint.adapters.clock import SystemClock
 from setpoint.adapters.database import tables
 from setpoint.adapters.database.engine import open_database
@@ -53,9 +54,18 @@ def end_state(road: Road, scratch: Path) -> dict[str, Any]:
         "content": sorted(path.name for path in (road.home.content / "sha256").rglob("*") if path.is_file()),
         "cache": sorted(path.name for path in road.home.task_cache.rglob("*.json")),
         "left behind": [str(path) for folder in leftovers(road.home) if folder.is_dir() for path in folder.iterdir()],
+        "in clear": sorted(_in_clear(road)),
         "lost": road.world.lost,
         "faults": road.faults,
     }
+
+
+def _in_clear(road: Road) -> list[str]:
+    """Return the files that a secret's value stands in: nowhere but where the home keeps those of tasks."""
+    files = [path for path in road.home.root.rglob("*") if path.is_file() and not path.is_relative_to(road.home.secrets)]
+    return [
+        str(path.relative_to(road.home.root)) for path in files if any(value in path.read_bytes() for value in (PASSWORD, VALUE.encode()))
+    ]
 
 
 def _tables(database: Path) -> dict[str, list[str]]:

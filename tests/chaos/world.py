@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from setpoint.core import clock
 from setpoint.pipeline.model import ToolchainFacts
 from setpoint.reconcile.model import Probe, ReplicaSpec, ReplicaStatus
-from setpoint.reconcile.ports import ProxyConfig, ServerCount
+from setpoint.reconcile.ports import ProxyConfig, ServerCount, Vault
 
 BAD = "4-"
 """The build that fails in its canary."""
@@ -26,6 +26,8 @@ class World:
     answered: dict[tuple[str, str], int] = field(default_factory=dict)
     """(environment, replica) -> requests it has answered"""
     struck: bool = False
+    knows: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """replica -> what the Secrets hold that were opened for it"""
 
     def kept(self) -> str:
         """Return everything but the time, for comparing."""
@@ -93,6 +95,7 @@ class World:
     def remove(self, replica: str) -> None:
         """Its folder is gone."""
         self.replicas_.pop(replica, None)
+        self.knows.pop(replica, None)
 
     def ready(self, replica: ReplicaStatus, probe: Probe | None) -> tuple[bool, str]:
         """Who lives answers."""
@@ -144,3 +147,20 @@ class World:
         """A gate's check: whether the proxy at this address has somebody to ask."""
         environment = next(name for name, port in PORTS.items() if base_url.endswith(str(port)))
         return bool(self.serving(environment)), f"{path} {status}"
+
+
+class Runtime:
+    """The world as the runtime that app.wiring builds: it opens the Secrets that a replica uses as it starts."""
+
+    def __init__(self, world: World, vault: Vault) -> None:
+        self._world, self._vault = world, vault
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world, name)
+
+    def start(self, spec: ReplicaSpec) -> None:
+        """Open what it uses first: a Secret that does not open starts nothing."""
+        opened = {place: value for secret in spec.container.sealed for place, value in self._vault.open(secret).items()}
+        self._world.start(spec)
+        if opened:
+            self._world.knows[spec.replica] = opened
