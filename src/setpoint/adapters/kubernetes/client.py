@@ -5,7 +5,7 @@ delete is the stages' business.
 """
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -61,21 +61,33 @@ class Client:
         return _object(data)
 
     async def list(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Listed:
-        """Return all objects of a kind, of one namespace or all, in pages.
+        """Return all objects of a kind, of one namespace or all.
 
         Raises:
             ConflictError: the list was too old to go on in the middle (SP685); list again.
         """
         objects: list[Manifest] = []
+        version = ""
+        async for page in self.pages(kind, namespace, selector):
+            objects += page.objects
+            version = page.resource_version
+        return Listed(objects, version)
+
+    async def pages(self, kind: Kind, namespace: str | None = None, selector: str = "") -> AsyncIterator[Listed]:
+        """Yield all objects of a kind page by page, so that only one page has to be held; every page has the version of the whole list.
+
+        Raises:
+            ConflictError: the list was too old to go on in the middle (SP685); list again.
+        """
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
             page = _object(await self._transport.send(Call("GET", kind.path(namespace), query)))
-            for item in page.get("items") or ():
-                # Items of a list carry neither; whoever reads one alone wants both.
-                objects.append({"apiVersion": kind.api_version, "kind": kind.name, **item})
             meta = page.get("metadata") or {}
+            # Items of a list carry neither; whoever reads one alone wants both.
+            objects = [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in page.get("items") or ()]
+            yield Listed(objects, str(meta.get("resourceVersion", "")))
             if not meta.get("continue"):
-                return Listed(objects, str(meta.get("resourceVersion", "")))
+                return
             query = {**query, "continue": str(meta["continue"])}
 
     async def apply(self, kind: Kind, manifest: Manifest, manager: str, *, dry_run: bool = False, force: bool = False) -> Manifest:
@@ -113,8 +125,12 @@ class Client:
             return False
         return True
 
-    async def watch(self, kind: Kind, resource_version: str, namespace: str | None = None, selector: str = "") -> AsyncIterator[Change]:
+    async def watch(
+        self, kind: Kind, resource_version: str, namespace: str | None = None, selector: str = "", opened: Callable[[], None] | None = None
+    ) -> AsyncGenerator[Change, None]:
         """Yield changes after a version until the server ends the watch (minutes); bookmarks keep the version young.
+
+        Once the server has begun to answer, `opened` is called: a quiet stream yields nothing for long.
 
         Raises:
             ExpiredError: that version is too old (SP688): list anew.
@@ -125,6 +141,8 @@ class Client:
         call = Call("GET", kind.path(namespace), query)
         try:
             async with self._transport.open(call, endless=True) as response:
+                if opened is not None:
+                    opened()
                 async for line in _lines(response):
                     event = json.loads(line)
                     if event["type"] == "ERROR":

@@ -10,7 +10,7 @@ import random
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,6 +25,7 @@ from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, 
 LIMIT_BYTES: Final = 256 << 20
 """Largest answer that is read; lists are asked for in pages, so only a single object or page can be as large."""
 CONNECTIONS: Final = 16
+"""Calls at once; watches and followed logs, which last, are not counted."""
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 60.0
 _ATTEMPTS: Final = 5
@@ -57,6 +58,7 @@ class Transport:
         self._credentials = Credentials(access.credential)
         self._chance = chance
         self._session: aiohttp.ClientSession | None = None
+        self._slots = asyncio.Semaphore(CONNECTIONS)
         self._identity: tuple[bytes, bytes] | None = None
         """The client certificate that the session was made with."""
 
@@ -106,7 +108,7 @@ class Transport:
                 total=None if endless else _READ_S, sock_connect=_CONNECT_S, sock_read=None if endless else _READ_S
             )
             try:
-                async with session.request(
+                async with nullcontext() if endless else self._slots, session.request(
                     call.method, self._access.server + call.path, params=call.query, data=call.body, timeout=timeout,
                     headers=self._headers(call, proof), allow_redirects=False, server_hostname=self._access.server_name or None,
                 ) as response:  # fmt: skip
@@ -137,7 +139,7 @@ class Transport:
         if self._session is None or self._identity != identity:
             await self.close()
             context = await asyncio.to_thread(_context, self._access, proof)
-            connector = aiohttp.TCPConnector(limit=CONNECTIONS, ssl=context, keepalive_timeout=30)
+            connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=30)
             self._session = aiohttp.ClientSession(connector=connector)
             self._identity = identity
         return self._session
