@@ -42,6 +42,7 @@ from setpoint.core.errors import SetpointError
 from setpoint.evidence.ports import Signed, SigningKind
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
+from setpoint.source.model import RefUpdate
 
 PASSES = 40
 STEPS = 22
@@ -310,21 +311,21 @@ class Road:
             actions.create_token(cast(Any, app), OPERATOR, actions.TokenBody(kind="person", email=SAM.email, name="test"))
 
     def push(self, app: Application, repository: str, files: dict[str, str], message: str) -> None:
-        """Push over HTTP: Git moves the branch, then the server journals who pushed."""
+        """Push as the Git endpoint takes it, unless it has arrived: it is noted, Git moves the branch, the server journals who pushed."""
         at = int(datetime(2026, 11, 23, 5, tzinfo=UTC).timestamp())
         hand = pygit2.Signature("Dana", "dana@example.com", at, 0)
         bare = pygit2.Repository(str(self.home.repositories / f"{repository}.git"))
         old, ref = app.store.git.heads(repository).get("main"), "refs/heads/main"
         line = app.store.git.first_parents(repository, old) if old is not None else []
         new = next((commit for commit in line if app.store.git.revision(repository, commit).title == message), None)
-        if new is None:  # it may lie under pins that Setpoint has committed since
+        if new is None:  # looked for in the whole line: it may lie under pins that Setpoint has committed since
             tree = app.store.git.write_tree(repository, old, {path: text.encode() for path, text in files.items()})
-            new = str(bare.create_commit(ref, hand, hand, message, tree, [old] if old else []))
-        known = app.store.records.pushes(repository, ref)
-        if new not in [push[1] for push in known]:
-            update = {"ref": ref, "old": known[-1][1] if known else ZERO, "new": new}
-            who = DANA if repository == "hello" else SAM
-            app.store.recorder.record("push.received", repository, who.actor, {"updates": [update], "pusher": who.email})
+            new = str(bare.create_commit(None, hand, hand, message, tree, [old] if old else []))
+            who, update = DANA if repository == "hello" else SAM, RefUpdate(ref, old or ZERO, new)
+            noted = app.pushes.spool.begin(repository, who.actor, who.email, [update])
+            self.fate.pass_through("git.receive-pack", functools.partial(bare.references.create, ref, new, force=True))
+            app.pushes.received(repository, who.actor, who.email, [update])
+            app.pushes.spool.settle(noted)
 
     def runs(self, app: Application, environment: str, number: int) -> bool:
         """Say whether an environment is healthy with a build."""

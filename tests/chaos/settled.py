@@ -43,7 +43,7 @@ def end_state(road: Road, scratch: Path) -> dict[str, Any]:
     entries = list(journal.entries())
     kept, folded = _tables(road.home.database), _folded(entries, scratch)
     assert {name for name in kept if kept[name] != folded[name]} == set(), "the database is not what the journal says"
-    label = _labels(entries)
+    label, spool = _labels(entries), road.home.repositories / ".pushes"
     return {
         "entries": sorted(Counter(_meaning(entry, label) for entry in entries if entry.kind not in MAY_REPEAT).items()),
         "delivery": _delivery(road, label),
@@ -53,7 +53,7 @@ def end_state(road: Road, scratch: Path) -> dict[str, Any]:
         "registry": _registry(road),
         "content": sorted(path.name for path in (road.home.content / "sha256").rglob("*") if path.is_file()),
         "cache": sorted(path.name for path in road.home.task_cache.rglob("*.json")),
-        "left behind": [str(path) for folder in leftovers(road.home) if folder.is_dir() for path in folder.iterdir()],
+        "left behind": [str(path) for folder in [*leftovers(road.home), spool] if folder.is_dir() for path in folder.iterdir()],
         "in clear": sorted(_in_clear(road)),
         "lost": road.world.lost,
         "faults": road.faults,
