@@ -20,6 +20,7 @@ import pytest
 
 from chaos import later_steps
 from chaos.fate import CrashError, Fate, mortal
+from chaos.kept import Kept
 from chaos.world import PORTS, Runtime, World
 from live_home import ENVIRONMENT, MANIFESTS, PRODUCTION, SETPOINT_FILE
 from setpoint.adapters.age import KeyFile
@@ -44,6 +45,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
 from setpoint.source.model import RefUpdate
 
+KEPT = Kept()
 PASSES = 40
 STEPS = 22
 OPERATOR = Principal("operator")
@@ -214,6 +216,8 @@ class Road:
                 patch.setattr(KeyFile, "create", lambda file: fate.pass_through("KeyFile.create", lambda: create_key(file)))
             else:
                 patch.setattr(wiring, name, lambda *args, made=made, **named: mortal(made(*args, **named), fate))
+        patch.setattr(wiring, "open_database", KEPT.open_database)
+        patch.setattr(pygit2, "Repository", KEPT.repository)
         patch.setattr(wiring, "dedicated_uid", lambda: None)
         patch.setattr(Home, "_make_reachable", lambda _home: None)
         patch.setattr(os, "fsync", lambda _descriptor: None)
@@ -240,9 +244,8 @@ class Road:
         return wiring.build(self.store, processes)
 
     def close(self) -> None:
-        """Let go of the database."""
-        if self.store is not None:
-            self.store.records._engine.dispose()
+        """Let go of database and repositories."""
+        KEPT.let_go()
 
     async def _live(self, until: int) -> None:
         app = self.application()

@@ -4,17 +4,17 @@ Random names and times are left out: a promotion is told by what it was for, a r
 """
 
 import json
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, select
-
 from chaos.crash_road import Road, leftovers
+from chaos.kept import Kept
 from chaos.later_steps import PASSWORD, VALUE
 from setpoint.adapters.clock import SystemClock
 from setpoint.adapters.database import tables
-from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.journal_folder import JournalFolder
@@ -22,6 +22,7 @@ from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.ground.journal.model import Entry
 from setpoint.ground.journal.service import Journal
 
+FOLDING = Kept()
 MAY_REPEAT = frozenset({"task.started", "pin.intended", "deployment.observed", "rollout.judged"})
 """Attempts, intentions and looks: a second one after a crash is the truth. Everything else happens once."""
 
@@ -68,27 +69,24 @@ def _in_clear(road: Road) -> list[str]:
     ]
 
 
-def _tables(database: Path) -> dict[str, list[str]]:
-    engine = open_database(database)
-    return _rows(engine)
-
-
-def _folded(entries: list[Entry], scratch: Path) -> dict[str, list[str]]:
+def _folded(entries: list[Entry], scratch: Path) -> dict[str, list[list[str]]]:
     fresh = scratch / "folded-anew.db"
-    fresh.unlink(missing_ok=True)
-    engine = open_database(fresh)
-    Projection(engine).apply(entries)
-    return _rows(engine)
+    for name in (fresh.name, f"{fresh.name}-wal", f"{fresh.name}-shm"):
+        fresh.with_name(name).unlink(missing_ok=True)
+    Projection(FOLDING.open_database(fresh)).apply(entries)
+    FOLDING.let_go()
+    return _tables(fresh)
 
 
-def _rows(engine: Engine) -> dict[str, list[str]]:
-    with engine.connect() as connection:
-        found = {
-            table.name: sorted(json.dumps(list(row), sort_keys=True) for row in connection.execute(select(table)))
-            for table in tables.metadata.sorted_tables
-        }
-    engine.dispose()
-    return found
+def _tables(path: Path) -> dict[str, list[list[str]]]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = {name: connection.execute(f'SELECT * FROM "{name}"') for name in tables.metadata.tables}  # noqa: S608 - our own names
+        return {name: sorted([_value(value) for value in row] for row in found) for name, found in rows.items()}
+
+
+def _value(value: object) -> str:
+    """Return a column's value as text; a body without the order of its keys."""
+    return json.dumps(json.loads(value), sort_keys=True) if isinstance(value, str) and value.startswith("{") else repr(value)
 
 
 def _labels(entries: list[Entry]) -> dict[str, str]:
