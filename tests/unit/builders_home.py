@@ -36,6 +36,7 @@ from setpoint.promotion.model import Candidate, Pin, PolicyResult, Promotion, Pr
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.people import Exclusions
 from setpoint.promotion.pinning import Pinning, PinningParts
+from setpoint.promotion.pod_standard import PodStandard, PodVerdict
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.model import Deployment, Health
@@ -197,6 +198,10 @@ class World:
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
         """Be a renderer: the digest is a function of the candidate."""
         return RenderFacts("" if self.render_error else candidate.digest, ("Deployment/web",), self.render_error)
+
+    def pods(self, candidate: Candidate, delivery: str, standard: PodStandard) -> PodVerdict | None:
+        """Be a renderer whose pods keep to everything."""
+        return PodVerdict(1)
 
     def losses(self, candidate: Candidate, pinned: Candidate | None, delivery: str) -> tuple[str, ...]:
         """Be a renderer for which a change loses what the test says."""

@@ -13,14 +13,13 @@ from typing import Any, Final
 from cel_expr_python import cel
 
 from setpoint.core import canonical
+from setpoint.promotion import policy_names
 from setpoint.promotion.model import PolicyResult
+from setpoint.promotion.policy_names import VARIABLES
 
-VARIABLES: Final = ("evidence", "artifacts", "candidate", "environment", "render")
 _MAX_EXPRESSION: Final = 10_000
 _MAX_DETAIL: Final = 400
 _MAX_SHOWN: Final = 8
-_STRINGS: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
-_PATHS: Final = re.compile(rf"(?<![\w.])(?:{'|'.join(VARIABLES)})\b(?:\.[A-Za-z_]\w*\b(?!\s*\())*")
 _COMPILE_PLACE: Final = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*?)(?:\n \||\s*\[INVALID_ARGUMENT\]|$)", re.DOTALL)
 
 
@@ -68,19 +67,24 @@ class CelPolicy:
         if kind == cel.Type.BOOL and value is False:
             return PolicyResult(expression, passed=False, detail=_mentioned(expression, known) or "false")
         shown = str(value)[:_MAX_DETAIL]
-        what = f"the policy failed: {shown}" if kind == cel.Type.ERROR else f"the policy gave {kind.name()} {shown!r}, not true or false"
+        hints = "".join(f"; there is no {one.name}, {one.fix}" for one in policy_names.unknown(expression)[:_MAX_SHOWN])
+        what = (
+            f"the policy failed: {shown}{hints}"
+            if kind == cel.Type.ERROR
+            else f"the policy gave {kind.name()} {shown!r}, not true or false"
+        )
         return PolicyResult(expression, passed=False, detail=what)
 
 
 def _mentioned(expression: str, facts: dict[str, Any]) -> str:
     """Return the values that the expression names directly: `evidence.tests.failed = 2, evidence.tests.total = 70`."""
     found: dict[str, str] = {}
-    for match in _PATHS.finditer(_STRINGS.sub('""', expression)):
-        parts = match[0].split(".")
+    for _offset, path in policy_names.paths(expression):
+        parts = path.split(".")
         value: Any = facts
         for part in parts:
             value = value.get(part) if isinstance(value, dict) else None
         if value is not None and not isinstance(value, dict):
             shown = json.dumps(value, ensure_ascii=False)
-            found[match[0]] = shown if len(shown) <= 80 else shown[:79] + "…"
+            found[path] = shown if len(shown) <= 80 else shown[:79] + "…"
     return ", ".join(f"{path} = {text}" for path, text in list(found.items())[:_MAX_SHOWN])

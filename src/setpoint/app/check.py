@@ -208,10 +208,16 @@ class _Delivery:
     def _describe(self, name: str, document: Document[EnvironmentFile]) -> None:
         """Count the gates, say what people overlook, and what a canary can find out."""
         gates = document.model.gates
-        for finding in preflight.findings(document):
+        for finding in (*preflight.findings(document), *preflight.names(document)):
             self._report.take(ConfigError([finding]), self._prefix)
         self._report.notes += preflight.notes(name, document.model)
-        count = (gates.policy is not None) + len(gates.checks) + (gates.soak is not None) + (gates.approvals is not None)
+        count = (
+            (gates.policy is not None)
+            + len(gates.checks)
+            + (gates.soak is not None)
+            + (gates.approvals is not None)
+            + (gates.pods is not None)
+        )
         self._report.gates += count
         if not count:
             self._report.notes.append(f"{name} has no gates: every candidate is pinned at once")
@@ -261,6 +267,8 @@ class _Delivery:
         objects = substitute(rendered.objects, pinned, allowed, rendered.sources)
         desired = to_host(objects, app, environment, rendered.sources)
         self._report.notes += preflight.uncovered(config, desired)
+        for finding in preflight.pods(config, replace(rendered, objects=objects), allowed):
+            self._report.take(ConfigError([finding]), self._prefix)
 
 
 def _bare_images(value: Any) -> Iterator[str]:

@@ -1,6 +1,6 @@
-"""What `setpoint check` says about a canary before it ever runs: steps that could find nothing, and what it does not cover.
+"""What `setpoint check` says before anything runs: of a canary's steps that could find nothing, of pods, and of names in policies.
 
-Called by `app.check`; the numbers are the judge's own (`rollout.judge.preflight`).
+Called by `app.check`; the judges are those of the gate and the rollout.
 """
 
 from collections.abc import Iterator
@@ -8,8 +8,12 @@ from collections.abc import Iterator
 from setpoint.core import durations
 from setpoint.core.documents import Document
 from setpoint.core.errors import Finding
+from setpoint.promotion import policy_names
 from setpoint.promotion.config import EnvironmentFile
-from setpoint.reconcile.model import DesiredState
+from setpoint.promotion.pod_standard import standard_of
+from setpoint.reconcile.allowed import Allowed
+from setpoint.reconcile.model import DesiredState, Rendered
+from setpoint.reconcile.pod_security import decide as pod_security
 from setpoint.reconcile.strategy import canary_plan
 from setpoint.rollout.canary import reasons
 from setpoint.rollout.judge.preflight import WANTED
@@ -42,6 +46,23 @@ def notes(name: str, environment: EnvironmentFile) -> Iterator[str]:
         return
     steps = ", ".join(f"{step.weight} % {step.note}" for step in reasons.steps(plan, traffic))
     yield f"{name}: with this traffic the steps of its canary: {steps} ({durations.to_text(int(plan.hold_s))} each)"
+
+
+def pods(environment: EnvironmentFile, rendered: Rendered, allowed: Allowed) -> Iterator[Finding]:
+    """Yield a finding for each field of a pod that the environment's Pod Security Standard does not allow."""
+    if environment.gates.pods is None:
+        return
+    standard = standard_of(environment.gates.pods)
+    for fault in pod_security.judge(rendered, standard, allowed).faults:
+        what = f"{fault.object}: `{fault.field}` {fault.found}, and {standard} ({fault.control}) wants: {fault.wanted}"
+        yield Finding("SP629", what, fault.place or fault.object, fix=fault.fix)
+
+
+def names(document: Document[EnvironmentFile]) -> Iterator[Finding]:
+    """Yield a finding for each name of the policy that no policy sees: it would deny whatever comes."""
+    policy = document.model.gates.policy or ""
+    for one in policy_names.unknown(policy):
+        yield document.text_finding(("gates", "policy"), one.offset, "SP544", f"there is no `{one.name}`", one.fix)
 
 
 def uncovered(environment: EnvironmentFile, desired: DesiredState) -> Iterator[str]:

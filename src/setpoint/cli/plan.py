@@ -62,6 +62,8 @@ def render(answer: dict[str, Any]) -> str:
         lines.append(click.style(f"! kept until somebody confirms: {answer['held']}  -> setpoint prune {place}", fg="red"))
     if not (answer["objects"] or answer["workloads"]):
         lines.append("the objects are the same: no replica starts or stops")
+    if answer["refusals"]:
+        lines += [click.style("refused at the gate:", fg="red"), *reasons(answer["refusals"])]
     return "\n".join(lines)
 
 

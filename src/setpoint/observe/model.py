@@ -272,6 +272,8 @@ class Plan:
     """Why the candidate cannot be rendered."""
     reasons: tuple[Reason, ...] = ()
     """Why there is no candidate."""
+    refusals: tuple[Reason, ...] = ()
+    """What the gate has against the open promotion: every reason that denies."""
     canary: tuple[StepView, ...] = ()
     """The steps of its canary and what each can find out; empty when it only rolls."""
 

@@ -10,6 +10,7 @@ from typing import Final
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError, UserError
+from setpoint.core.reasons import Outcome
 from setpoint.observe import rollouts
 from setpoint.observe.model import CommitTitle, Diff, ImageChange, Plan
 from setpoint.promotion.explaining import Explanation
@@ -90,6 +91,7 @@ class PlanView:
             images=_images(pin, coming.candidate),
             commits=added,
             dropped=dropped,
+            refusals=tuple(r for r in explanation.verdict.reasons if r.outcome is Outcome.DENY) if coming.promotion else (),
         )
         try:
             budget = delivery.environment(environment).prune.budget

@@ -16,6 +16,7 @@ from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
+from setpoint.promotion.pod_standard import Pods
 from setpoint.promotion.projects import DEFAULT, CustomKind, FieldPath, ProjectConfig, project_findings
 from setpoint.promotion.strategy import RolloutConfig
 
@@ -186,6 +187,8 @@ class Gates(FileModel):
     soak: Duration | None = None
     """Seconds."""
     approvals: Approvals | None = None
+    pods: Pods | None = None
+    """A Pod Security Standard that every pod of the render keeps to: `baseline` or `restricted`, with a version or the newest known."""
 
 
 class DriftConfig(FileModel):

@@ -1,7 +1,7 @@
 """Whether a candidate may enter an environment, with every reason: pure functions of facts and the time (law 6).
 
 Called by the promotion service, and only there; `why`, API, pages and journal repeat what is returned here. In this order: clock, holds,
-render, quarantine, provenance, upstreams, policy, checks, soak, approvals.
+render, quarantine, provenance, upstreams, policy, pods, checks, soak, approvals.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,8 +13,11 @@ from setpoint.evidence.model import SANDBOXED_BUILDER
 from setpoint.ground.hold import decide as hold_decide
 from setpoint.promotion.config import Approvals, Gates
 from setpoint.promotion.model import Approval, GateFacts, Promotion, UpstreamFacts
+from setpoint.promotion.pod_standard import standard_of
 
 CHECK_INTERVAL_S = 5
+_SHOWN = 20
+"""Reasons of one gate about fields or commits; what is more is counted."""
 
 
 def decide(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) -> Verdict:
@@ -27,7 +30,13 @@ def decide(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) 
         *_provenance(facts),
     ]
     reasons += [reason for upstream in facts.upstreams for reason in _upstream(facts, upstream)]
-    reasons += [*_policy(facts, gates), *_checks(facts, now), *_soak(facts, gates, now), *_approvals(facts, gates, promotion, now)]
+    reasons += [
+        *_policy(facts, gates),
+        *_pods(facts, gates),
+        *_checks(facts, now),
+        *_soak(facts, gates, now),
+        *_approvals(facts, gates, promotion, now),
+    ]
     return conclude(reasons)
 
 
@@ -107,6 +116,27 @@ def _policy(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
         yield Reason("POLICY_FAILED", Outcome.DENY, "policy", detail, gates.policy.strip(), fix)
     else:
         yield Reason("POLICY_PASSED", Outcome.ALLOW, "policy", result.detail, gates.policy.strip())
+
+
+def _pods(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
+    verdict = facts.pods
+    if gates.pods is None or facts.render.error:
+        return
+    standard = str(standard_of(gates.pods))
+    if verdict is None:
+        yield Reason("POD_SECURITY", Outcome.DENY, "pods", "they were not judged", standard, "setpoint promote asks again")
+        return
+    for fault in verdict.faults[:_SHOWN]:
+        found = f"`{fault.field}` {fault.found}" + (f" ({fault.place})" if fault.place else "")
+        yield Reason(
+            "POD_SECURITY", Outcome.DENY, f"pods of {fault.object}", found, f"{standard}, {fault.control}: {fault.wanted}", fault.fix
+        )
+    more = len(verdict.faults) - _SHOWN
+    if more > 0:
+        yield Reason("POD_SECURITY", Outcome.DENY, "pods", f"{more} more fields", standard, "setpoint check lists all of them")
+    if not verdict.faults:
+        left_out = f"; not judged, for this target has no such thing: {', '.join(verdict.exempt)}" if verdict.exempt else ""
+        yield Reason("POD_SECURITY_KEPT", Outcome.ALLOW, "pods", f"{verdict.pods} pod templates keep to it{left_out}", standard)
 
 
 def _checks(facts: GateFacts, now: datetime) -> Iterator[Reason]:

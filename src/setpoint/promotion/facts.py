@@ -17,8 +17,10 @@ from setpoint.promotion.config import Gates
 from setpoint.promotion.decide import CHECK_INTERVAL_S
 from setpoint.promotion.model import Candidate, CheckResult, GateFacts, PolicyResult, Promotion, RenderFacts, UpstreamFacts
 from setpoint.promotion.people import Exclusions
+from setpoint.promotion.pod_standard import standard_of
 from setpoint.promotion.ports import EvidenceView, HttpChecks, PolicyEngine, PromotionRecords, Renderer, UpstreamView
 from setpoint.promotion.propose import quarantine_of
+from setpoint.promotion.render_content import LIMIT
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.standing import Pins
 
@@ -69,6 +71,7 @@ class FactGatherer:
         upstreams = tuple(parts.upstreams.upstream(candidate.app, name) for name in environment.after)
         # Whose approval counts is measured from what Setpoint pinned: a pin by hand could name the candidate itself as the base.
         pin = Pins(parts.delivery, parts.records).last(delivery, candidate.environment, candidate.app)
+        losses = self.losses(candidate, delivery)
         approvers: frozenset[str] = frozenset()
         excluded: dict[str, str] = {}
         if gates.approvals is not None:
@@ -86,18 +89,19 @@ class FactGatherer:
             approvers=approvers,
             quarantined=quarantine_of(candidate, parts.records.quarantines(candidate.app, candidate.environment)),
             render=render,
-            policy_result=self._policy(gates, candidate, evidence, render),
-            losses=self.losses(candidate, delivery),
+            policy_result=self._policy(gates, candidate, evidence, (render, losses)),
+            losses=losses,
+            pods=parts.renderer.pods(candidate, delivery.repository, standard_of(gates.pods)) if gates.pods is not None else None,
             stops=parts.holds.stops(candidate.app, candidate.environment),
             last_entry_at=parts.holds.last_entry_at(),
         )
 
     def _policy(
-        self, gates: Gates, candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], render: RenderFacts
+        self, gates: Gates, candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], rendered: tuple[RenderFacts, tuple[str, ...]]
     ) -> PolicyResult | None:
         if gates.policy is None:
             return None
-        return self._parts.policy.evaluate(gates.policy, policy_facts(candidate, evidence, render))
+        return self._parts.policy.evaluate(gates.policy, policy_facts(candidate, evidence, *rendered))
 
     def _http_checks(
         self, promotion: Promotion, delivery: Delivery, gates: Gates, upstreams: tuple[UpstreamFacts, ...]
@@ -127,8 +131,10 @@ class FactGatherer:
         return result
 
 
-def policy_facts(candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], render: RenderFacts) -> dict[str, Any]:
-    """Return what a CEL policy sees: evidence summed over the artifacts, each artifact, the candidate and the render."""
+def policy_facts(
+    candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], render: RenderFacts, losses: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Return what a CEL policy sees: evidence summed over the artifacts, each artifact, the candidate, the render and what it destroys."""
     passed, failed, skipped = (
         sum(getattr(artifact, field) for artifact in evidence) for field in ("tests_passed", "tests_failed", "tests_skipped")
     )
@@ -158,5 +164,5 @@ def policy_facts(candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], r
         "artifacts": artifacts,
         "candidate": candidate.content(),
         "environment": candidate.environment,
-        "render": {"digest": render.digest, "objects": list(render.objects)},
+        "render": {"digest": render.digest, "objects": list(render.objects), "losses": list(losses[:LIMIT]), **encode(render.content)},
     }

@@ -3,7 +3,7 @@
 The files people write (`setpoint.yaml`, `environment.yaml`) are `promotion/config.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
@@ -11,6 +11,8 @@ from setpoint.core import canonical, digest
 from setpoint.core.reasons import Verdict
 from setpoint.evidence.model import ArtifactEvidence
 from setpoint.ground.hold.model import Hold
+from setpoint.promotion.pod_standard import PodVerdict
+from setpoint.promotion.render_content import RenderContent
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ class RenderFacts:
     """`Deployment/web` ..."""
     error: str = ""
     """Rendered text of the error when it cannot be rendered or holds what the target refuses."""
+    content: RenderContent = field(default_factory=RenderContent)
+    """What policies see of the objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +221,8 @@ class GateFacts:
     """People's holds that are in force here."""
     losses: tuple[str, ...] = ()
     """What of the pinned candidate's objects is removed or made anew, a sentence each; part of the binding."""
+    pods: PodVerdict | None = None
+    """What `gates.pods` says of the render's pods; None when it is not asked, or nothing is rendered."""
     last_entry_at: str = ""
     """When the journal's last entry was written; a wall clock behind it judges no time."""
 

@@ -13,6 +13,7 @@ from setpoint.promotion.model import (
     RenderFacts,
     UpstreamFacts,
 )
+from setpoint.promotion.pod_standard import PodStandard, PodVerdict
 
 
 class PolicyEngine(Protocol):
@@ -32,6 +33,10 @@ class Renderer(Protocol):
 
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
         """Return digest and objects, or the error as text; never raises for what the user wrote."""
+        ...
+
+    def pods(self, candidate: Candidate, delivery: str, standard: PodStandard) -> PodVerdict | None:
+        """Return what a Pod Security Standard says of the render's pods; None when it cannot be rendered."""
         ...
 
     def losses(self, candidate: Candidate, pinned: Candidate | None, delivery: str) -> tuple[str, ...]:

@@ -27,6 +27,8 @@ class Allowed:
     project: str = ""
     kinds: tuple[str, ...] | None = None
     """Kinds of the project; None is every kind."""
+    on_host: bool = True
+    """Whether the target is the host runtime, which has less to ask for than Kubernetes."""
 
     def paths_of(self, kind: str) -> tuple[str, ...] | None:
         """Return where a custom kind holds images; None when nobody said it."""
@@ -37,7 +39,9 @@ def allowed_in(setpoint: SetpointFile, environment: EnvironmentFile, app: str) -
     """Return what an application may render in an environment, by files that are in force."""
     name, project = setpoint.project_of(app)
     paths = tuple(sorted(environment.imagePaths.items()))
-    return Allowed(tuple(environment.images), paths, name, project.kinds if project is not None else None)
+    return Allowed(
+        tuple(environment.images), paths, name, project.kinds if project is not None else None, environment.target.host is not None
+    )
 
 
 def refuse_outside(objects: Sequence[dict[str, Any]], allowed: Allowed, sources: Mapping[str, str]) -> None:

@@ -7,15 +7,19 @@ twice. It never writes anywhere but into a scratch folder.
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from setpoint.core.errors import UserError
 from setpoint.promotion.model import Candidate, RenderFacts
+from setpoint.promotion.pod_standard import PodStandard, PodVerdict
+from setpoint.promotion.render_content import RenderContent
 from setpoint.reconcile import sealed
 from setpoint.reconcile.allowed import Allowed, refuse_outside
+from setpoint.reconcile.contents import contents
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
 from setpoint.reconcile.plan import object_changes
+from setpoint.reconcile.pod_security import decide as pod_security
 from setpoint.reconcile.ports import Kustomize, Vault
 from setpoint.reconcile.render import render
 from setpoint.reconcile.subset import to_host
@@ -24,6 +28,14 @@ from setpoint.source.ports import GitStore
 _KEPT: Final = 256
 _OF_THE_HOME: Final = (sealed.NO_KEY, sealed.BAD_KEYS)
 """Errors about the age keys of the home."""
+
+
+class _Kept(NamedTuple):
+    """A render, read for its target and summed up for policies."""
+
+    rendered: Rendered
+    desired: DesiredState
+    content: RenderContent
 
 
 class Rendering:
@@ -45,7 +57,7 @@ class Rendering:
         """(OCI repository, digest) -> whether the artifact is a file or folder and no image"""
         self._vault = vault
         """Opens Secrets, to find out whether they open; without one they are taken as they are."""
-        self._kept: dict[tuple[str, str, Allowed], tuple[Rendered, DesiredState] | UserError] = {}
+        self._kept: dict[tuple[str, str, Allowed], _Kept | UserError] = {}
         self._lost: dict[tuple[str, str, str], tuple[str, ...]] = {}
 
     def desired(self, candidate: Candidate, repository: str) -> DesiredState:
@@ -55,11 +67,11 @@ class Rendering:
             ConfigError: the manifests have faults, all of them named.
             UserError: they cannot be rendered, or hold what the host does not do.
         """
-        return self._render(candidate, repository)[1]
+        return self._render(candidate, repository).desired
 
     def objects(self, candidate: Candidate, repository: str) -> tuple[dict[str, Any], ...]:
         """Return the rendered objects of a candidate with every image by digest; raises what `desired` raises."""
-        rendered, _ = self._render(candidate, repository)
+        rendered = self._render(candidate, repository).rendered
         return self._substituted(rendered, candidate, self._allowed(candidate.app, candidate.environment))
 
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
@@ -69,10 +81,18 @@ class Rendering:
             WorldError: rendering failed for a reason outside the files; nothing is decided on that.
         """
         try:
-            rendered, _ = self._render(candidate, delivery)
+            kept = self._render(candidate, delivery)
         except UserError as error:
             return RenderFacts("", (), error.render())
-        return RenderFacts(rendered.digest, tuple(identity(manifest) for manifest in rendered.objects))
+        return RenderFacts(kept.rendered.digest, tuple(identity(manifest) for manifest in kept.rendered.objects), content=kept.content)
+
+    def pods(self, candidate: Candidate, delivery: str, standard: PodStandard) -> PodVerdict | None:
+        """Return what a Pod Security Standard says of the render's pods; None when it cannot be rendered."""
+        try:
+            rendered = self._render(candidate, delivery).rendered
+        except UserError:
+            return None
+        return pod_security.judge(rendered, standard, self._allowed(candidate.app, candidate.environment))
 
     def losses(self, candidate: Candidate, pinned: Candidate | None, delivery: str) -> tuple[str, ...]:
         """Return what of the pinned candidate's objects a candidate removes or makes anew: `Deployment/worker: its replicas stop`.
@@ -90,16 +110,16 @@ class Rendering:
 
     def _losses_now(self, candidate: Candidate, pinned: Candidate, delivery: str) -> tuple[str, ...]:
         try:
-            after = self._render(candidate, delivery)[0].objects
+            after = self._render(candidate, delivery).rendered.objects
         except UserError:
             return ()
         try:
-            before = self._render(pinned, delivery)[0].objects
+            before = self._render(pinned, delivery).rendered.objects
         except UserError:
             return ("what is pinned does not render any more, so nobody can say what is lost",)
         return tuple(f"{change.object}: {loss}" for change in object_changes(before, after) for loss in change.destructive)
 
-    def _render(self, candidate: Candidate, repository: str) -> tuple[Rendered, DesiredState]:
+    def _render(self, candidate: Candidate, repository: str) -> _Kept:
         allowed = self._allowed(candidate.app, candidate.environment)
         key = (candidate.digest, repository, allowed)
         if key not in self._kept:
@@ -116,7 +136,7 @@ class Rendering:
             raise kept.with_traceback(None)  # else every raise would add its frames to the one that is kept
         return kept
 
-    def _render_now(self, candidate: Candidate, repository: str, allowed: Allowed) -> tuple[Rendered, DesiredState]:
+    def _render_now(self, candidate: Candidate, repository: str, allowed: Allowed) -> _Kept:
         app, environment = candidate.app, candidate.environment
         files: dict[str, bytes] = {}
         for folder, tree in ((f"apps/{app}", candidate.app_tree), (f"environments/{environment}/{app}", candidate.environment_tree)):
@@ -125,10 +145,11 @@ class Rendering:
         with tempfile.TemporaryDirectory(prefix="setpoint-render-") as scratch:
             rendered = render(files, app, environment, self._kustomize, Path(scratch))
         refuse_outside(rendered.objects, allowed, rendered.sources)
-        desired = to_host(self._substituted(rendered, candidate, allowed), app, environment, rendered.sources)
+        objects = self._substituted(rendered, candidate, allowed)
+        desired = to_host(objects, app, environment, rendered.sources)
         if self._vault is not None:
             sealed.check(rendered.objects, files, desired, self._vault)
-        return rendered, desired
+        return _Kept(rendered, desired, contents(objects, allowed))
 
     def _substituted(self, rendered: Rendered, candidate: Candidate, allowed: Allowed) -> tuple[dict[str, Any], ...]:
         files = [name for name, pinned in candidate.artifacts.items() if self._is_file(pinned.oci_repository, pinned.digest)]

@@ -172,6 +172,17 @@ def test_check_reports_everything_at_once_with_places(example: Path, capsys: pyt
     assert "findings in" in shown
 
 
+def test_check_judges_pods_and_names_of_policies(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A pod that breaks the environment's standard is told with its file, and a policy's mistyped name with its place."""
+    edit(example / "delivery/environments/staging/environment.yaml", "owners:", "gates: {pods: restricted}\nowners:")
+    edit(example / "delivery/environments/production/environment.yaml", "evidence.tests.total > 0", "render.privilged == []")
+    assert run(["check", str(example), "--json"]) == 1
+    found = [(f["code"], f["path"].partition(":")[0], f["fix"]) for f in json.loads(capsys.readouterr().out)["findings"]]
+    assert ("SP544", "delivery/environments/production/environment.yaml", "did you mean `privileged`?") in found
+    assert ("SP629", "delivery/apps/hello/deployment.yaml", "write `allowPrivilegeEscalation: false`") in found
+    assert {code for code, _path, _fix in found} == {"SP544", "SP629"}
+
+
 def test_check_goes_on_after_a_file_that_cannot_be_parsed(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A broken setpoint.yaml does not hide a broken environment."""
     edit(example / "delivery/setpoint.yaml", "owners:", "ownerz:")

@@ -48,6 +48,7 @@ PLAN = {
     "workloads": [{"workload": "web", "start": 2, "stop": 1, "revision_before": "a", "revision_after": "b"}],
     "destructive": ["HTTPRoute/old: what it routes is no longer served"],
     "held": "all 1 objects of the application would go",
+    "refusals": [],
     "canary": [{"weight": 5, "hold_s": 120, "state": "to come", "detects": 4.1, "note": "detects >= 4.1x"}],
     "error": "",
     "reasons": [],
@@ -177,7 +178,7 @@ def test_completion_offers_verbs_and_names_and_imports_nothing_heavy(fake_api: A
     assert offered == ["shop", "search"]
     assert HEAVY & imported == set()
     assert complete("setpoint plan shop st")[0] == ["staging"]
-    assert complete("setpoint explain SP62")[0] == [f"SP62{n}" for n in range(1, 7)]
+    assert complete("setpoint explain SP62")[0][:6] == [f"SP62{n}" for n in range(1, 7)]
     assert complete("setpoint why s", SETPOINT_URL="http://127.0.0.1:1")[0] == []
     assert complete("setpoint nonsense s")[0]
 

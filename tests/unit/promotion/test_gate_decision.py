@@ -23,6 +23,7 @@ from setpoint.promotion.model import (
     RenderFacts,
     UpstreamFacts,
 )
+from setpoint.promotion.pod_standard import PodFault, PodVerdict
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AT = clock.to_text(NOW)
@@ -44,6 +45,7 @@ FACTS = GateFacts(
     render=RenderFacts("r", ("Deployment/web",)),
     policy_result=None,
 )
+FAULT = PodFault("privileged", "Deployment/web", "spec.x", "is `true`", "no privileged container", "remove it", "apps/web/a.yaml:1")
 QUARANTINE = Quarantine("prod", "web", CANDIDATE.digest, {}, (None, None), AT, "operator", "it leaks")
 SOAK = Gates.model_validate({"soak": "60s"})
 SAM_OR_PAT = frozenset({"sam", "pat"})
@@ -86,6 +88,9 @@ def _yes(person: str, binding: str = "b") -> Approval:
         ({"policy_result": PolicyResult("x", True, "ok")}, Gates(policy="x"), "POLICY_PASSED", Outcome.ALLOW),
         ({"policy_result": PolicyResult("x", False, "no")}, Gates(policy="x"), "POLICY_FAILED", Outcome.DENY),
         ({"policy_result": None}, Gates(policy="x"), "POLICY_FAILED", Outcome.DENY),
+        ({"pods": PodVerdict(1)}, Gates(pods="restricted"), "POD_SECURITY_KEPT", Outcome.ALLOW),
+        ({"pods": PodVerdict(1, (FAULT,))}, Gates(pods="baseline"), "POD_SECURITY", Outcome.DENY),
+        ({"pods": None}, Gates(pods="baseline"), "POD_SECURITY", Outcome.DENY),
         ({"checks": (_check(passed=True),)}, Gates(), "CHECK_PASSED", Outcome.ALLOW),
         ({"checks": (_check(passed=False),)}, Gates(), "CHECK_FAILED", Outcome.WAIT),
         ({"upstreams": (UPSTREAM,)}, SOAK, "SOAK_NOT_OVER", Outcome.WAIT),
@@ -114,6 +119,23 @@ def test_the_worst_reason_wins_and_all_are_told() -> None:
     verdict = _verdict(facts, Gates(approvals=FROM_SRE))
     assert verdict.outcome is Outcome.DENY
     assert [reason.code for reason in verdict.blocking()] == ["QUARANTINED", "CHECK_FAILED", "APPROVAL_MISSING"]
+
+
+def test_faults_of_pods_are_reasons_of_their_own_and_bounded() -> None:
+    """Each names object, field, place, standard and fix; what is over twenty is counted."""
+    faults = tuple(replace(FAULT, field=f"spec.{index}") for index in range(23))
+    found = [
+        r for r in _verdict(replace(FACTS, pods=PodVerdict(1, faults)), Gates(pods="restricted:v1.30")).reasons if r.code == "POD_SECURITY"
+    ]
+    assert len(found) == 21
+    assert (found[0].subject, found[0].found) == ("pods of Deployment/web", "`spec.0` is `true` (apps/web/a.yaml:1)")
+    assert (found[0].wanted, found[0].fix) == ("restricted:v1.30, privileged: no privileged container", "remove it")
+    assert found[-1].found == "3 more fields"
+    exempt = PodVerdict(2, (), ("seccompProfile_restricted",))
+    assert (
+        "not judged, for this target has no such thing: seccompProfile_restricted"
+        in _reason(replace(FACTS, pods=exempt), "POD_SECURITY_KEPT", Gates(pods="restricted")).found
+    )
 
 
 def test_an_approval_counts_only_for_this_binding_by_somebody_who_may() -> None:

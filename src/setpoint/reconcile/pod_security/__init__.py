@@ -1,0 +1,1 @@
+"""The Pod Security Standards of Kubernetes, judged over a render."""
