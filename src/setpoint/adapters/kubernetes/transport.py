@@ -7,6 +7,7 @@ nothing else is. Every answer is bounded in time and size.
 import asyncio
 import json
 import random
+import re
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -31,8 +32,10 @@ _READ_S: Final = 60.0
 _ATTEMPTS: Final = 5
 _BACKOFF_S: Final = 0.25
 _LONGEST_S: Final = 10.0
-_UNDECLARED: Final = "field not declared in schema"
-"""A server-side apply with a misspelt field is answered as status 500: no reason to try it again."""
+_UNTYPED: Final = ("field not declared in schema", "failed to create typed patch object", "failed to create typed live object")
+"""A server-side apply with a misspelt field or a value of another type is answered as status 500: no reason to try it again."""
+_BY_RULE: Final = re.compile(r" is forbidden: (?!User )|denied the request")
+"""A quota, a Pod Security level or a webhook refuses with the status that a missing right has too."""
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
 
 
@@ -185,8 +188,8 @@ def _unreachable(error: BaseException, where: str) -> WorldError:
 def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> SetpointError:
     """Return the error for a `Status` answer (API conventions, "Response Status Kind")."""
     said = _status(body)
-    message = str(said.get("message") or f"status {status}")[:2000]
-    if status in _AGAIN and _UNDECLARED not in message:
+    message = _shortened(str(said.get("message") or f"status {status}"))
+    if status in _AGAIN and not any(words in message for words in _UNTYPED):
         wait_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 1.0
         return _BusyError(
             "SP682", f"the API server is busy or broken ({status}): {message}", where=where, fix="it is tried again", retry_after_s=wait_s
@@ -194,6 +197,9 @@ def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> Set
     if status == 401:
         fix = "renew the token or certificate in the kubeconfig"
         return WorldError("SP682", "the API server does not accept our credential", where=where, fix=fix, retry_after_s=30)
+    if status == 403 and _BY_RULE.search(message):
+        fix = "it fits when the object, or the cluster's rule, is changed"
+        return UserError("SP686", f"an admission rule of the cluster refuses it: {message}", where=where, fix=fix)
     if status == 403:
         return NotAllowedError("SP683", message, where=where, fix="give the user a role with that verb (kubectl auth can-i ...)")
     if status == 404:
@@ -201,6 +207,11 @@ def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> Set
     if status in (409, 410, 412):
         return ConflictError("SP685", _conflict(said) or message, where=where, fix="it is decided again on what is there now")
     return UserError("SP686", f"the API server refuses it ({status}): {message}", where=where, fix="mend the manifest as the message says")
+
+
+def _shortened(message: str) -> str:
+    """Return both ends of a long message: the server writes a whole object between what is wrong and why."""
+    return message if len(message) <= 2000 else f"{message[:600]} ... {message[-1400:]}"
 
 
 def _status(body: bytes) -> dict[str, Any]:

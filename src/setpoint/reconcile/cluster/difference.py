@@ -9,6 +9,7 @@ unless another manager owns it too.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from setpoint.reconcile.changes import FieldChange, joined, shown
@@ -23,6 +24,8 @@ _IN_ATOMIC: Final[dict[tuple[str, str], Any]] = {
     ("fieldRef", "apiVersion"): "v1",
     ("ports", "protocol"): "TCP",
     ("rules", "scope"): "*",
+    ("resourceRules", "scope"): "*",
+    ("matchConstraints", "matchPolicy"): "Equivalent",
     ("volumeClaimTemplates", "apiVersion"): "v1",
     ("volumeClaimTemplates", "kind"): "PersistentVolumeClaim",
     ("spec", "volumeMode"): "Filesystem",
@@ -47,7 +50,9 @@ def compare(live: Object, predicted: Object, manager: str, key: bytes = b"") -> 
     others: list[FieldChange] = []
     for leaf in walk(body(live), body(predicted), guide, str(predicted.get("kind", "")), _exactly):
         if after.covers(leaf.path) or before.covers(leaf.path) or _is_order_of(leaf, after):
-            mine.append(leaf)
+            # What stays ours and is not to be seen any more says nothing: false, zero, or an empty text.
+            silent = leaf.wanted is None and after.has(leaf.path)
+            mine.append(replace(leaf, wanted=type(leaf.live)()) if silent else leaf)
         elif not leaf.lone or not any(fields.below(leaf.path[: leaf.lone]) for fields in (after, before)):
             # In something that we add or remove, what the server fills in goes without saying.
             others.append(_change(leaf, key))
@@ -71,7 +76,7 @@ def examine(live: Object, manifest: Object, manager: str, key: bytes = b"") -> C
     for leaf in walk(body(live), body(manifest), guide, kind, meaning):
         if leaf.wanted is None:
             ours = mine.covers(leaf.path) and not theirs.covers(leaf.path)
-            if ours and not _is_default(leaf, mine):
+            if (ours or _is_declared(manifest, guide.whole(leaf.path))) and not _is_default(leaf, mine):
                 kept.append(leaf)
         elif not (leaf.live is None and says_nothing(leaf.wanted) and guide.covers(leaf.path)):
             # What somebody owns and nobody sees was written and is left out for saying nothing.
@@ -145,6 +150,9 @@ def _still_there(fields: FieldSet, live: Object, differing: Sequence[Leaf]) -> F
 
 
 def _is_declared(manifest: Object, path: Path) -> bool:
+    """Say whether a manifest has something at a path; at none it has not."""
+    if not path:
+        return False
     value: Any = dict(manifest)
     for element in path:
         value = find(value, element)

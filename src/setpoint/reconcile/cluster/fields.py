@@ -74,6 +74,15 @@ class FieldSet:
             node = node.at(element) if node is not None else None
         return node is not None and node.member
 
+    def whole(self, path: Path) -> Path:
+        """Return the path of the value that a path is only a part of, for it is owned as one; empty when it stands for itself."""
+        node: FieldSet | None = self
+        for position, element in enumerate(path[:-1], 1):
+            node = node.children.get(element) if node is not None else None
+            if node is not None and node.is_leaf:
+                return path[:position]
+        return ()
+
     def paths(self, before: Path = ()) -> Iterator[Path]:
         """Yield every path, in the order of the tree."""
         if self.member:

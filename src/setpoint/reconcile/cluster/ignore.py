@@ -101,18 +101,13 @@ def to_apply(manifest: Object, live: Object | None, manager: str, rules: Sequenc
     ours = applied_by(every, manager)
     theirs = everything(owned for owned in every if owned.writer.manager != manager or owned.writer.operation != "Apply")
     # All lists and mappings that are one value for the server: a part of one cannot be left out.
-    whole = everything(every)
-    for leaf in walk({}, body(manifest), whole, str(manifest.get("kind", "")), lambda *_: False):
+    guide = everything(every)
+    for leaf in walk({}, body(manifest), guide, str(manifest.get("kind", "")), lambda *_: False):
         if _is_ignored(leaf, mine, every):
-            _leave(found, live, leaf.path, whole, owned_by_others=theirs.covers(leaf.path) or not ours.covers(leaf.path))
-    for leaf in walk(body(live), body(manifest), whole, str(manifest.get("kind", "")), lambda *_: False):
+            _leave(found, live, leaf.path, guide, owned_by_others=theirs.covers(leaf.path) or not ours.covers(leaf.path))
+    for leaf in walk(body(live), body(manifest), guide, str(manifest.get("kind", "")), lambda *_: False):
         # Somebody's part of a value that we declare as one: leaving it out would take it away.
-        if (
-            leaf.wanted is None
-            and _is_ignored(leaf, mine, every)
-            and (root := _whole_of(leaf.path, whole))
-            and _at(found, root) is not None
-        ):
+        if leaf.wanted is None and _is_ignored(leaf, mine, every) and (root := guide.whole(leaf.path)) and _at(found, root) is not None:
             put(found, leaf.path, leaf.live)
     for path in ours.paths():
         if any(rule.has_path(text_of(path)) for rule in mine) and not theirs.covers(path) and _at(found, path) is None:
@@ -127,22 +122,12 @@ def _is_ignored(leaf: Leaf, rules: Sequence[IgnoreRule], every: Any) -> bool:
     return writer is not None and any(rule.has_manager(writer.manager) for rule in rules)
 
 
-def _leave(manifest: dict[str, Any], live: Object, path: Path, whole: FieldSet, *, owned_by_others: bool) -> None:
+def _leave(manifest: dict[str, Any], live: Object, path: Path, guide: FieldSet, *, owned_by_others: bool) -> None:
     """Leave a field to whoever has it: out of the manifest, or with the value that it has."""
-    if _whole_of(path, whole) or not owned_by_others:
+    if guide.whole(path) or not owned_by_others:
         put(manifest, path, _at(live, path))
     else:
         drop(manifest, path)
-
-
-def _whole_of(path: Path, whole: FieldSet) -> Path:
-    """Return the path of the value that a path is only a part of; empty when it stands for itself."""
-    node: FieldSet | None = whole
-    for position, element in enumerate(path[:-1], 1):
-        node = node.children.get(element) if node is not None else None
-        if node is not None and node.is_leaf:
-            return path[:position]
-    return ()
 
 
 def _at(value: Object, path: Path) -> Any:

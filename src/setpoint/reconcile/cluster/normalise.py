@@ -53,7 +53,7 @@ def is_built_in(api_version: str) -> bool:
 
 
 def prepare(manifest: Object) -> dict[str, Any]:
-    """Return a manifest as it is applied: without what only the server writes, nulls, and the write-only form of Secret values.
+    """Return a manifest as it is applied: without what only the cluster writes, nulls, and the write-only form of Secret values.
 
     `stringData` is folded into `data`: the server does the same and keeps claiming the field that is never there to be read.
     """
@@ -61,11 +61,12 @@ def prepare(manifest: Object) -> dict[str, Any]:
     found = {key: _without_null(value) if built_in else value for key, value in manifest.items() if key != "status"}
     meta = {key: value for key, value in (manifest.get("metadata") or {}).items() if key not in _SERVERS}
     found["metadata"] = meta = _without_null(meta)
-    annotations = meta.get("annotations")
-    if isinstance(annotations, dict) and LAST_APPLIED in annotations:
-        meta["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
+    _without_last_applied(meta)
     if manifest.get("kind") == "Secret" and built_in:
         _fold(found)
+    if manifest.get("kind") == "ClusterRole" and built_in and manifest.get("aggregationRule"):
+        # They are filled in by the cluster, whatever was written.
+        found.pop("rules", None)
     return _without_bundles(found) if built_in else found
 
 
@@ -99,11 +100,17 @@ def content(live: Object) -> dict[str, Any]:
     """Return what of a live object can be compared: without status and what only the server writes."""
     found = {key: value for key, value in live.items() if key not in ("status", "metadata")}
     meta = {key: value for key, value in (live.get("metadata") or {}).items() if key not in _SERVERS}
+    _without_last_applied(meta)
+    found["metadata"] = meta
+    return found
+
+
+def _without_last_applied(meta: dict[str, Any]) -> None:
     annotations = meta.get("annotations")
     if isinstance(annotations, Mapping) and LAST_APPLIED in annotations:
         meta["annotations"] = {key: value for key, value in annotations.items() if key != LAST_APPLIED}
-    found["metadata"] = meta
-    return found
+        if not meta["annotations"]:
+            del meta["annotations"]
 
 
 def body(live: Object) -> dict[str, Any]:

@@ -101,6 +101,53 @@ def test_each_refusal_has_its_type(code: int, kind: type[SetpointError], error: 
     assert "secret" not in caught.value.render()
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (500, "failed to create typed patch object (n/x; apps/v1, Kind=Deployment): .spec.replcas: field not declared in schema"),
+        (500, "failed to create typed patch object (n/x; v1, Kind=Pod): .spec.containers: expected list, got &map[]"),
+        (403, 'pods "p" is forbidden: failed quota: rq: must specify requests.cpu for: web'),
+        (403, 'pods "p" is forbidden: violates PodSecurity "restricted:latest": privileged'),
+        (403, 'admission webhook "x.io" denied the request: no'),
+    ],
+)
+def test_a_fault_of_the_manifest_is_one_whatever_status_it_has(code: int, message: str) -> None:
+    """What no second try and no other right can mend is not tried again, and not taken for a missing right."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.method)
+        return status(code, message)
+
+    with pytest.raises(UserError) as caught:
+        against(answer, get)
+    assert (caught.value.code, len(seen)) == ("SP686", 1)
+    assert message in caught.value.what
+
+
+def test_a_missing_right_is_told_as_one() -> None:
+    """The cluster's own words for it begin with who may not do what."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return status(403, 'pods "p" is forbidden: User "a" cannot get resource "pods" in API group "" in the namespace "n"')
+
+    with pytest.raises(NotAllowedError):
+        against(answer, get)
+
+
+def test_of_a_very_long_refusal_both_ends_are_kept() -> None:
+    """The server puts a whole object between what is wrong and why it is."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return status(422, f"Job x is invalid: {'y' * 5000}: field is immutable")
+
+    with pytest.raises(UserError) as caught:
+        against(answer, get)
+    assert caught.value.what.endswith("field is immutable")
+    assert "Job x is invalid" in caught.value.what
+    assert len(caught.value.what) < 2200
+
+
 def test_a_conflict_names_who_owns_the_field() -> None:
     """A field manager's conflict reads as who and which field."""
 
