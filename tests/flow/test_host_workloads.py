@@ -81,15 +81,15 @@ def test_a_changed_file_that_sops_did_not_write_never_passes(live: LiveHome) -> 
 
 def test_a_job_runs_once_and_its_end_is_learned_by_a_server_that_was_away(live: LiveHome) -> None:
     """The server is killed while the Job runs: the same run ends, its end is journalled, and it is not run again."""
-    code = '\'import time; print("migrating", flush=True); time.sleep(4); print("migrated")\''
+    code = '\'import time; print("migrating", flush=True); time.sleep(6); print("migrated")\''
     live.commit("delivery", {"apps/hello/job.yaml": JOB % code}, who="sam")
 
     def running() -> dict[str, Any] | None:
         return next((r for r in live.api().get("/api/v1/replicas") if r["spec"]["job"] and r["pid"]), None)
 
     run = wait_for("the Job", running)
+    wait_for("its word", lambda: reasons(live, "JOB_RUNNING"))
     assert live.cell("staging")["health"] == "progressing"
-    assert reasons(live, "JOB_RUNNING")
     live.stop(kill=True)
     live.start()
     wait_for("its end", lambda: reasons(live, "JOB_COMPLETE"))

@@ -135,6 +135,9 @@ def test_a_run_is_cancelled_by_command_and_by_button_and_says_by_whom(asking: Li
     run = state_of(live, commit, "publish", "running")["run"]["run"]
     with pytest.raises(Exception, match="SP804"):
         live.api("sam").post(f"/api/v1/runs/{run}/cancel", {"message": "mine"})
+    wait_for(
+        "its first word", lambda: any("publishing" in line["text"] for line in live.api().get(f"/api/v1/runs/{run}/tasks/publish/log"))
+    )
     assert command(["cancel", run, "-m", "wrong branch"]) == 0
     report = ended(live, commit)
     assert (report["run"]["state"], report["run"]["error"]) == ("cancelled", "cancelled by operator: wrong branch")

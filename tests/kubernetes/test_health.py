@@ -29,11 +29,12 @@ def deployment(command: str, **spec: Any) -> dict[str, Any]:
     return workload("apps/v1 Deployment", {"selector": {"matchLabels": {"app": "x"}}, "template": template(command), **spec})
 
 
+# Without minReadySeconds a container that runs for a moment counts as available, and a Deployment that was complete once is never late.
 @pytest.mark.parametrize(
     ("manifest", "health", "says"),
     [
         (deployment("sleep 3600"), Health.HEALTHY, "1 of 1"),
-        (deployment("exit 3", progressDeadlineSeconds=2), Health.DEGRADED, "ProgressDeadlineExceeded"),
+        (deployment("exit 3", progressDeadlineSeconds=3, minReadySeconds=2), Health.DEGRADED, "ProgressDeadlineExceeded"),
         (workload("batch/v1 Job", {"template": template("true", "Never")}), Health.HEALTHY, ""),
         (workload("batch/v1 Job", {"template": template("exit 3", "Never"), "backoffLimit": 0}), Health.DEGRADED, "BackoffLimitExceeded"),
         (workload("v1 Pod", template("exit 3")["spec"]), Health.DEGRADED, "exit status 3"),
