@@ -7,6 +7,7 @@ graph is thrown away and built anew from disk by app.wiring, and the person look
 import asyncio
 import copy
 import functools
+import inspect
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from typing import Any, cast
 import pygit2
 import pytest
 
-from chaos import later_steps
+from chaos import last_steps, later_steps
 from chaos.fate import CrashError, Fate, mortal
 from chaos.kept import Kept
 from chaos.world import PORTS, Runtime, World
@@ -30,6 +31,7 @@ from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci import durable
+from setpoint.adapters.oci.client import RegistryClient
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.signer import protocol
 from setpoint.adapters.signer.ledger import Ledger
@@ -47,7 +49,7 @@ from setpoint.source.model import RefUpdate
 
 KEPT = Kept()
 PASSES = 40
-STEPS = 22
+STEPS = 32
 OPERATOR = Principal("operator")
 DANA = Principal("person", "dana@example.com")
 SAM = Principal("person", "sam@example.com")
@@ -195,6 +197,9 @@ class Road:
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / "half-done").mkdir() if folder == self.home.workspaces else (folder / "half-done").write_text("half")
 
+    person = SAM
+    """Who may approve, and is responsible."""
+
     def moment(self, folder: Path) -> Moment:
         """Keep where the road stands now."""
         shutil.copytree(self.root, folder)
@@ -217,6 +222,7 @@ class Road:
             else:
                 patch.setattr(wiring, name, lambda *args, made=made, **named: mortal(made(*args, **named), fate))
         patch.setattr(wiring, "open_database", KEPT.open_database)
+        patch.setattr(RegistryClient, "greet", lambda _client: None)
         patch.setattr(pygit2, "Repository", KEPT.repository)
         patch.setattr(wiring, "dedicated_uid", lambda: None)
         patch.setattr(Home, "_make_reachable", lambda _home: None)
@@ -252,7 +258,9 @@ class Road:
         script = list(self._script(app))
         while self.step < until:
             act, done = script[self.step]
-            act()
+            asked = act()
+            if inspect.isawaitable(asked):
+                await asked
             await self._settle(app, done)
             self.step += 1
 
@@ -307,6 +315,7 @@ class Road:
         yield functools.partial(self._hold, app), lambda: len(self._held(app)) == 1
         yield functools.partial(self._release, app), lambda: not self._held(app)
         yield from later_steps.steps(self, app)
+        yield from last_steps.steps(self, app)
 
     def _token(self, app: Application) -> None:
         """Ask for a token; one that a crash left without an entry was never shown to anybody, and is asked for again."""

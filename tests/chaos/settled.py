@@ -56,14 +56,21 @@ def end_state(road: Road, scratch: Path) -> dict[str, Any]:
         "cache": sorted(path.name for path in road.home.task_cache.rglob("*.json")),
         "left behind": [str(path) for folder in [*leftovers(road.home), spool] if folder.is_dir() for path in folder.iterdir()],
         "in clear": sorted(_in_clear(road)),
+        "secrets": sorted(str(path.relative_to(road.home.root)) for folder in kept_secrets(road) for path in folder.rglob("*")),
         "lost": road.world.lost,
         "faults": road.faults,
     }
 
 
+def kept_secrets(road: Road) -> list[Path]:
+    """Return the only folders in which values of secrets may lie."""
+    return [road.home.secrets, road.home.registries]
+
+
 def _in_clear(road: Road) -> list[str]:
     """Return the files that a secret's value stands in: nowhere but where the home keeps those of tasks."""
-    files = [path for path in road.home.root.rglob("*") if path.is_file() and not path.is_relative_to(road.home.secrets)]
+    away = kept_secrets(road)
+    files = [path for path in road.home.root.rglob("*") if path.is_file() and not any(path.is_relative_to(folder) for folder in away)]
     return [
         str(path.relative_to(road.home.root)) for path in files if any(value in path.read_bytes() for value in (PASSWORD, VALUE.encode()))
     ]

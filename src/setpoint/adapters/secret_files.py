@@ -7,7 +7,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from setpoint.core.errors import WorldError
 
@@ -48,6 +48,11 @@ class SecretFolder:
             return (self._folder(repository, name) / str(version)).read_bytes().decode()
         except OSError:
             return None
+
+    def names(self) -> list[tuple[str, str]]:
+        """Return every (repository, name) that has a value here, or what a crash left of one."""
+        folders = [folder for folder in self._root.glob("*/*") if folder.is_dir()]
+        return sorted((unquote(folder.parent.name), unquote(folder.name)) for folder in folders)
 
     def forget(self, repository: str, name: str, below: int) -> None:
         """Delete the values of all versions below a number, and what a crash left half written."""

@@ -138,15 +138,17 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     target = _target(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions)
     pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
-    runs = RunsView(store.records, pipeline)
+    runs, secrets, registries = RunsView(store.records, pipeline), secrets_of(store), registries_of(store)
+    secrets.sweep()
+    registries.sweep()
     return Application(
         store=store,
         processes=processes,
         trust=trust,
         links=LoginLinks(store.clock, store.tokens),
         pipeline=pipeline,
-        secrets=secrets_of(store),
-        registries=registries_of(store),
+        secrets=secrets,
+        registries=registries,
         promotions=promotions,
         stops=stops,
         delivery=delivery,

@@ -75,6 +75,12 @@ class Registries:
         self._values.forget(host, _NAME, found.version + 1)
         return found
 
+    def sweep(self) -> None:
+        """Delete what was secret of logins that the journal has ended, which a crash may have kept; called at the start."""
+        for host, name in self._values.names():
+            found, last = self._find(host), self._records.last_login(host)
+            self._values.forget(host, name, found.version if found is not None else last + 1)
+
     def access(self, host: str) -> RegistryAccess:
         """Return how a host is spoken to: by its login, or as anybody when there is none.
 

@@ -32,6 +32,10 @@ class SecretValues(Protocol):
         """Return a value; None when it is not here."""
         ...
 
+    def names(self) -> list[tuple[str, str]]:
+        """Return every (repository, name) that has a value here."""
+        ...
+
     def forget(self, repository: str, name: str, below: int) -> None:
         """Delete the values of all versions below a number."""
         ...

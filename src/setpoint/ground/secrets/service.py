@@ -1,7 +1,8 @@
 """Sets, lists and removes secrets, and hands a value to whoever is to give it to a task; called by the API and by the pipeline's source.
 
 The value is on the disk before the journal says that there is a version, so an entry always has its value; a crash in between leaves a
-file that the next `set` overwrites. Nothing here logs, returns or raises a value.
+file that the next `set` overwrites. A value goes after the entry that ends it, or at the next start (`sweep`). Nothing here logs, returns
+or raises a value.
 """
 
 import re
@@ -58,6 +59,16 @@ class Secrets:
         self._recorder.record("secret.removed", f"{repository}/{name}", actor, body)
         self._values.forget(repository, name, found.version + 1)
         return found
+
+    def sweep(self) -> None:
+        """Delete the values that the journal has ended, which a crash may have kept; called at the start, before anybody reads one.
+
+        What the journal has never heard of stays: it may be younger than a journal that was restored (law 7).
+        """
+        for repository, name in self._values.names():
+            found = next((secret for secret in self.listed(repository) if secret.name == name), None)
+            last = self._records.last_version(repository, name)
+            self._values.forget(repository, name, found.version - _KEPT + 1 if found is not None else last + 1)
 
     def find(self, repository: str, name: str) -> Secret:
         """Return the version in force.
