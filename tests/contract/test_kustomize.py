@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from setpoint.adapters.helm import HelmBinary
 from setpoint.adapters.kustomize import KustomizeBinary, explain, find_kubectl
+from setpoint.adapters.renderer_process import Bounds
 from setpoint.core.errors import ConfigError, UserError, WorldError
+from setpoint.reconcile.model import Rendered
 from setpoint.reconcile.ports import Kustomize
-from setpoint.reconcile.render import render
+from setpoint.reconcile.render import Renderers
+from setpoint.reconcile.render import render as render_with
+from setpoint.reconcile.sources.registry_charts import NoCharts
 
 pytestmark = pytest.mark.sandbox
 
@@ -24,6 +29,11 @@ OVERLAY = {"environments/p/hello/kustomization.yaml": b"resources: [../../../app
 def kustomize() -> Kustomize:
     """The adapter under test, seen through its port."""
     return KustomizeBinary()
+
+
+def render(files: dict[str, bytes], app: str, environment: str, kustomize: Kustomize, scratch: Path) -> Rendered:
+    """Render with this Kustomize and nothing else."""
+    return render_with(files, app, environment, Renderers(kustomize, HelmBinary(Path("/nonexistent")), NoCharts()), scratch)
 
 
 def write(root: Path, files: dict[str, bytes]) -> Path:
@@ -110,9 +120,9 @@ def test_folders_that_leave_the_root_are_refused_without_running(tmp_path: Path)
 def test_output_and_time_are_bounded(tmp_path: Path) -> None:
     """Too much output and too much time end the process, at once."""
     root = write(tmp_path, BASE)
-    assert refused(KustomizeBinary(output_limit_bytes=10), root).code == "SP612"
+    assert refused(KustomizeBinary(bounds=Bounds(output_bytes=10)), root).code == "SP612"
     begun = time.monotonic()
-    assert refused(KustomizeBinary(timeout_s=0.001), root).code == "SP612"
+    assert refused(KustomizeBinary(bounds=Bounds(time_s=0.001)), root).code == "SP612"
     assert time.monotonic() - begun < 10
 
 

@@ -25,6 +25,7 @@ from setpoint.promotion.config import parse_environment, parse_setpoint
 from setpoint.promotion.delivery import validate_delivery
 from setpoint.promotion.pin import parse_pin, parse_trailers, pin_path, render_pin
 from setpoint.reconcile.model import Container, Identity, ReplicaSpec
+from setpoint.reconcile.sources import helm_file
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ROOT / "docs" / "formats.md"
@@ -93,6 +94,12 @@ def test_pipeline_and_lock() -> None:
     assert pipeline.order == ["deps", "test", "lint", "train"]
     assert pipeline.base("web") == f"registry.example.com/python:3.12@{lock['registry.example.com/python:3.12']}"
     assert pipeline.starts_for("release/1")
+
+
+def test_helm_file() -> None:
+    """The example of helm.yaml is one, and its chart is named by digest."""
+    document = helm_file.parse(examples()["helm"].encode(), "apps/hello/helm.yaml")
+    assert helm_file.oci_parts(document.model.chart or "") == ("charts/web", "sha256:" + "9a" * 32)
 
 
 @pytest.mark.parametrize("name", [name for name in examples() if name.startswith("pipeline_")])

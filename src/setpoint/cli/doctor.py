@@ -22,11 +22,11 @@ def command(home: Path | None, listen: str, *, as_json: bool) -> None:
 
     Example: setpoint doctor
     """
-    from setpoint.app.doctor import essentials, of_home, of_machine
+    from setpoint.app.doctor import charts, essentials, of_home, of_machine
     from setpoint.app.home import Home, default_home
 
     place = Home((home or default_home()).absolute())
-    checks = [*essentials(), *of_machine(), *of_home(place), *_server(place.root, listen)]
+    checks = [*essentials(), *of_machine(), *charts(place), *of_home(place), *_server(place.root, listen)]
     bad = [check for check in checks if not check.ok and check.essential]
     if as_json:
         print_json({"ok": not bad, "checks": [_value(check) for check in checks]})

@@ -21,8 +21,11 @@ from setpoint.core.yaml_nodes import COLLECTION, PLAIN, TEXT, Source, SyntaxFaul
 SYNTAX: Final = "SP601"
 DUPLICATE: Final = "SP602"
 BAD_OBJECT: Final = "SP603"
-LIMIT_BYTES: Final = 64 << 20
-_MAX_NODES: Final = 5_000_000
+LIMIT_BYTES: Final = 16 << 20
+"""Of one file, or of what one renderer wrote: etcd takes objects of 1.5 MiB at most."""
+_MAX_LINES: Final = 500_000
+"""Lines and entries of one file: what is composed before anything can be counted takes about 1 KB each."""
+_MAX_NODES: Final = 1_000_000
 _CORE: Final = "tag:yaml.org,2002:"
 _FLOAT: Final = re.compile(r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$")
 _GO_FLOAT: Final = re.compile(r"^\.[0-9]+(_[0-9]+)*([eE][-+]?[0-9]+(_[0-9]+)*)?$")
@@ -56,10 +59,7 @@ def load(data: bytes, path: str) -> list[Manifest]:
         ConfigError: what is no YAML (SP601), a key written twice (SP602), what is no object (SP603); the first of its kind, with its place.
     """
     try:
-        if len(data) > LIMIT_BYTES:
-            source = Source(path, "")
-            raise _fault(source, SYNTAX, f"larger than {LIMIT_BYTES >> 20} MiB", None)
-        source = yaml_nodes.decode(data, path, SYNTAX)
+        source = _source(data, path)
         reader = _Reader(source)
         found: list[Manifest] = []
         for root in yaml_nodes.compose_all(source, SYNTAX):
@@ -67,6 +67,30 @@ def load(data: bytes, path: str) -> list[Manifest]:
     except SyntaxFaultError as fault:
         raise ConfigError([fault.finding]) from fault
     return found
+
+
+def values(data: bytes, path: str) -> list[Any]:
+    """Return the value of every document of a file that need not hold objects: values of a chart, a kustomization.
+
+    Raises:
+        ConfigError: what is no YAML (SP601), a key written twice (SP602).
+    """
+    try:
+        source = _source(data, path)
+        reader = _Reader(source)
+        return [reader.value(root) for root in yaml_nodes.compose_all(source, SYNTAX)]
+    except SyntaxFaultError as fault:
+        raise ConfigError([fault.finding]) from fault
+
+
+def _source(data: bytes, path: str) -> Source:
+    """Return the text of a file that is not too much to look at."""
+    if len(data) > LIMIT_BYTES:
+        fix = "Kubernetes takes objects of about 1 MiB: mount large data from a file artifact, or split the file"
+        raise _fault(Source(path, ""), SYNTAX, f"larger than {LIMIT_BYTES >> 20} MiB", None, fix)
+    if data.count(b"\n") + data.count(b",") > _MAX_LINES:
+        raise _fault(Source(path, ""), SYNTAX, f"more than {_MAX_LINES} lines and entries", None, "split the file, or render fewer objects")
+    return yaml_nodes.decode(data, path, SYNTAX)
 
 
 def _objects(source: Source, value: Any, node: yaml.Node) -> Iterator[Manifest]:

@@ -1,10 +1,10 @@
-"""What reconcile needs from outside: the host runtime, its proxy, Kustomize, port numbers, records.
+"""What reconcile needs from outside: the host runtime, its proxy, the renderers, port numbers, records.
 
-Adapters: `adapters.host.runtime`, `adapters.host.proxy`, `adapters.kustomize`. Every call may be repeated: starting what runs and stopping
-what is gone are no errors.
+Adapters: `adapters.host.runtime`, `adapters.host.proxy`, `adapters.kustomize`, `adapters.helm`. Every call may be repeated: starting what
+runs and stopping what is gone are no errors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -200,8 +200,67 @@ class CommitCheck(Protocol):
 class Kustomize(Protocol):
     """Renders a kustomization in a sandbox (kubectl from its wheel or the system's)."""
 
+    def version(self) -> str:
+        """Return what the program calls itself; WorldError SP613 when it is missing."""
+        ...
+
     def build(self, root: Path, folder: str) -> bytes:
         """Return the YAML of `kubectl kustomize <folder>` run with only `root` readable and no network (its message: UserError SP611)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChartRelease:
+    """What `helm template` is asked for."""
+
+    name: str
+    """The release's: the application."""
+    namespace: str
+    chart: str
+    """The chart's folder below the root."""
+    values: tuple[str, ...]
+    """Values files below the root, later ones over earlier ones."""
+    kube_version: str
+    api_versions: tuple[str, ...]
+    label: str
+    """How messages name the chart."""
+
+
+class Helm(Protocol):
+    """Renders a chart in a sandbox (the system's Helm)."""
+
+    def version(self) -> str:
+        """Return what the program calls itself; WorldError SP613 when it is missing or one that is not known to agree."""
+        ...
+
+    def template(self, root: Path, release: ChartRelease, *, again: bool = False) -> bytes:
+        """Return the YAML of `helm template` run with only `root` readable and no network (its message: UserError SP614).
+
+        again asks for the answer of another second, to find out whether it is the same.
+        """
+        ...
+
+
+class ChartStore(Protocol):
+    """Charts that were pushed to the embedded registry."""
+
+    def chart(self, repository: str, digest: str) -> Mapping[str, bytes]:
+        """Return {path in the chart: bytes} of a chart by the digest of its manifest.
+
+        UserError SP619 when it is not there, is no chart, or holds what a chart does not.
+        """
+        ...
+
+
+class RenderStore(Protocol):
+    """Keeps what was rendered, by name (adapters.render_folder); a render that is gone is made again."""
+
+    def get(self, key: str) -> bytes | None:
+        """Return what is kept under a name; None when there is nothing, or nothing that can be read."""
+        ...
+
+    def put(self, key: str, data: bytes) -> None:
+        """Keep a render; that there is no room is no error."""
         ...
 
 

@@ -1,12 +1,13 @@
-"""Pinned trees to Kubernetes objects: Kustomize where there is a kustomization, else plain files, the environment's over the application's.
+"""Pinned files to Kubernetes objects: a chart, a kustomization, or plain files, the environment's over the application's.
 
 Called by the reconciler and, before a promotion is decided, by promotion's Renderer port: both see the same bytes and the same digest.
-It reads nothing but the files it is handed; images are left as written (`reconcile.images` substitutes them).
+A renderer sees exactly the files that `sources.inputs` named; images are left as written (`reconcile.images` substitutes them).
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from setpoint.core import canonical, digest
@@ -14,31 +15,75 @@ from setpoint.core.errors import ConfigError, Finding, UserError
 from setpoint.reconcile import manifests
 from setpoint.reconcile.manifests import Manifest
 from setpoint.reconcile.model import Rendered, identity
-from setpoint.reconcile.ports import Kustomize
+from setpoint.reconcile.ports import ChartRelease, ChartStore, Helm, Kustomize
+from setpoint.reconcile.sources import chart_output
+from setpoint.reconcile.sources.chart import ChartRun
+from setpoint.reconcile.sources.inputs import Inputs, inputs_of
 
-_KUSTOMIZATIONS: Final = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_MANIFESTS: Final = (".yaml", ".yml", ".json")
+MOST_OBJECTS: Final = 5_000
 _NAME: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _MAX_NAME: Final = 253
+_CHART: Final = ".chart"
+"""Where a chart of the registry lies in the scratch folder; no pinned path begins with it, for all lie in a folder."""
 
 
-def render(files: Mapping[str, bytes], app: str, environment: str, kustomize: Kustomize, scratch: Path) -> Rendered:
+@dataclass(frozen=True, slots=True)
+class Renderers:
+    """The programs that render, and where charts of the registry come from."""
+
+    kustomize: Kustomize
+    helm: Helm
+    charts: ChartStore
+
+
+def render(
+    files: Mapping[str, bytes], app: str, environment: str, tools: Renderers, scratch: Path, includes: Sequence[str] = ()
+) -> Rendered:
     """Return the objects of an application in an environment.
 
-    files are the pinned trees by repository path, below `apps/<app>/` and `environments/<env>/<app>/` only; scratch is an empty folder
-    for Kustomize's input, used only when there is a kustomization.
+    files are the pinned trees by repository path: the two folders and those that the application includes; scratch is an empty folder
+    for what a renderer reads.
 
     Raises:
-        ConfigError: faulty manifests, with places (SP601 to SP608).
-        UserError: Kustomize's own message (SP611), or nothing to render (SP604).
+        ConfigError: faulty files, with places (SP601 to SP608, SP615 to SP618).
+        UserError: a renderer's own message (SP611, SP614), or nothing to render (SP604).
     """
-    layers = (f"apps/{app}", f"environments/{environment}/{app}")
-    _only_below(files, layers)
-    kustomized = [folder for folder in layers if any(f"{folder}/{name}" in files for name in _KUSTOMIZATIONS)]
-    found = _build(files, layers, kustomized[-1], kustomize, scratch) if kustomized else _layered(files, layers)
+    place = (app, environment)
+    return attempt(files, inputs_of(files, app, environment, includes), lambda inputs: render_inputs(files, inputs, place, tools, scratch))
+
+
+def attempt(files: Mapping[str, bytes], inputs: Inputs, run: Callable[[Inputs], Rendered]) -> Rendered:
+    """Run a render of its inputs and, when Kustomize misses a file, once more with all that is pinned.
+
+    What its kustomization names was found by following names; should one have been missed, this answer is the true one.
+    """
+    try:
+        return run(inputs)
+    except UserError as error:
+        if error.code != "SP611" or len(inputs.paths) == len(files):
+            raise
+    return run(inputs.everything(files))
+
+
+def render_inputs(files: Mapping[str, bytes], inputs: Inputs, place: tuple[str, str], tools: Renderers, scratch: Path) -> Rendered:
+    """Return the objects that exactly these inputs give for (application, environment); raises what `render` raises."""
+    app, environment = place
+    if inputs.kind == "helm" and inputs.chart is not None:
+        layers = [_chart(files, inputs.chart, place, tools, scratch), *(_plain(files, paths) for paths in inputs.chart.manifests)]
+    elif inputs.kind == "kustomize":
+        layers = [_kustomized(files, inputs, tools.kustomize, scratch)]
+    else:
+        layers = [_plain(files, [path for path in inputs.paths if path.startswith(layer + "/")]) for layer in inputs.layers]
+    findings = [finding for _found, faults in layers for finding in faults]
+    if findings:
+        raise ConfigError(findings)
+    found = list({name: manifest for objects, _faults in layers for name, manifest in objects.items()}.values())
     if not found:
-        fix = f"put manifests (*.yaml, *.yml, *.json) or a kustomization.yaml into {layers[0]}/"
-        raise UserError("SP604", f"there is nothing to render for {app} in {environment}", where=f"{layers[0]}/", fix=fix)
+        fix = f"put manifests (*.yaml, *.yml, *.json), a kustomization.yaml or a chart into apps/{app}/"
+        raise UserError("SP604", f"there is nothing to render for {app} in {environment}", where=f"apps/{app}/", fix=fix)
+    if len(found) > MOST_OBJECTS:
+        fix = "make several applications of it: each is planned, rolled out and sent back as a whole"
+        raise UserError("SP612", f"{len(found)} objects, more than {MOST_OBJECTS} in one application", where=f"apps/{app}/", fix=fix)
     findings = [finding for manifest in found for finding in _identity_faults(manifest, environment)]
     if findings:
         raise ConfigError(findings)
@@ -56,65 +101,61 @@ def _sort_key(value: Mapping[str, Any]) -> tuple[str, str]:
     return identity(dict(value)), str(value.get("apiVersion", ""))
 
 
-def _only_below(files: Mapping[str, bytes], layers: tuple[str, str]) -> None:
-    for path in files:
-        inside = any(path.startswith(layer + "/") for layer in layers)
-        if not inside or ".." in PurePosixPath(path).parts or "\0" in path:
-            raise UserError("SP605", "a file outside of the pinned trees cannot be rendered", where=path)
+_Layer = tuple[dict[str, Manifest], list[Finding]]
+"""({identity: object}, what is wrong with the files)"""
 
 
-def _build(files: Mapping[str, bytes], layers: tuple[str, str], folder: str, kustomize: Kustomize, scratch: Path) -> list[Manifest]:
-    """Run Kustomize over the trees; plain manifests that the kustomization would silently skip are an error."""
-    if folder == layers[0]:
-        skipped = sorted(path for path in files if path.startswith(layers[1] + "/") and path.endswith(_MANIFESTS))
-        if skipped:
-            base = "../" * (len(PurePosixPath(layers[1]).parts)) + layers[0]
-            fix = f"add {layers[1]}/kustomization.yaml with `resources: [{base}]` and these files as resources or patches"
-            what = f"{layers[0]}/ is a kustomization, so manifests next to it in {layers[1]}/ would be ignored"
-            raise ConfigError([Finding("SP606", what, path, fix=fix) for path in skipped])
-    for path, data in files.items():
+def _kustomized(files: Mapping[str, bytes], inputs: Inputs, kustomize: Kustomize, scratch: Path) -> _Layer:
+    _lay_out({path: files[path] for path in inputs.paths}, scratch)
+    built = manifests.load(kustomize.build(scratch, inputs.folder), f"{inputs.folder} (rendered by Kustomize)")
+    return _layer(Manifest(manifest.value, f"{inputs.folder}/", 0) for manifest in built)
+
+
+def _chart(files: Mapping[str, bytes], run: ChartRun, place: tuple[str, str], tools: Renderers, scratch: Path) -> _Layer:
+    app, environment = place
+    wanted = {path: files[path] for path in (*run.files, *run.values)}
+    if run.repository:
+        fetched = tools.charts.chart(run.repository, run.digest)
+        wanted.update({f"{_CHART}/{path}": data for path, data in fetched.items()})
+    _lay_out(wanted, scratch)
+    release = ChartRelease(app, environment, run.folder or _CHART, run.values, run.kube_version, run.api_versions, run.label)
+    output = tools.helm.template(scratch, release)
+    if chart_output.may_vary(wanted.values()):
+        chart_output.refuse_varying(output, tools.helm.template(scratch, release, again=True), run.label)
+    return _layer(chart_output.read(output, run.label))
+
+
+def _plain(files: Mapping[str, bytes], paths: Iterable[str]) -> _Layer:
+    found: list[Manifest] = []
+    findings: list[Finding] = []
+    for path in paths:
+        try:
+            found += manifests.load(files[path], path)
+        except ConfigError as error:
+            findings += error.findings
+    objects, faults = _layer(found)
+    return objects, findings + faults
+
+
+def _layer(found: Iterable[Manifest]) -> _Layer:
+    """Return objects by identity, with a finding for each that has been there before."""
+    objects: dict[str, Manifest] = {}
+    findings = []
+    for manifest in found:
+        name = identity(manifest.value)
+        first = objects.setdefault(name, manifest)
+        if first is not manifest:
+            what = f"{name} is already defined in {first.path}" + (f":{first.line}" if first.line else "")
+            place = (manifest.path, manifest.line, 1 if manifest.line else 0)
+            findings.append(Finding("SP607", what, *place, fix="rename or remove one of them"))
+    return objects, findings
+
+
+def _lay_out(wanted: Mapping[str, bytes], scratch: Path) -> None:
+    for path, data in wanted.items():
         target = scratch / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
-    built = manifests.load(kustomize.build(scratch, folder), f"{folder} (rendered by Kustomize)")
-    found: dict[str, Manifest] = {}
-    for manifest in built:
-        _add(found, Manifest(manifest.value, f"{folder}/", 0))
-    return list(found.values())
-
-
-def _layered(files: Mapping[str, bytes], layers: tuple[str, str]) -> list[Manifest]:
-    """Read plain manifests; an object of the environment replaces the application's whole object of the same kind and name."""
-    result: dict[str, Manifest] = {}
-    findings: list[Finding] = []
-    for layer in layers:
-        own: dict[str, Manifest] = {}
-        for path in sorted(files):
-            if path.startswith(layer + "/") and path.endswith(_MANIFESTS):
-                try:
-                    for manifest in manifests.load(files[path], path):
-                        _add(own, manifest)
-                except ConfigError as error:
-                    findings += error.findings
-        result.update(own)
-    if findings:
-        raise ConfigError(findings)
-    return list(result.values())
-
-
-def _add(found: dict[str, Manifest], manifest: Manifest) -> None:
-    """Take an object in, unless its layer already has one of that name.
-
-    Raises:
-        ConfigError: it has (SP607).
-    """
-    name = identity(manifest.value)
-    first = found.setdefault(name, manifest)
-    if first is not manifest:
-        what = f"{name} is already defined in {first.path}" + (f":{first.line}" if first.line else "")
-        raise ConfigError(
-            [Finding("SP607", what, manifest.path, manifest.line, 1 if manifest.line else 0, fix="rename or remove one of them")]
-        )
 
 
 def _identity_faults(manifest: Manifest, environment: str) -> list[Finding]:

@@ -1,12 +1,11 @@
 """Renders candidates: the pinned trees, never HEAD, into objects and into the host's desired state (law 1).
 
-Called by reconcile for pins and, through promotion's `Renderer`, before a decision; results are kept by candidate, so nothing is rendered
-twice. It never writes anywhere but into a scratch folder.
+Called by reconcile for pins and, through promotion's `Renderer`, before a decision; results are kept by candidate, and under it by what
+was read (`reconcile.renders`), so nothing is rendered twice. It never writes anything itself.
 """
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from setpoint.core.errors import UserError
@@ -20,12 +19,16 @@ from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
 from setpoint.reconcile.plan import object_changes
 from setpoint.reconcile.pod_security import decide as pod_security
-from setpoint.reconcile.ports import Kustomize, Vault
-from setpoint.reconcile.render import render
+from setpoint.reconcile.ports import Vault
+from setpoint.reconcile.recent import Recent
+from setpoint.reconcile.renders import Renders
+from setpoint.reconcile.sources.files import PinnedFiles
 from setpoint.reconcile.subset import to_host
 from setpoint.source.ports import GitStore
 
-_KEPT: Final = 256
+_KEPT_OBJECTS: Final = 20_000
+"""Rendered objects in memory, about 10 KB each with their desired state."""
+_KEPT_LOSSES: Final = 4_000
 _OF_THE_HOME: Final = (sealed.NO_KEY, sealed.BAD_KEYS)
 """Errors about the age keys of the home."""
 
@@ -44,21 +47,21 @@ class Rendering:
     def __init__(
         self,
         git: GitStore,
-        kustomize: Kustomize,
+        renders: Renders,
         allowed: Callable[[str, str], Allowed],
         is_file: Callable[[str, str], bool] = lambda _repository, _digest: False,
         vault: Vault | None = None,
     ) -> None:
         self._git = git
-        self._kustomize = kustomize
+        self._renders = renders
         self._allowed = allowed
         """(application, environment) -> what it may render there, by the accepted files"""
         self._is_file = is_file
         """(OCI repository, digest) -> whether the artifact is a file or folder and no image"""
         self._vault = vault
         """Opens Secrets, to find out whether they open; without one they are taken as they are."""
-        self._kept: dict[tuple[str, str, Allowed], _Kept | UserError] = {}
-        self._lost: dict[tuple[str, str, str], tuple[str, ...]] = {}
+        self._kept: Recent[tuple[str, str, Allowed], _Kept | UserError] = Recent(_KEPT_OBJECTS)
+        self._lost: Recent[tuple[str, str, str], tuple[str, ...]] = Recent(_KEPT_LOSSES)
 
     def desired(self, candidate: Candidate, repository: str) -> DesiredState:
         """Return the desired state of a candidate on the host target.
@@ -102,11 +105,11 @@ class Rendering:
         if pinned is None or pinned == candidate:
             return ()
         key = (candidate.digest, pinned.digest, delivery)
-        if key not in self._lost:
-            if len(self._lost) >= _KEPT:
-                self._lost.pop(next(iter(self._lost)))
-            self._lost[key] = self._losses_now(candidate, pinned, delivery)
-        return self._lost[key]
+        lost = self._lost.get(key)
+        if lost is None:
+            lost = self._losses_now(candidate, pinned, delivery)
+            self._lost.put(key, lost)
+        return lost
 
     def _losses_now(self, candidate: Candidate, pinned: Candidate, delivery: str) -> tuple[str, ...]:
         try:
@@ -122,34 +125,38 @@ class Rendering:
     def _render(self, candidate: Candidate, repository: str) -> _Kept:
         allowed = self._allowed(candidate.app, candidate.environment)
         key = (candidate.digest, repository, allowed)
-        if key not in self._kept:
-            if len(self._kept) >= _KEPT:
-                self._kept.pop(next(iter(self._kept)))
+        kept = self._kept.get(key)
+        if kept is None:
             try:
-                self._kept[key] = self._render_now(candidate, repository, allowed)
+                kept = self._render_now(candidate, repository, allowed)
             except UserError as error:
                 if error.code in _OF_THE_HOME:
                     raise  # not a fault of the candidate: another key may be there at the next look
-                self._kept[key] = error
-        kept = self._kept[key]
+                kept = error
+            self._kept.put(key, kept, 1 if isinstance(kept, UserError) else 1 + len(kept.rendered.objects))
         if isinstance(kept, UserError):
             raise kept.with_traceback(None)  # else every raise would add its frames to the one that is kept
         return kept
 
     def _render_now(self, candidate: Candidate, repository: str, allowed: Allowed) -> _Kept:
         app, environment = candidate.app, candidate.environment
-        files: dict[str, bytes] = {}
-        for folder, tree in ((f"apps/{app}", candidate.app_tree), (f"environments/{environment}/{app}", candidate.environment_tree)):
-            if tree is not None:
-                files.update({f"{folder}/{f.path}": self._git.blob(repository, f.blob) for f in self._git.files(repository, tree)})
-        with tempfile.TemporaryDirectory(prefix="setpoint-render-") as scratch:
-            rendered = render(files, app, environment, self._kustomize, Path(scratch))
+        files = self._files(candidate, repository)
+        rendered = self._renders.render(files, app, environment)
         refuse_outside(rendered.objects, allowed, rendered.sources)
         objects = self._substituted(rendered, candidate, allowed)
         desired = to_host(objects, app, environment, rendered.sources)
         if self._vault is not None:
             sealed.check(rendered.objects, files, desired, self._vault)
         return _Kept(rendered, desired, contents(objects, allowed))
+
+    def _files(self, candidate: Candidate, repository: str) -> PinnedFiles:
+        """Return the files of the pinned trees."""
+        app, environment = candidate.app, candidate.environment
+        ids: dict[str, str] = {}
+        for folder, tree in ((f"apps/{app}", candidate.app_tree), (f"environments/{environment}/{app}", candidate.environment_tree)):
+            if tree is not None:
+                ids.update({f"{folder}/{file.path}": file.blob for file in self._git.files(repository, tree)})
+        return PinnedFiles(ids, partial(self._git.blob, repository))
 
     def _substituted(self, rendered: Rendered, candidate: Candidate, allowed: Allowed) -> tuple[dict[str, Any], ...]:
         files = [name for name, pinned in candidate.artifacts.items() if self._is_file(pinned.oci_repository, pinned.digest)]

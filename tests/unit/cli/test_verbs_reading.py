@@ -178,7 +178,7 @@ def test_completion_offers_verbs_and_names_and_imports_nothing_heavy(fake_api: A
     assert offered == ["shop", "search"]
     assert HEAVY & imported == set()
     assert complete("setpoint plan shop st")[0] == ["staging"]
-    assert complete("setpoint explain SP62")[0][:6] == [f"SP62{n}" for n in range(1, 7)]
+    assert complete("setpoint explain SP60")[0] == [f"SP60{n}" for n in range(1, 9)]
     assert complete("setpoint why s", SETPOINT_URL="http://127.0.0.1:1")[0] == []
     assert complete("setpoint nonsense s")[0]
 

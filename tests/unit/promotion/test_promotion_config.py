@@ -8,7 +8,7 @@ import pytest
 from setpoint.core.errors import ConfigError, Finding
 from setpoint.promotion.config import EVERY_EXCLUSION, parse_environment, parse_setpoint
 from setpoint.promotion.delivery import validate_delivery
-from setpoint.promotion.schemas import schemas
+from setpoint.reconcile.schemas import schemas
 
 API = "apiVersion: setpoint.dev/v1alpha1\n"
 SETPOINT = (

@@ -13,8 +13,11 @@ from setpoint.promotion.model import Candidate
 from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.decide import judge, same_observation
 from setpoint.reconcile.model import Deployment, DeployReason, Health
-from setpoint.reconcile.ports import WorkloadStatus
+from setpoint.reconcile.ports import ChartRelease, WorkloadStatus
+from setpoint.reconcile.render import Renderers
 from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.renders import Renders
+from setpoint.reconcile.sources.registry_charts import NoCharts
 from unit.builders_home import World
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
@@ -72,9 +75,40 @@ def test_an_observation_is_news_when_it_tells_something_else() -> None:
 class _Kustomize:
     """Renders nothing: the application has plain manifests."""
 
+    def version(self) -> str:
+        """Return any version."""
+        return "v1"
+
     def build(self, root: Path, folder: str) -> bytes:
         """Refuse."""
         raise UserError("SP611", "not here")
+
+
+class _NoHelm:
+    """No application here is a chart."""
+
+    def version(self) -> str:
+        """Return any version."""
+        return "v1"
+
+    def template(self, root: Path, release: ChartRelease, *, again: bool = False) -> bytes:
+        """Refuse."""
+        raise UserError("SP614", "not here")
+
+
+class _Forgets:
+    """Keeps nothing."""
+
+    def get(self, key: str) -> bytes | None:
+        """Find nothing."""
+        return None
+
+    def put(self, key: str, data: bytes) -> None:
+        """Drop it."""
+
+
+def _renders() -> Renders:
+    return Renders(Renderers(_Kustomize(), _NoHelm(), NoCharts()), _Forgets())
 
 
 MANIFEST = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {A: one}\n"
@@ -89,12 +123,12 @@ def test_the_pinned_tree_is_rendered_not_head(world: World) -> None:
     """Law 1: a candidate renders the same before and after HEAD moved on; another tree renders to another digest."""
     world.register()
     world.commit("delivery", {"apps/web/app.yaml": MANIFEST})
-    rendering = Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed())
+    rendering = Rendering(world.git, _renders(), lambda _app, _environment: Allowed())
     pinned = _candidate(world)
     first = rendering.render_facts(pinned, "delivery")
     assert (first.objects, first.error) == (("ConfigMap/settings",), "")
     world.commit("delivery", {"apps/web/app.yaml": MANIFEST.replace(b"one", b"two")})
-    assert Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed()).render_facts(pinned, "delivery") == first
+    assert Rendering(world.git, _renders(), lambda _app, _environment: Allowed()).render_facts(pinned, "delivery") == first
     assert rendering.render_facts(_candidate(world), "delivery").digest != first.digest
 
 
@@ -103,7 +137,7 @@ def test_what_an_application_may_render_is_asked_anew(world: World) -> None:
     world.register()
     world.commit("delivery", {"apps/web/app.yaml": MANIFEST})
     allowed = {"now": Allowed(project="shop", kinds=("Deployment",))}
-    rendering, candidate = Rendering(world.git, _Kustomize(), lambda _app, _environment: allowed["now"]), _candidate(world)
+    rendering, candidate = Rendering(world.git, _renders(), lambda _app, _environment: allowed["now"]), _candidate(world)
     error = rendering.render_facts(candidate, "delivery").error
     assert "SP628" in error
     assert "apps/web/app.yaml:1" in error
@@ -116,7 +150,7 @@ def test_what_an_application_may_render_is_asked_anew(world: World) -> None:
 def test_a_fault_in_the_files_is_text_and_is_kept_without_growing(world: World) -> None:
     """What the user must mend is the reason's text, again and again the same; raising it many times keeps no frames."""
     world.register({**_without_app(), "apps/web/app.yaml": b"kind: [\n"})
-    rendering = Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed())
+    rendering = Rendering(world.git, _renders(), lambda _app, _environment: Allowed())
     candidate = _candidate(world)
     assert "apps/web/app.yaml:" in rendering.render_facts(candidate, "delivery").error
     depths = []
@@ -131,7 +165,7 @@ def test_a_fault_of_the_machine_decides_nothing(world: World, monkeypatch: pytes
     """A full disk is no fault of the manifests: it is raised, and the next look renders."""
     world.register()
     world.commit("delivery", {"apps/web/app.yaml": MANIFEST})
-    rendering, real = Rendering(world.git, _Kustomize(), lambda _app, _environment: Allowed()), world.git.files
+    rendering, real = Rendering(world.git, _renders(), lambda _app, _environment: Allowed()), world.git.files
 
     def full(name: str, tree: str) -> None:
         raise WorldError("SP105", "no room")

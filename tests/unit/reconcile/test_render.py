@@ -10,7 +10,9 @@ from setpoint.promotion.model import PinnedArtifact
 from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import Rendered
-from setpoint.reconcile.render import digest_of, render
+from setpoint.reconcile.ports import ChartRelease
+from setpoint.reconcile.render import Renderers, digest_of, render
+from setpoint.reconcile.sources.registry_charts import NoCharts
 
 DIGEST = "sha256:" + "a" * 64
 REDIS = "registry.example/redis@sha256:" + "b" * 64
@@ -19,9 +21,25 @@ REDIS = "registry.example/redis@sha256:" + "b" * 64
 class NoKustomize:
     """A Kustomize that must not be asked."""
 
+    def version(self) -> str:
+        """Fail."""
+        raise AssertionError
+
     def build(self, root: Path, folder: str) -> bytes:
         """Fail."""
         raise AssertionError(f"{root} {folder}")
+
+
+class NoHelm:
+    """A Helm that must not be asked."""
+
+    def version(self) -> str:
+        """Fail."""
+        raise AssertionError
+
+    def template(self, root: Path, release: ChartRelease, *, again: bool = False) -> bytes:
+        """Fail."""
+        raise AssertionError(f"{root} {release} {again}")
 
 
 def config_map(name: str, value: str = "1", extra: str = "") -> bytes:
@@ -31,7 +49,7 @@ def config_map(name: str, value: str = "1", extra: str = "") -> bytes:
 
 def plain(files: dict[str, bytes]) -> Rendered:
     """Render without a kustomization."""
-    return render(files, "web", "prod", NoKustomize(), Path("/nonexistent"))
+    return render(files, "web", "prod", Renderers(NoKustomize(), NoHelm(), NoCharts()), Path("/nonexistent"))
 
 
 def test_the_environment_replaces_whole_objects() -> None:

@@ -16,6 +16,7 @@ UNSUPPORTED: Final = "SP622"
 BAD_VALUE: Final = "SP623"
 MISSING: Final = "SP624"
 REFERENCE: Final = "SP625"
+HELM_HOOK: Final = "helm.sh/hook"
 
 _HINTS: Final = {
     "initContainers": "do this work in a task of the pipeline, or at the start of the command",
@@ -196,6 +197,9 @@ def metadata(top: Fields) -> str:
     name = meta.text("name")
     meta.raw("namespace")  # judged when rendering: absent or the environment
     meta.labels("labels")
-    meta.labels("annotations", values_free=True)
+    hook = meta.labels("annotations", values_free=True).get(HELM_HOOK)
+    if hook is not None:
+        fix = "a Job without the annotation runs once for each revision, before its workloads"
+        meta.bad(f"annotations.{HELM_HOOK}", f"is a hook of Helm ({hook}), and the host has none", fix, UNSUPPORTED)
     meta.close()
     return name

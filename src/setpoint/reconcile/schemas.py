@@ -11,6 +11,7 @@ from setpoint.core.documents import FileModel
 from setpoint.pipeline.written import Lock, Pipeline
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
 from setpoint.promotion.render_content import RenderContent
+from setpoint.reconcile.sources.helm_file import HelmFile
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _FILES: Final[dict[str, tuple[type[FileModel], str]]] = {
@@ -18,6 +19,7 @@ _FILES: Final[dict[str, tuple[type[FileModel], str]]] = {
     "lock.json": (Lock, ".setpoint/lock.yaml"),
     "setpoint.json": (SetpointFile, "setpoint.yaml"),
     "environment.json": (EnvironmentFile, "environments/<env>/environment.yaml"),
+    "helm.json": (HelmFile, "apps/<app>/helm.yaml or environments/<env>/<app>/helm.yaml"),
 }
 
 
