@@ -119,7 +119,11 @@ class MortalRecorder:
         return self.inner.record(kind, subject, actor, body)
 
     def record_all(self, facts: Sequence[Fact]) -> list[Entry]:
-        """Write all in one, or die before any of them."""
+        """Write all in one, or die before any of them; at `dies_at` a power cut keeps only the lines before it."""
+        kinds = [fact.kind for fact in facts]
+        if self.dies_at in kinds:
+            self.inner.record_all(facts[: kinds.index(self.dies_at)])
+            raise KilledError(self.dies_at)
         if facts and self.lives is not None:
             if self.lives == 0:
                 raise KilledError(facts[0].kind)

@@ -15,7 +15,7 @@ from setpoint.app.tokens import issue
 from setpoint.core.errors import ConflictError, NotAllowedError, UserError
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal, TokenKind
-from setpoint.pipeline.model import Outcome, Run
+from setpoint.pipeline.model import Outcome, Run, RunState
 from setpoint.promotion.model import Promotion, Quarantine
 from setpoint.promotion.people import require_responsible
 from setpoint.promotion.stops import LONGEST_S
@@ -252,9 +252,10 @@ def run_of(app: Application, caller: Principal, text: str) -> Run:
 async def cancel(app: App, caller: Caller, run: str, body: CancelBody | None = None) -> dict[str, Any]:
     """Cancel a run that goes on; its pusher or the operator may."""
     record = await asyncio.to_thread(run_of, app, caller, run)
-    if not await app.pipeline.cancel(record.run, caller.actor, body.message if body is not None else ""):
+    state = await app.pipeline.cancel(record.run, caller.actor, body.message if body is not None else "")
+    if state is None:
         raise ConflictError("SP231", f"the run is {app.runs.find(record.run).state}, not running", where=record.run)
-    return {"run": record.run, "state": "cancelled"}
+    return {"run": record.run, "state": "cancelled" if state is RunState.CANCELLED else "cancelling"}
 
 
 @router.post("/runs/{run}/tasks/{task}/cancel")

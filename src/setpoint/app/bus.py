@@ -4,6 +4,7 @@ Used inside the server process; `notify` may be called from any thread. It carri
 """
 
 import asyncio
+from contextlib import suppress
 
 
 class Bus:
@@ -29,8 +30,9 @@ class Bus:
     def notify(self) -> None:
         """Something changed."""
         self._version += 1
-        if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._wake)
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the event loop was closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._wake)
         for bus in self._onward:
             bus.notify()
 

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from setpoint.core.errors import ConflictError, NotFoundError, SetpointError, UserError
 from setpoint.ground.identity.model import Principal
+from setpoint.ground.journal.model import Fact
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.repository import DeliveryReader, DeliveryRecords
 from setpoint.source.ports import GitStore
@@ -58,11 +59,13 @@ class Registration:
         if found is None:
             raise NotFoundError("SP502", f"`{repository}` has no commit `{commit or branch}`", fix="push it first")
         self._reader.governed(repository, found)
+        facts: list[Fact] = []
         if repository not in self._records.deliveries():
-            self._recorder.record("delivery.registered", repository, caller.actor, {"branch": branch})
+            facts.append(Fact("delivery.registered", repository, caller.actor, {"branch": branch}))
         if self._records.accepted(repository) != found:
             body = {"commit": found, "why": "accepted by the operator by its commit id"}
-            self._recorder.record("baseline.accepted", repository, caller.actor, body)
+            facts.append(Fact("baseline.accepted", repository, caller.actor, body))
+        self._recorder.record_all(facts)
         return {"repository": repository, "branch": branch, "commit": found}
 
     def host(self, name: str, actor: str) -> bool:

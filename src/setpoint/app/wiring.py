@@ -333,7 +333,7 @@ def _loop(
             ImageDrift(ImageCare(runtime.images, runtime.generations), target.drift, runtime.replicas),
             delivery,
             pushes,
-            (store.git.glance, runtime.glance, target.proxy.glance),
+            (store.git.glance, runtime.glance, target.proxy.glance, store.recorder.mend),
         )
     )
 

@@ -29,6 +29,6 @@ def command(api: "Api", run: str, task: str | None, message: str, *, as_json: bo
     if as_json:
         print_json(answer)
         return
-    print_text(f"cancelled {answer['run']}" + (f"/{task}" if task else ""))
+    print_text(f"{answer['state']} {answer['run']}" + (f"/{task}" if task else ""))
     if task:
         note(f"next: setpoint watch {answer['run']}")

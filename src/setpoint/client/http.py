@@ -25,6 +25,8 @@ _MAX_BYTES: Final = 64 << 20
 _LINE_BYTES: Final = 4 << 20
 _TRIES: Final = 6
 
+_LOOK_AGAIN: Final = "SP003"
+
 _OVER: Final = ServerEvent("", "end", "")
 
 Query = Mapping[str, str | int | bool | None]
@@ -100,7 +102,13 @@ class Api:
                 yield from events_of(_lines(response), last_id)
 
     def _call(self, method: str, target: str, body: Any) -> Any:
-        data = self._exchange(method, target, body)
+        """Call once; again when the server looked at what was out of date, wrote nothing, and has mended it."""
+        try:
+            data = self._exchange(method, target, body)
+        except WorldError as error:
+            if error.code != _LOOK_AGAIN:
+                raise
+            data = self._exchange(method, target, body)
         if not data:
             return None
         try:

@@ -8,6 +8,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from setpoint.core import clock, ids, records
 from setpoint.core.documents import UNREADABLE
@@ -50,7 +51,7 @@ class PipelineService:
         self._parts = parts
         self._slots = Slots(slots)
         self._active: dict[str, asyncio.Task[None]] = {}
-        self._closing: dict[str, asyncio.Task[None]] = {}
+        self._closing: dict[str, asyncio.Task[bool]] = {}
         """Runs that were cancelled and have not ended yet."""
         self._executing: dict[tuple[str, str], asyncio.Task[TaskResult]] = {}
         self._unwanted: dict[tuple[str, str], tuple[str, str]] = {}
@@ -149,19 +150,22 @@ class PipelineService:
         except SetpointError:
             return False
 
-    async def cancel(self, run: str, actor: str, why: str = "") -> bool:
-        """Stop a run: its tasks get TERM, then KILL; False when it is not running, or ended before it could be stopped.
+    async def cancel(self, run: str, actor: str, why: str = "") -> RunState | None:
+        """Stop a run: its tasks get TERM, then KILL; None when it is not running, or ended before it could be stopped.
 
-        The wish is journalled first, so that a server that dies in between carries it out at its next start.
+        The wish is journalled first, so that a server that dies in between carries it out at its next start. RUNNING when the wish is
+        there and its end cannot be written yet (a full disk): the loop goes on trying.
         """
         record = self._parts.records.run(run)
         if record is None or record.state is not RunState.RUNNING:
-            return False
+            return None
         if not record.cancelling:
             self._parts.recorder.record("run.cancelling", run, actor, {"why": why})
-        await self._close_later(run)
-        ended = self._parts.records.run(run)
-        return ended is not None and ended.state is RunState.CANCELLED
+        try:
+            return RunState.CANCELLED if await self._close_later(run) else None
+        except WorldError as error:
+            log.warning("run %s is cancelled, and its end waits: %s", run, error.render())
+            return RunState.RUNNING
 
     async def cancel_task(self, run: str, task: str, actor: str, why: str = "") -> bool:
         """Stop one task that executes or waits for a slot; what needs it is skipped. False when it does neither."""
@@ -195,20 +199,25 @@ class PipelineService:
 
     async def stop(self) -> None:
         """Stop all work for a server that ends; the runs stay open and are taken up again at the next start."""
-        active = [*self._active.values(), *self._closing.values()]
+        active: list[asyncio.Task[Any]] = [*self._active.values(), *self._closing.values()]
         for task in active:
             task.cancel()
         await asyncio.gather(*active, return_exceptions=True)
 
-    def _close_later(self, run: str) -> asyncio.Task[None]:
-        """Return the asyncio task that ends a run, starting it if there is none."""
+    def _close_later(self, run: str) -> asyncio.Task[bool]:
+        """Return the asyncio task that ends a run and says whether it did, starting it if there is none."""
         if run not in self._closing:
             task = asyncio.create_task(self._close(run), name=run)
             self._closing[run] = task
-            task.add_done_callback(lambda done: self._closing.pop(done.get_name(), None))
+            task.add_done_callback(self._closed)
         return self._closing[run]
 
-    async def _close(self, run: str) -> None:
+    def _closed(self, task: asyncio.Task[bool]) -> None:
+        self._closing.pop(task.get_name(), None)
+        if not task.cancelled() and not isinstance(task.exception(), WorldError | None):
+            log.error("run %s cannot be ended", task.get_name(), exc_info=task.exception())
+
+    async def _close(self, run: str) -> bool:
         """End a cancelled run: stop what executes, then journal every task that was stopped and the run itself in one write."""
         task = self._active.get(run)
         if task is not None:
@@ -216,7 +225,7 @@ class PipelineService:
             await asyncio.gather(task, return_exceptions=True)
         record = self._parts.records.run(run)
         if record is None or record.state is not RunState.RUNNING:
-            return
+            return False
         try:
             tasks = (await asyncio.to_thread(self.document, record.repository, record.revision)).tasks
         except SetpointError:
@@ -224,6 +233,7 @@ class PipelineService:
         once = {name for name, config in tasks.items() if config.once}
         await asyncio.to_thread(self._parts.tasks.close, record, self._parts.records.started(run), self._parts.records.results(run), once)
         self._parked.discard(run)
+        return True
 
     async def _advance(self, run: Run) -> None:
         try:

@@ -10,9 +10,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from setpoint.core import clock, ids, records
-from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError
+from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError, WorldError
 from setpoint.core.reasons import Outcome, Reason, Verdict
 from setpoint.ground.identity.model import Principal
+from setpoint.ground.journal.model import Fact
 from setpoint.promotion import decide, propose
 from setpoint.promotion.candidates import Candidates
 from setpoint.promotion.explaining import Explanation, Explanations
@@ -188,8 +189,8 @@ class PromotionService:
             note=note,
             losses=self._parts.gatherer.losses(candidate, delivery),
         )
-        self._parts.recorder.record("promotion.created", created.promotion, actor, records.encode(created))
-        self._superseding.others(created)
+        fact = Fact("promotion.created", created.promotion, actor, records.encode(created))
+        self._parts.recorder.record_all([fact, *self._superseding.ends_of_others(created)])
         return created
 
     def _keep_denied(self, denied: Promotion) -> None:
@@ -230,7 +231,7 @@ class PromotionService:
             return promotion
 
     def approve(self, promotion_id: str, principal: Principal, message: str) -> Promotion:
-        """Record a person's approval and have it signed.
+        """Record a person's approval and have it signed; once it is journalled it is given, whatever keeps the signature waiting.
 
         Raises:
             NotAllowedError: the principal is nobody whose approval counts, and why (SP511).
@@ -256,7 +257,8 @@ class PromotionService:
             at = clock.to_text(self._parts.clock.now())
             approval = Approval(promotion.promotion, name, principal.email, promotion.binding, message, at)
             self._parts.recorder.record("approval.given", promotion.promotion, principal.actor, records.encode(approval))
-            self._parts.evidence.attach_approval(promotion.promotion, principal.email)
+            with suppress(WorldError):  # the approval is given; its statement is attached at the latest when the promotion is decided
+                self._parts.evidence.attach_approval(promotion.promotion, principal.email)
             return promotion
 
     def _may_approve(self, promotion: Promotion, delivery: Delivery, principal: Principal) -> str:

@@ -4,6 +4,7 @@ Called by the promotion service under its lock, again in every pass: a crash may
 left (law 5). It decides nothing about candidates.
 """
 
+from setpoint.ground.journal.model import Fact
 from setpoint.promotion.model import Promotion
 from setpoint.promotion.parts import PromotionParts
 
@@ -21,13 +22,16 @@ class Superseding:
 
     def end(self, promotion: Promotion, by: str = "") -> None:
         """End a promotion; `by` is the one that takes its place, empty when nothing does."""
-        self._parts.recorder.record("promotion.superseded", promotion.promotion, "setpoint", {"superseded_by": by})
+        self._parts.recorder.record_all([_end(promotion, by)])
 
     def others(self, stays: Promotion) -> None:
         """End whatever else is under way where a promotion is."""
-        for other in self.unfinished(stays.candidate.app, stays.candidate.environment):
-            if other.promotion != stays.promotion:
-                self.end(other, stays.promotion)
+        self._parts.recorder.record_all(self.ends_of_others(stays))
+
+    def ends_of_others(self, stays: Promotion) -> list[Fact]:
+        """Return the facts that end whatever else is under way where a promotion is, or is about to be, once they are recorded."""
+        every = self.unfinished(stays.candidate.app, stays.candidate.environment)
+        return [_end(other, stays.promotion) for other in every if other.promotion != stays.promotion]
 
     def older(self, stays: Promotion) -> None:
         """End the candidates that an unfinished one replaced when it was created, if a crash kept that back.
@@ -39,3 +43,7 @@ class Superseding:
                 return
             if other.kind == "advance":
                 self.end(other, stays.promotion)
+
+
+def _end(promotion: Promotion, by: str) -> Fact:
+    return Fact("promotion.superseded", promotion.promotion, "setpoint", {"superseded_by": by})

@@ -83,7 +83,7 @@ def release(app: App, caller: Caller, application: str, environment: str, fields
 async def cancel(app: App, caller: Caller, run: str, fields: Form) -> Response:
     """Cancel a run that goes on."""
     record = await asyncio.to_thread(run_of, app, caller, run)
-    if not await app.pipeline.cancel(record.run, caller.actor, _message(fields)):
+    if await app.pipeline.cancel(record.run, caller.actor, _message(fields)) is None:
         raise ConflictError("SP231", "the run has ended already", where=record.run)
     return RedirectResponse(f"/run/{record.run}", 303)
 

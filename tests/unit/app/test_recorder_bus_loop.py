@@ -51,8 +51,9 @@ def test_a_fold_that_failed_is_made_up_for_at_the_next_entry(world: World, tmp_p
     recorder = JournalRecorder(world.journal, projection, Bus())
     recorder.record("repository.created", "one", "operator", {})
     projection.locked = True
-    with pytest.raises(WorldError):
-        recorder.record("repository.created", "two", "operator", {})
+    assert recorder.record("repository.created", "two", "operator", {}).index == len(world.journal) - 1, "journalled is done"
+    with pytest.raises(WorldError, match="locked"):
+        recorder.record("repository.created", "three", "operator", {})
     projection.locked = False
     with pytest.raises(WorldError, match="fallen behind"):
         recorder.record("repository.created", "two", "operator", {})
@@ -60,6 +61,34 @@ def test_a_fold_that_failed_is_made_up_for_at_the_next_entry(world: World, tmp_p
     recorder.record("repository.created", "three", "operator", {})
     assert _names(tmp_path) == ["one", "three", "two"]
     assert projection.applied() == 3
+
+
+def test_the_tables_catch_up_by_themselves(world: World, tmp_path: Path) -> None:
+    """Once the database takes entries again a glance folds what is missing and wakes everybody; whoever decided before is refused once."""
+    projection, bus, control = _Flaky(open_database(tmp_path / "b.db")), Bus(), Bus()
+    recorder = JournalRecorder(world.journal, projection, bus, control)
+    assert not recorder.mend(), "nothing was left out"
+    projection.locked = True
+    recorder.record("repository.created", "one", "operator", {})
+    assert recorder.mend()
+    projection.locked = False
+    seen = (bus.version, control.version)
+    assert not recorder.mend()
+    assert (bus.version, control.version) == (seen[0] + 1, seen[1] + 1)
+    assert _names(tmp_path) == ["one"]
+    assert not recorder.mend()
+    assert bus.version == seen[0] + 1, "once"
+    with pytest.raises(WorldError, match="SP003"):
+        recorder.record("repository.created", "two", "operator", {})
+    recorder.record("repository.created", "two", "operator", {})
+    assert _names(tmp_path) == ["one", "two"]
+
+
+def test_nothing_to_record_wakes_nobody(world: World, tmp_path: Path) -> None:
+    """An empty list is no entry, and no reason to look."""
+    bus = Bus()
+    assert JournalRecorder(world.journal, Projection(open_database(tmp_path / "b.db")), bus).record_all([]) == []
+    assert bus.version == 0
 
 
 def test_a_deleted_database_is_folded_from_the_journal(world: World, tmp_path: Path) -> None:

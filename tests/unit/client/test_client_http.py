@@ -58,6 +58,17 @@ def peer() -> Iterator[Peer]:
     thread.join()
 
 
+def test_a_server_that_looked_at_old_tables_is_asked_once_more(peer: Peer) -> None:
+    """SP003 says that nothing was written and that it is mended, so the same words are good a second time; any other fault is told."""
+    peer.json({"title": "fallen behind", "code": "SP003"}, 503)
+    peer.json({"ok": 1})
+    assert peer.api.post("holds", {"environment": "staging"}) == {"ok": 1}
+    assert [body for _method, _path, _headers, body in peer.asked] == [b'{"environment": "staging"}'] * 2
+    peer.json({"title": "full", "code": "SP009"}, 503)
+    with pytest.raises(WorldError, match="SP009"):
+        peer.api.post("holds", {})
+
+
 def test_json_goes_and_comes(peer: Peer) -> None:
     """Methods, paths, queries, bodies and the Bearer header arrive as meant."""
     peer.json({"items": []})

@@ -12,7 +12,7 @@ from setpoint.core.errors import WorldError
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.pipeline.model import RunState, TaskExit, TaskState
 from setpoint.pipeline.service import as_pending
-from setpoint.pipeline.task import ATTEMPTS
+from setpoint.pipeline.task import ATTEMPTS, TaskRunner
 from unit.builders_home import KilledError, World
 from unit.builders_pipeline import PIPELINE, Machine
 from unit.builders_pipeline import begin as _begin
@@ -201,6 +201,25 @@ def test_a_cancelled_run_ends_and_is_not_taken_up_again(world: World, machine: M
         assert world.kinds().count("run.finished") == 1
 
     _run(story())
+
+
+def test_a_cancel_that_is_journalled_is_no_failure(world: World, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the end of a cancelled run cannot be written (a full disk), its cancelling is told as under way, and the loop ends it later."""
+
+    async def story() -> None:
+        run, service = await _stuck(world, machine, tmp_path, "test")
+        with monkeypatch.context() as full:
+            full.setattr(TaskRunner, "close", _full)
+            assert await service.cancel(run.run, "operator") is RunState.RUNNING
+        assert "run.cancelling" in world.kinds()
+        service.resume()
+        assert await service.cancel(run.run, "operator") is RunState.CANCELLED
+
+    _run(story())
+
+
+def _full(*_: object) -> None:
+    raise WorldError("SP009", "the database has no room on the disk")
 
 
 def test_cancelling_what_has_just_ended_does_not_change_how_it_ended(world: World, machine: Machine, tmp_path: Path) -> None:

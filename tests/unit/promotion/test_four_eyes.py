@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from setpoint.core.errors import NotAllowedError
+from setpoint.core.errors import NotAllowedError, WorldError
 from setpoint.core.records import encode
+from setpoint.evidence.model import APPROVAL
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion.model import Approval
@@ -65,6 +66,24 @@ def test_an_address_in_another_case_is_the_same_person(world: World) -> None:
     service.approve(world.promotions("prod")[0].promotion, Principal("person", "SAM@example.com"), "")
     service.advance()
     assert world.version("prod") == "1"
+
+
+def test_an_approval_that_is_journalled_is_given_although_its_statement_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signer that is gone, or a registry without room, is no reason to say that it failed; the statement follows with the decision."""
+    world.register()
+    world.build("1")
+    service = _waiting(world)
+    name = world.promotions("prod")[0].promotion
+
+    def gone(*_: object) -> None:
+        raise WorldError("SP405", "the signer is gone")
+
+    with monkeypatch.context() as without:
+        without.setattr(world.evidence, "attach_approval", gone)
+        assert service.approve(name, SAM, "yes").promotion == name
+    assert [a.email for a in world.records.approvals(name)] == ["sam@example.com"]
+    service.advance()
+    assert len([e for e in world.records.evidence(promotion=name) if e.predicate_type == APPROVAL]) == 1
 
 
 def test_a_machine_cannot_approve(world: World) -> None:
