@@ -32,7 +32,12 @@ _READ_S: Final = 60.0
 _ATTEMPTS: Final = 5
 _BACKOFF_S: Final = 0.25
 _LONGEST_S: Final = 10.0
-_UNTYPED: Final = ("field not declared in schema", "failed to create typed patch object", "failed to create typed live object")
+_UNTYPED: Final = (
+    "field not declared in schema",
+    "failed to create typed patch object",
+    "failed to create typed live object",
+    "unable to convert unstructured object",
+)
 """A server-side apply with a misspelt field or a value of another type is answered as status 500: no reason to try it again."""
 _BY_RULE: Final = re.compile(r" is forbidden: (?!User )|denied the request")
 """A quota, a Pod Security level or a webhook refuses with the status that a missing right has too."""

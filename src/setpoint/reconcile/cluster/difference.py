@@ -17,7 +17,7 @@ from setpoint.reconcile.cluster.fields import FieldSet, Owned, Path, applied_by,
 from setpoint.reconcile.cluster.immutable import why_replaced
 from setpoint.reconcile.cluster.model import Comparison, FieldDifference, Object
 from setpoint.reconcile.cluster.normalise import body, is_built_in, same, says_nothing
-from setpoint.reconcile.cluster.paths import element_of, find, texts
+from setpoint.reconcile.cluster.paths import element_of, find, texts, value_element
 from setpoint.reconcile.cluster.walk import Leaf, walk
 
 _IN_ATOMIC: Final[dict[tuple[str, str], Any]] = {
@@ -32,6 +32,7 @@ _IN_ATOMIC: Final[dict[tuple[str, str], Any]] = {
     ("resourceFieldRef", "divisor"): "0",
     ("serviceAccountToken", "expirationSeconds"): 3600,
     ("onPodConditions", "status"): "True",
+    ("endpoints", "conditions"): {},
 }
 """(parent, field) -> what the server fills in inside a value that is merged as one."""
 _FILLED: Final = frozenset({"strategy", "updateStrategy"})
@@ -49,7 +50,7 @@ def compare(live: Object, predicted: Object, manager: str, key: bytes = b"") -> 
     mine: list[Leaf] = []
     others: list[FieldChange] = []
     for leaf in walk(body(live), body(predicted), guide, str(predicted.get("kind", "")), _exactly):
-        if after.covers(leaf.path) or before.covers(leaf.path) or _is_order_of(leaf, after):
+        if after.owns(leaf.path, guide) or before.owns(leaf.path, guide) or _is_order_of(leaf, after):
             # What stays ours and is not to be seen any more says nothing: false, zero, or an empty text.
             silent = leaf.wanted is None and after.has(leaf.path)
             mine.append(replace(leaf, wanted=type(leaf.live)()) if silent else leaf)
@@ -75,13 +76,13 @@ def examine(live: Object, manifest: Object, manager: str, key: bytes = b"") -> C
     kept = []
     for leaf in walk(body(live), body(manifest), guide, kind, meaning):
         if leaf.wanted is None:
-            ours = mine.covers(leaf.path) and not theirs.covers(leaf.path)
+            ours = mine.owns(leaf.path, guide) and not theirs.owns(leaf.path, guide)
             if (ours or _is_declared(manifest, guide.whole(leaf.path))) and not _is_default(leaf, mine):
                 kept.append(leaf)
-        elif not (leaf.live is None and says_nothing(leaf.wanted) and guide.covers(leaf.path)):
+        elif not (leaf.live is None and says_nothing(leaf.wanted, leaf.path) and guide.has(leaf.path)):
             # What somebody owns and nobody sees was written and is left out for saying nothing.
             kept.append(leaf)
-    claims = list(_unclaimed(body(manifest), mine, ""))
+    claims = list(_unclaimed(body(manifest), mine, guide, ""))
     versions = {owned.api_version for owned in every if owned.writer.manager == manager and owned.writer.operation == "Apply"}
     if versions - {manifest.get("apiVersion")}:
         claims.append("apiVersion")
@@ -109,11 +110,11 @@ def _is_default(leaf: Leaf, mine: FieldSet) -> bool:
     fields = [element[2:] for element in leaf.path if element[:2] == "f:"]
     if mine.has(leaf.path):
         return False
-    if leaf.live in ("", {}, []) or not _FILLED.isdisjoint(fields) or ("volumeClaimTemplates" in fields and "status" in fields):
+    if not _FILLED.isdisjoint(fields) or ("volumeClaimTemplates" in fields and "status" in fields):
         return True
-    parent = fields[-2] if len(fields) > 1 else ""
-    default = _IN_ATOMIC.get((parent, fields[-1] if fields else ""))
-    return default is not None and bool(default == leaf.live)
+    # Where what it lies in goes too, it is part of that.
+    key = (fields[-2] if len(fields) > 1 else "", fields[-1] if fields else "")
+    return not leaf.lone and key in _IN_ATOMIC and bool(_IN_ATOMIC[key] == leaf.live)
 
 
 def _differences(leaves: Sequence[Leaf], live: Object, every: Sequence[Owned], key: bytes) -> tuple[FieldDifference, ...]:
@@ -161,16 +162,20 @@ def _is_declared(manifest: Object, path: Path) -> bool:
     return True
 
 
-def _unclaimed(wanted: Any, mine: FieldSet | None, text: str) -> Iterator[str]:
-    """Yield the paths of a manifest that our manager does not own."""
-    if mine is None:
-        yield text or "everything"
-    elif isinstance(wanted, dict) and not mine.is_leaf:
+def _unclaimed(wanted: Any, mine: FieldSet | None, guide: FieldSet | None, text: str) -> Iterator[str]:
+    """Yield the paths of a manifest that our manager does not own; what all that is owned shows to be one value is one."""
+    if mine is None or guide is None:
+        yield text
+    elif guide.is_leaf or not isinstance(wanted, dict | list) or not wanted:
+        if not mine.member:
+            yield text
+    elif isinstance(wanted, dict):
         for name, item in wanted.items():
-            if item is not None and not (isinstance(item, dict) and not item and text == ""):
-                yield from _unclaimed(item, mine.at(f"f:{name}"), joined(text, str(name)))
-    elif isinstance(wanted, list) and not mine.is_leaf:
-        keys = next((tuple(keys_of(element)) for element in mine.children if element[:2] == "k:"), ())
+            if item is not None:
+                element = f"f:{name}"
+                yield from _unclaimed(item, mine.children.get(element), guide.children.get(element), joined(text, str(name)))
+    else:
+        keys = next((tuple(keys_of(element)) for element in guide.children if element[:2] == "k:"), ())
         for position, item in enumerate(wanted):
-            if keys and isinstance(item, dict):
-                yield from _unclaimed(item, mine.at(element_of(item, keys)), f"{text}[{position}]")
+            element = element_of(item, keys) if keys and isinstance(item, dict) else value_element(item)
+            yield from _unclaimed(item, mine.children.get(element), guide.children.get(element), f"{text}[{position}]")

@@ -6,7 +6,7 @@ Called by the comparison, the take-over and the ignore rules. A set is a tree; a
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
@@ -67,12 +67,13 @@ class FieldSet:
         node = self.below(path)
         return node is not None and node.member
 
-    def covers(self, path: Path) -> bool:
-        """Say whether the value at a path belongs to the set: the path, or what holds it as one value, is a member."""
-        node: FieldSet | None = self
-        for element in path:
-            node = node.at(element) if node is not None else None
-        return node is not None and node.member
+    def owns(self, path: Path, guide: "FieldSet") -> bool:
+        """Say whether the value at a path belongs to the set: the path is a member, or what holds it as one value is.
+
+        What counts as one value is read from the guide, all that anybody owns: a member without children may also be a mapping that its
+        owner left empty, and then another's members lie below it.
+        """
+        return self.has(path) or self.has(guide.whole(path))
 
     def whole(self, path: Path) -> Path:
         """Return the path of the value that a path is only a part of, for it is owned as one; empty when it stands for itself."""
@@ -194,7 +195,8 @@ def everything(every: Iterable[Owned]) -> FieldSet:
     return found
 
 
-def writer_of(every: Iterable[Owned], path: Path) -> Writer | None:
-    """Return who owns the value at a path; of several the one that wrote last."""
-    found = [owned.writer for owned in every if owned.fields.covers(path)]
+def writer_of(every: Sequence[Owned], path: Path, guide: FieldSet | None = None) -> Writer | None:
+    """Return who owns the value at a path; of several the one that wrote last. The guide is everything that they own."""
+    whole = guide if guide is not None else everything(every)
+    found = [owned.writer for owned in every if owned.fields.owns(path, whole)]
     return max(found, key=lambda writer: writer.time, default=None)

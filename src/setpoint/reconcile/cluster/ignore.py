@@ -104,13 +104,13 @@ def to_apply(manifest: Object, live: Object | None, manager: str, rules: Sequenc
     guide = everything(every)
     for leaf in walk({}, body(manifest), guide, str(manifest.get("kind", "")), lambda *_: False):
         if _is_ignored(leaf, mine, every):
-            _leave(found, live, leaf.path, guide, owned_by_others=theirs.covers(leaf.path) or not ours.covers(leaf.path))
+            _leave(found, live, leaf.path, guide, owned_by_others=theirs.owns(leaf.path, guide) or not ours.owns(leaf.path, guide))
     for leaf in walk(body(live), body(manifest), guide, str(manifest.get("kind", "")), lambda *_: False):
         # Somebody's part of a value that we declare as one: leaving it out would take it away.
         if leaf.wanted is None and _is_ignored(leaf, mine, every) and (root := guide.whole(leaf.path)) and _at(found, root) is not None:
             put(found, leaf.path, leaf.live)
     for path in ours.paths():
-        if any(rule.has_path(text_of(path)) for rule in mine) and not theirs.covers(path) and _at(found, path) is None:
+        if any(rule.has_path(text_of(path)) for rule in mine) and not theirs.owns(path, guide) and _at(found, path) is None:
             put(found, path, _at(live, path))
     return found
 

@@ -44,6 +44,7 @@ _QUANTITIES: Final = frozenset(
     {("emptyDir", "sizeLimit"), ("resourceFieldRef", "divisor"), ("target", "averageValue"), ("target", "value")}
 )
 """(parent, field)"""
+_MAPS: Final = frozenset({"annotations", "binaryData", "data", "labels", "matchLabels", "nodeSelector", "parameters", "selector"})
 _BASE64: Final = frozenset({"data", "binaryData"})
 
 
@@ -116,8 +117,8 @@ def _without_last_applied(meta: dict[str, Any]) -> None:
 def body(live: Object) -> dict[str, Any]:
     """Return the part of an object whose fields have owners: without what only the server writes, its kind and its name."""
     found = {name: item for name, item in content(live).items() if name not in ("apiVersion", "kind")}
-    found["metadata"] = {name: item for name, item in found["metadata"].items() if name not in ("name", "namespace", "generateName")}
-    return found
+    meta = {name: item for name, item in found.pop("metadata").items() if name not in ("name", "namespace", "generateName")}
+    return found | ({"metadata": meta} if meta else {})
 
 
 def fingerprint(live: Object) -> str:
@@ -160,9 +161,11 @@ def same(left: Any, right: Any, parent: str, name: str) -> bool:
     return False
 
 
-def says_nothing(value: Any) -> bool:
-    """Say whether Kubernetes' own kinds leave such a value out when they are written (`omitempty`)."""
-    return value is None or value is False or value in ("", 0) or (isinstance(value, dict | list) and not value)
+def says_nothing(value: Any, path: tuple[str, ...]) -> bool:
+    """Say whether Kubernetes' own kinds leave such a value of a field out when they are written (`omitempty`); of a map they keep all."""
+    parent = path[-2].partition(":")[2] if len(path) > 1 else ""
+    empty = value is False or value in ("", 0) or (isinstance(value, dict | list) and not value)
+    return empty and parent not in _MAPS
 
 
 def _decoded(text: str) -> bytes | None:

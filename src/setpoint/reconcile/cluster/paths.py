@@ -28,6 +28,11 @@ def element_of(item: Mapping[str, Any], keys: tuple[str, ...]) -> str:
     return "k:" + json.dumps(found, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def value_element(item: Any) -> str:
+    """Return the `v:` element of an item of a set."""
+    return "v:" + json.dumps(item, separators=(",", ":"), ensure_ascii=False)
+
+
 def find(value: Any, element: str) -> Any:
     """Return what an element leads to in a manifest; None when there is nothing."""
     kind, _, name = element.partition(":")

@@ -4,14 +4,13 @@ Called by the comparison. How a list is merged is read from the sets of fields t
 (`v:`), or the list as one value. Where nobody owns anything of a list, its items are told apart by name or position.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from setpoint.reconcile.changes import is_reference, is_secret, is_secret_item, joined, labelled
 from setpoint.reconcile.cluster.fields import FieldSet, Path, keys_of
-from setpoint.reconcile.cluster.paths import element_of, label_of
+from setpoint.reconcile.cluster.paths import element_of, label_of, value_element
 
 Same = Callable[[Any, Any, str, str], bool]
 """(live, wanted, parent field, field) -> whether two plain values mean the same"""
@@ -92,13 +91,17 @@ class _Walk:
             pairs, reordered = _pairs(left, right, elements, place)
             for element, label, one, other in pairs:
                 lone = place.lone or (len(place.path) + 1 if one is None or other is None else 0)
-                yield from self.mapping(one or {}, other or {}, replace(place.item(element, label), lone=lone))
+                here = replace(place.item(element, label), lone=lone)
+                if not one and not other and one is not other:
+                    # An empty item says something by being there: a rule that allows everything.
+                    yield self._leaf(one, other, here)
+                yield from self.mapping(one or {}, other or {}, here)
             if reordered is not None:
                 yield Leaf(place.path, place.text, *reordered, secret=False, lone=0)
 
     def _set(self, left: list[Any], right: list[Any], place: _Place) -> Iterator[Leaf]:
         for item in (*right, *(item for item in left if item not in right)):
-            here = place.item(f"v:{json.dumps(item, separators=(',', ':'), ensure_ascii=False)}", str(item))
+            here = place.item(value_element(item), str(item))
             if item not in left:
                 yield self._leaf(None, item, here)
             elif item not in right:
@@ -124,7 +127,7 @@ def _pairs(left: list[Any], right: list[Any], elements: Any, place: _Place) -> t
     one, other = (_by_key(items, tuple(keys), name) for items in (left, right))
     if keys and (one is None or other is None):
         keys, one, other = {}, *(dict(_by_position(items)) for items in (left, right))
-    elif one is None or other is None or (one and other and one.keys().isdisjoint(other)):
+    elif one is None or other is None or (not keys and one and other and one.keys().isdisjoint(other)):
         one, other = (dict(_by_position(items)) for items in (left, right))
     pairs = []
     positions = {label: position for position, label in enumerate(dict.fromkeys([*other, *one]))}

@@ -106,6 +106,7 @@ def test_each_refusal_has_its_type(code: int, kind: type[SetpointError], error: 
     [
         (500, "failed to create typed patch object (n/x; apps/v1, Kind=Deployment): .spec.replcas: field not declared in schema"),
         (500, "failed to create typed patch object (n/x; v1, Kind=Pod): .spec.containers: expected list, got &map[]"),
+        (500, "failed to convert new object (n/c; /v1, Kind=ConfigMap) to proper version: unable to convert unstructured object to /v1"),
         (403, 'pods "p" is forbidden: failed quota: rq: must specify requests.cpu for: web'),
         (403, 'pods "p" is forbidden: violates PodSecurity "restricted:latest": privileged'),
         (403, 'admission webhook "x.io" denied the request: no'),

@@ -203,6 +203,31 @@ def test_a_value_that_counts_as_one_is_compared_as_one() -> None:
     assert not examine(found, prepare(manifest()), "setpoint").in_step
 
 
+def test_an_empty_item_says_something_by_being_there() -> None:
+    """A NetworkPolicy whose only rule is empty allows everything; one without a rule allows nothing."""
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "x"}, "spec": {"podSelector": {}}}
+    fields: dict[str, Any] = {"f:spec": {"f:ingress": {}, "f:podSelector": {}}}
+    live: dict[str, Any] = copy.deepcopy(policy)
+    live["metadata"]["managedFields"] = [owned("setpoint", fields) | {"apiVersion": "networking.k8s.io/v1"}]
+    live["spec"]["ingress"] = [{}]
+    closed: dict[str, Any] = copy.deepcopy(live)
+    closed["spec"]["ingress"] = []
+    wanted: dict[str, Any] = copy.deepcopy(policy)
+    wanted["spec"]["ingress"] = []
+    assert [one.path for one in examine(live, wanted, "setpoint").differences] == ["spec.ingress[0]"]
+    assert [one.path for one in compare(live, closed, "setpoint").differences] == ["spec.ingress[0]"]
+    assert [one.path for one in compare(closed, live, "setpoint").differences] == ["spec.ingress[0]"]
+    assert examine(closed, wanted, "setpoint").in_step
+
+
+def test_items_with_other_keys_are_others() -> None:
+    """A port that became another one is one that came and one that went, never one whose every field changed."""
+    wanted = manifest()
+    web_of(wanted)["ports"] = [{"containerPort": 90}]
+    found = [one.path.rpartition(".ports")[2] for one in examine(live(), prepare(wanted), "setpoint").differences]
+    assert found == ["[90].containerPort", "[80].containerPort", "[80/UDP].containerPort", "[80/UDP].protocol"]
+
+
 def secret(value: str, name: str = "password") -> dict[str, Any]:
     """Return a live Secret."""
     found: dict[str, Any] = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "data": {name: value}}

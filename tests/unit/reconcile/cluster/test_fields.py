@@ -36,13 +36,14 @@ def test_writing_and_reading_keeps_a_set(paths: frozenset[Path]) -> None:
 
 
 @quick
-@given(SETS, PATHS)
-def test_a_path_is_covered_by_itself_or_by_what_holds_it_as_one(paths: frozenset[Path], path: Path) -> None:
-    """A member without members below stands for its whole value; one with some stands for itself."""
+@given(SETS, SETS, PATHS)
+def test_a_path_belongs_to_its_member_or_to_what_holds_it_as_one(paths: frozenset[Path], others: frozenset[Path], path: Path) -> None:
+    """A member without members of anybody below stands for its whole value; one with some stands for itself."""
+    every = paths | others
+    whole = {one for one in every if not any(len(other) > len(one) and other[: len(one)] == one for other in every)}
     tree = of(paths)
-    whole = {one for one in paths if not any(len(other) > len(one) and other[: len(one)] == one for other in paths)}
     assert tree.has(path) == (path in paths)
-    assert tree.covers(path) == (path in paths or any(path[: len(one)] == one for one in whole))
+    assert tree.owns(path, of(every)) == (path in paths or any(path[: len(one)] == one for one in whole & paths))
 
 
 def test_the_documented_example_is_read() -> None:
