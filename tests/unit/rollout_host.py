@@ -38,6 +38,8 @@ class FakeHost:
     told: dict[str, int] = field(default_factory=dict)
     taken_back: list[tuple[str, str]] = field(default_factory=list)
     no_way_back: Exception | None = None
+    asked_earlier: dict[str, str] = field(default_factory=dict)
+    """promotion -> what became of a return that an earlier life of the server asked for"""
 
     def start(self, spec: ReplicaSpec) -> None:
         """Start a replica, or refuse."""
@@ -97,6 +99,10 @@ class FakeHost:
         if self.no_way_back is not None:
             raise self.no_way_back
         return "rolled back by p-x"
+
+    def earlier(self, rollout: Rollout) -> str:
+        """Tell what the test says."""
+        return self.asked_earlier.get(rollout.new.promotion, "")
 
     def stop_proxy(self, environment: str) -> None:
         """Forget a proxy."""

@@ -19,6 +19,15 @@ class CanaryReturns:
         reasons = [Reason(r.code, Outcome.DENY, r.subject, r.found, "", r.fix) for r in rollout.reasons]
         sent = self._promotions.send_back(rollout.app, rollout.environment, rollout.new.pin_commit, reasons)
         if sent.done:
-            return f"taken back by {sent.promotion}"
+            return _done(sent.promotion)
         why = "; ".join(reason.found for reason in sent.verdict.blocking())
         return f"not taken back by itself: {why}; the stable revision keeps the traffic until a person decides"
+
+    def earlier(self, rollout: Rollout) -> str:
+        """Say what became of a return that was asked for before (see the port)."""
+        promotion = self._promotions.sent_back(rollout.app, rollout.environment, rollout.new.pin_commit)
+        return _done(promotion) if promotion else ""
+
+
+def _done(promotion: str) -> str:
+    return f"taken back by {promotion}"

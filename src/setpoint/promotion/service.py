@@ -325,6 +325,11 @@ class PromotionService:
         delivery = self._parts.delivery.require(app, environment)
         return self._rollbacks.send_back(delivery, Wish(app, environment, AUTOMATIC, why=told(reasons)), bad_pin_commit)
 
+    def sent_back(self, app: str, environment: str, pin_commit: str) -> str:
+        """Return the rollback that took an environment off a pin commit, also when it is over; empty when none did."""
+        held = self._parts.holds.rollback(app, environment, pin_commit, ended=True)
+        return held.promotion if held is not None else ""
+
     def _roll_back(self, rollback: Promotion, delivery: Delivery) -> None:
         """Take a rollback to its end; whatever else was under way there is not wanted any more."""
         if self._rollbacks.is_moot(rollback, delivery):

@@ -29,3 +29,7 @@ class Returns(Protocol):
         UserError: there is none to be had. WorldError: not now, ask again.
         """
         ...
+
+    def earlier(self, rollout: Rollout) -> str:
+        """Say what became of a return that somebody asked for before, in whatever life of the server; empty when nobody did."""
+        ...

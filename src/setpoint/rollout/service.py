@@ -88,6 +88,7 @@ class HostRollout:
         """Take one step of an application's rollout."""
         place = (release.app, release.identity.environment)
         with self.rollouts.locked(place):
+            self._answer_late(release)
             rollout = self.rollouts.begin(release)
             release = self._with_stable(rollout, release)
             self._releases[place] = release
@@ -166,6 +167,15 @@ class HostRollout:
 
         routes = tuple(route for app, route in (before.routes if before is not None else ()) if app == place[0])
         return routes, servers_of(mine, shown, self._memory.seen)
+
+    def _answer_late(self, release: Release) -> None:
+        """Note what became of a return whose server died between asking for it and noting the answer, before another rollout begins."""
+        rollout = self.rollouts.current((release.app, release.identity.environment))
+        if rollout is None or rollout.phase is not Phase.RETURNED or rollout.rollback or rollout.new.pin_commit == release.pin_commit:
+            return
+        answer = self._parts.returns.earlier(rollout)
+        if answer:
+            self.rollouts.answer(rollout, answer)
 
     def _take_back(self, release: Release) -> None:
         """After a return, see to it that Git no longer wants the bad release; asked until there is an answer."""

@@ -168,6 +168,8 @@ def test_a_bad_verdict_goes_back_once(world: World) -> None:
     (barred,) = world.records.quarantines("web", "staging")
     assert (barred.by, barred.why) == ("setpoint", "error rate: 12 % of 900 requests")
     assert not service.send_back("web", "staging", bad, BAD).done, "the verdict is about a pin that is not at HEAD"
+    assert service.sent_back("web", "staging", bad) == done.promotion, "its hold is over, and still it is known who did it"
+    assert service.sent_back("web", "staging", _commit(world)) == ""
 
 
 def test_never_back_from_a_return_nor_from_what_is_not_at_head(world: World) -> None:

@@ -40,9 +40,9 @@ class Holds:
         """Return the stops in force for an application in an environment."""
         return decide.stops(self._records.holds(app, environment), self.journal_now())
 
-    def rollback(self, app: str, environment: str, pin_commit: str) -> Hold | None:
-        """Return the open rollback hold that overrides this pin commit; the newest, should there be several."""
-        found = [h for h in self._records.holds(app, environment) if h.kind == "rollback" and h.overridden == pin_commit]
+    def rollback(self, app: str, environment: str, pin_commit: str, *, ended: bool = False) -> Hold | None:
+        """Return the open rollback hold that overrides this pin commit (with `ended`: or did); the newest, should there be several."""
+        found = [h for h in self._records.holds(app, environment, ended=ended) if h.kind == "rollback" and h.overridden == pin_commit]
         return found[-1] if found else None
 
     def open_ones(self, app: str | None = None, environment: str | None = None) -> list[Hold]:
