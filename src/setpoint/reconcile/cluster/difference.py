@@ -33,6 +33,9 @@ _IN_ATOMIC: Final[dict[tuple[str, str], Any]] = {
     ("serviceAccountToken", "expirationSeconds"): 3600,
     ("onPodConditions", "status"): "True",
     ("endpoints", "conditions"): {},
+    ("ports", "name"): "",
+    ("matchConstraints", "namespaceSelector"): {},
+    ("matchConstraints", "objectSelector"): {},
 }
 """(parent, field) -> what the server fills in inside a value that is merged as one."""
 _FILLED: Final = frozenset({"strategy", "updateStrategy"})
