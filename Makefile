@@ -17,7 +17,7 @@ demo:  ## play the whole road on a real application
 
 test:  ## install what is missing and run all that CI runs
 	@tools/system-packages bwrap=bubblewrap git=git ssh-keygen=openssh-client curl=curl pgrep=procps busybox=busybox-static /usr/bin/python3=python3 py:pip=python3-pip py:ensurepip=python3-venv
-	@tools/system-packages --optional chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core skopeo=skopeo go=golang-go docker-registry=docker-registry openssl=openssl $(NODE)
+	@tools/system-packages --optional chromium=chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf=fonts-dejavu-core skopeo=skopeo gpg=gpg gpgv=gpgv go=golang-go docker-registry=docker-registry openssl=openssl $(NODE)
 	@tools/setup --test
 	@tools/test
 

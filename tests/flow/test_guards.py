@@ -1,5 +1,6 @@
-"""What a render may hold, on a real home: an image that nobody listed, a kind outside of the project, and pods that are not restricted."""
+"""Who and what gets in, on a real home: unlisted images, kinds outside of the project, pods that are not restricted, unsigned commits."""
 
+import subprocess
 from typing import Any
 
 import pytest
@@ -98,4 +99,47 @@ def test_pods_keep_to_the_standard_that_the_environment_asks_for(home: LiveHome)
     home.commit("delivery", {"apps/hello/hello.yaml": RESTRICTED}, "restricted")
     settled(home)
     assert "POD_SECURITY_KEPT" in home.codes("staging")
+    home.serves("staging", "one")
+
+
+def test_unsigned_commits_stay_out_and_signed_ones_name_their_signer(home: LiveHome) -> None:
+    """Stock git signs with an SSH key of setpoint.yaml; a commit without a signature, or by another key, is named with its way out."""
+    keys = home.work / "keys"
+    keys.mkdir()
+    for name in ("dana", "stranger"):
+        subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", str(keys / name)], check=True)
+    public = (keys / "dana.pub").read_text().strip()
+    people = SETPOINT_FILE.replace("{emails: [dana@example.com]}", f'{{emails: [dana@example.com], keys: ["{public}"]}}')
+    gate = (ENVIRONMENT % home.staging).replace("gates:\n", "gates:\n  commits: signed\n")
+    accepted(home, {"setpoint.yaml": people, "environments/staging/environment.yaml": gate}, "signed commits only")
+    delivery = home.work / "delivery"
+
+    def push(comment: str, *options: str) -> str:
+        home.git(delivery, "pull", "-q", "--rebase", "origin", "main")
+        (delivery / "apps" / "hello" / "hello.yaml").write_text(RESTRICTED + f"# {comment}\n")
+        home.git(delivery, "add", "-A")
+        home.git(delivery, *options[:-1], "commit", "-q", "-m", comment, *options[-1:])
+        home.git(delivery, "push", "-q", "origin", "main")
+        return home.git(delivery, "rev-parse", "HEAD").stdout.strip()
+
+    def key(name: str) -> tuple[str, ...]:
+        return "-c", "gpg.format=ssh", "-c", f"user.signingKey={keys / name}", "-S"
+
+    push("signed by dana", *key("dana"))
+    settled(home)
+    reason = next(reason for reason in home.why("staging")["reasons"] if reason["code"] == "COMMITS_SIGNED")
+    assert reason["found"] == "1 signed by dana"
+    unsigned = push("in a hurry", "--no-gpg-sign")
+    denied(home, "COMMIT_NOT_SIGNED", f"commit {unsigned[:12]} of delivery", "carries no signature (in a hurry)", "commit.gpgSign")
+    stranger = push("by somebody else", *key("stranger"))
+    wait_for("the unknown signer", lambda: "COMMIT_SIGNER_UNKNOWN" in home.codes("staging"))
+    codes = {(reason["code"], reason["subject"]) for reason in home.why("staging")["reasons"] if reason["code"].startswith("COMMIT")}
+    assert codes == {
+        ("COMMIT_NOT_SIGNED", f"commit {unsigned[:12]} of delivery"),
+        ("COMMIT_SIGNER_UNKNOWN", f"commit {stranger[:12]} of delivery"),
+    }
+    refusals = home.api().get("/api/v1/plan/hello/staging")["refusals"]
+    assert {reason["code"] for reason in refusals} == {"COMMIT_NOT_SIGNED"}
+    accepted(home, {"environments/staging/environment.yaml": ENVIRONMENT % home.staging}, "set aside once")
+    settled(home)
     home.serves("staging", "one")

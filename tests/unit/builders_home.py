@@ -25,12 +25,13 @@ from setpoint.evidence.model import APPROVAL, SANDBOXED_BUILDER, SUMMARY, Artifa
 from setpoint.evidence.ports import Signed, SigningKind
 from setpoint.evidence.service import EvidenceService
 from setpoint.ground.hold.service import Holds
-from setpoint.ground.identity.model import Principal
+from setpoint.ground.identity.model import Directory, Principal
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.ground.journal.service import Journal
 from setpoint.pipeline.model import Run, RunState
 from setpoint.promotion import pin
 from setpoint.promotion.builds import Builds
+from setpoint.promotion.commits import Signature, SignedCommits
 from setpoint.promotion.facts import FactGatherer, FactParts
 from setpoint.promotion.model import Candidate, Pin, PolicyResult, Promotion, PromotionState, RenderFacts
 from setpoint.promotion.parts import PromotionParts
@@ -186,6 +187,8 @@ class World:
         self.passes = True
         self.moved_by: dict[str, bytes] = {}
         """Files that somebody commits while the signer works: a lost race."""
+        self.signatures: dict[str, Signature] = {}
+        """Who signed which commit."""
         self.sealed: set[str] = set()
         """Commits that Setpoint signed."""
 
@@ -206,6 +209,10 @@ class World:
     def pods(self, candidate: Candidate, delivery: str, standard: PodStandard) -> PodVerdict | None:
         """Be a renderer whose pods keep to everything."""
         return PodVerdict(1)
+
+    def of(self, repository: str, commit: str, directory: Directory) -> Signature:
+        """Be the check of signatures: what the test says of a commit, else it carries none."""
+        return self.signatures.get(commit, Signature("none", "", "it carries no signature"))
 
     def losses(self, candidate: Candidate, pinned: Candidate | None, delivery: str) -> tuple[str, ...]:
         """Be a renderer for which a change loses what the test says."""
@@ -309,6 +316,7 @@ class World:
             checks=self,
             policy=self,
             exclusions=Exclusions(self.git, self.records),
+            signed=SignedCommits(self.git, Exclusions(self.git, self.records), self),
             holds=self.holds,
             clock=self.clock,
         )

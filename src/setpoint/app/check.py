@@ -219,6 +219,7 @@ class _Delivery:
             + (gates.soak is not None)
             + (gates.approvals is not None)
             + (gates.pods is not None)
+            + (gates.commits is not None)
         )
         self._report.gates += count
         if not count:

@@ -10,6 +10,7 @@ from functools import partial
 
 from setpoint.adapters.age import KeyFile
 from setpoint.adapters.clock import SystemClock
+from setpoint.adapters.commit_signatures import CheckedSignatures
 from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
@@ -59,6 +60,7 @@ from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.service import EvidenceService
 from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.hold.service import Holds
+from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.service import Journal
 from setpoint.ground.registries.service import Registries
 from setpoint.ground.secrets.service import Secrets
@@ -73,6 +75,7 @@ from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskRunner
 from setpoint.promotion.builds import Builds
+from setpoint.promotion.commits import SignedCommits
 from setpoint.promotion.facts import FactGatherer, FactParts
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.people import Exclusions
@@ -275,6 +278,7 @@ def _promotions(
     judges: tuple[TrustRoot, CelPolicy, Rendering, Admission],
 ) -> tuple[PromotionService, Stops]:
     (delivery, evidence), (trust, policy, rendering, admission) = served, judges
+    exclusions = Exclusions(store.git, store.records)
     facts = FactParts(
         delivery=delivery,
         records=store.records,
@@ -283,7 +287,8 @@ def _promotions(
         upstreams=Upstreams(delivery, store.records),
         checks=HttpProbe(),
         policy=policy,
-        exclusions=Exclusions(store.git, store.records),
+        exclusions=exclusions,
+        signed=SignedCommits(store.git, exclusions, CheckedSignatures(store.git, trust.key(Role.COMMIT))),
         holds=store.holds,
         clock=store.clock,
     )

@@ -16,6 +16,7 @@ from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
+from setpoint.promotion.person_keys import PersonKey, key_findings
 from setpoint.promotion.pod_standard import Pods
 from setpoint.promotion.projects import DEFAULT, CustomKind, FieldPath, ProjectConfig, project_findings
 from setpoint.promotion.strategy import RolloutConfig
@@ -112,6 +113,8 @@ class PersonConfig(FileModel):
 
     emails: Annotated[tuple[Annotated[str, AfterValidator(_email)], ...], Field(min_length=1)]
     kind: Literal["human", "machine"] = "human"
+    keys: Annotated[tuple[PersonKey, ...], Field(max_length=20)] = ()
+    """Public keys that sign this person's commits: lines of OpenSSH, or armored OpenPGP keys."""
 
 
 class SetpointFile(FileModel):
@@ -132,7 +135,7 @@ class SetpointFile(FileModel):
 
     def directory(self) -> Directory:
         """Return the people and teams as the other stages read them."""
-        people = tuple(Person(name, person.emails, person.kind) for name, person in self.people.items())
+        people = tuple(Person(name, person.emails, person.kind, person.keys) for name, person in self.people.items())
         return Directory(people, dict(self.teams))
 
 
@@ -189,6 +192,8 @@ class Gates(FileModel):
     approvals: Approvals | None = None
     pods: Pods | None = None
     """A Pod Security Standard that every pod of the render keeps to: `baseline` or `restricted`, with a version or the newest known."""
+    commits: Literal["signed"] | None = None
+    """`signed`: every commit between what runs and the candidate is signed by a key of a person in setpoint.yaml."""
 
 
 class DriftConfig(FileModel):
@@ -237,7 +242,7 @@ def parse_setpoint(data: bytes, path: str = "setpoint.yaml") -> Document[Setpoin
         ConfigError: with every finding.
     """
     document = documents.read(data, path, SetpointFile)
-    _refuse([*_teams(document), *_people(document), *_apps(document), *project_findings(document)])
+    _refuse([*_teams(document), *_people(document), *_apps(document), *project_findings(document), *key_findings(document)])
     return document
 
 

@@ -1,7 +1,7 @@
 """Whether a candidate may enter an environment, with every reason: pure functions of facts and the time (law 6).
 
 Called by the promotion service, and only there; `why`, API, pages and journal repeat what is returned here. In this order: clock, holds,
-render, quarantine, provenance, upstreams, policy, pods, checks, soak, approvals.
+render, quarantine, provenance, upstreams, policy, pods, commits, checks, soak, approvals.
 """
 
 from collections.abc import Iterator, Sequence
@@ -33,6 +33,7 @@ def decide(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) 
     reasons += [
         *_policy(facts, gates),
         *_pods(facts, gates),
+        *_commits(facts, gates),
         *_checks(facts, now),
         *_soak(facts, gates, now),
         *_approvals(facts, gates, promotion, now),
@@ -137,6 +138,30 @@ def _pods(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
     if not verdict.faults:
         left_out = f"; not judged, for this target has no such thing: {', '.join(verdict.exempt)}" if verdict.exempt else ""
         yield Reason("POD_SECURITY_KEPT", Outcome.ALLOW, "pods", f"{verdict.pods} pod templates keep to it{left_out}", standard)
+
+
+def _commits(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
+    if gates.commits is None:
+        return
+    found, wanted = facts.commits, "each signed by a key of a person in setpoint.yaml"
+    if found is None or found.error:
+        fix = "it is looked at again by itself once that is mended"
+        yield Reason("COMMITS_UNCHECKED", Outcome.WAIT, "commits", found.error if found else "they were not looked at", wanted, fix)
+        return
+    for fault in found.faults[:_SHOWN]:
+        subject, said = f"commit {digest.short(fault.commit)} of {fault.repository}", f"{fault.detail} ({fault.title})"
+        if fault.state == "unknown":
+            fix = "an owner of setpoint.yaml adds it: `people: {NAME: {keys: [...]}}`"
+            yield Reason("COMMIT_SIGNER_UNKNOWN", Outcome.WAIT, subject, f"signed by {said}, which is nobody's", wanted, fix)
+        else:
+            fix = "sign what is pushed (git config commit.gpgSign true); for this one an owner of the environment takes `commits` out once"
+            yield Reason("COMMIT_NOT_SIGNED", Outcome.DENY, subject, said, wanted, fix)
+    more = len(found.faults) - _SHOWN
+    if more > 0:
+        yield Reason("COMMIT_NOT_SIGNED", Outcome.DENY, "commits", f"{more} more at least", wanted, "git log --format='%h %G? %an %s'")
+    if not found.faults:
+        by = f" by {', '.join(found.signers)}" if found.signers else ""
+        yield Reason("COMMITS_SIGNED", Outcome.ALLOW, "commits", f"{found.total} signed{by}", wanted)
 
 
 def _checks(facts: GateFacts, now: datetime) -> Iterator[Reason]:

@@ -32,6 +32,7 @@ def validate_delivery(
     for document in environments.values():
         found += _owners(setpoint, document, ("owners",))
         found += _approvals(setpoint, document)
+        found += _commits(setpoint, document)
         found += _policy(document, compile_error) if compile_error else ()
     return sorted(found, key=lambda finding: (finding.path, finding.line, finding.column))
 
@@ -100,6 +101,12 @@ def _approvals(setpoint: Document[SetpointFile], document: Document[EnvironmentF
         who = ", ".join(sorted(able)) or "nobody"
         what = f"{approvals.required} approvals are required, but only {len(able)} can be given ({who}; machines cannot approve)"
         yield document.finding((*loc, "required"), "SP536", what, "lower `required`, or add people to `from`")
+
+
+def _commits(setpoint: Document[SetpointFile], document: Document[EnvironmentFile]) -> Iterator[Finding]:
+    if document.model.gates.commits is not None and not any(person.keys for person in setpoint.model.people.values()):
+        what, fix = "commits are to be signed, but nobody in setpoint.yaml has a key", "add `keys:` to people in setpoint.yaml"
+        yield document.finding(("gates", "commits"), "SP546", what, fix)
 
 
 def _policy(document: Document[EnvironmentFile], compile_error: Callable[[str], str]) -> Iterator[Finding]:

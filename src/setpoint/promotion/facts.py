@@ -13,6 +13,7 @@ from setpoint.core.records import encode
 from setpoint.evidence.facts import agreed
 from setpoint.evidence.model import ArtifactEvidence
 from setpoint.ground.hold.service import Holds
+from setpoint.promotion.commits import SignedCommits
 from setpoint.promotion.config import Gates
 from setpoint.promotion.decide import CHECK_INTERVAL_S
 from setpoint.promotion.model import Candidate, CheckResult, GateFacts, PolicyResult, Promotion, RenderFacts, UpstreamFacts
@@ -39,6 +40,7 @@ class FactParts:
     checks: HttpChecks
     policy: PolicyEngine
     exclusions: Exclusions
+    signed: SignedCommits
     holds: Holds
     clock: clock.Clock
 
@@ -78,6 +80,8 @@ class FactGatherer:
             people = {person.name for person in delivery.directory.people if person.kind == "human"}
             approvers = delivery.directory.members(tuple(gates.approvals.approvers)) & people
             excluded = parts.exclusions.of(promotion, delivery, pin, gates.approvals.excluded)
+            if "commit-signer" in gates.approvals.excluded:
+                excluded = parts.signed.excluded(promotion, delivery, pin) | excluded
         return GateFacts(
             candidate=candidate,
             evidence=evidence,
@@ -92,6 +96,7 @@ class FactGatherer:
             policy_result=self._policy(gates, candidate, evidence, (render, losses)),
             losses=losses,
             pods=parts.renderer.pods(candidate, delivery.repository, standard_of(gates.pods)) if gates.pods is not None else None,
+            commits=parts.signed.facts(promotion, delivery, pin) if gates.commits is not None else None,
             stops=parts.holds.stops(candidate.app, candidate.environment),
             last_entry_at=parts.holds.last_entry_at(),
         )

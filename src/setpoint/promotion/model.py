@@ -202,6 +202,31 @@ class PolicyResult:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitFault:
+    """A commit that no known person signed."""
+
+    repository: str
+    commit: str
+    title: str
+    state: Literal["none", "bad", "unknown"]
+    """Without a signature, with one that does not count, or with a good one by nobody's key."""
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFacts:
+    """Who signed the commits between what runs and a candidate."""
+
+    total: int
+    signers: tuple[str, ...] = ()
+    """Names of people."""
+    faults: tuple[CommitFault, ...] = ()
+    """At most 100: what comes after that was not looked at."""
+    error: str = ""
+    """Why it cannot be said."""
+
+
+@dataclass(frozen=True, slots=True)
 class GateFacts:
     """Everything a gate decision looks at; `decide.decide` is a pure function of this and the time."""
 
@@ -223,6 +248,8 @@ class GateFacts:
     """What of the pinned candidate's objects is removed or made anew, a sentence each; part of the binding."""
     pods: PodVerdict | None = None
     """What `gates.pods` says of the render's pods; None when it is not asked, or nothing is rendered."""
+    commits: CommitFacts | None = None
+    """Who signed the commits; None when `gates.commits` does not ask."""
     last_entry_at: str = ""
     """When the journal's last entry was written; a wall clock behind it judges no time."""
 

@@ -73,6 +73,10 @@ class Exclusions:
             exclude(promotion.requested_by.removeprefix("person:"), "requested this promotion")
         return found
 
+    def commits(self, promotion: Promotion, delivery: Delivery, pin: Pin | None) -> dict[str, list[Revision]]:
+        """Return {repository: commits} between what is pinned and the candidate."""
+        return self._commits(promotion, delivery, pin)
+
     def _of_commits(self, repository: str, revisions: Sequence[Revision], kinds: Sequence[str]) -> Iterator[tuple[str, str]]:
         """Yield (email, why) for everybody whom these commits exclude."""
         if "pusher" in kinds:

@@ -58,6 +58,8 @@ class Person:
     name: str
     emails: tuple[str, ...]
     kind: Literal["human", "machine"] = "human"
+    keys: tuple[str, ...] = ()
+    """Public keys that sign this person's commits, as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
