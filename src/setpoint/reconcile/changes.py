@@ -9,6 +9,7 @@ import hmac
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from setpoint.core import canonical
@@ -154,6 +155,7 @@ def _walk(value: Any, path: str, pattern: str, *, secret: bool, kind: str) -> It
         yield path, _Leaf(value, pattern, path.rpartition(".")[0], secret and not is_reference(kind, pattern))
 
 
+@lru_cache(maxsize=4096)
 def joined(path: str, name: str) -> str:
     """Return the path of a field below a path; a name with other characters than a word's is put in brackets."""
     return (f"{path}.{name}" if path else name) if _BARE.fullmatch(name) else f'{path}["{name}"]'

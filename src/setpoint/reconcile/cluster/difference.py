@@ -17,7 +17,7 @@ from setpoint.reconcile.cluster.fields import FieldSet, Owned, Path, applied_by,
 from setpoint.reconcile.cluster.immutable import why_replaced
 from setpoint.reconcile.cluster.model import Comparison, FieldDifference, Object
 from setpoint.reconcile.cluster.normalise import body, is_built_in, same, says_nothing
-from setpoint.reconcile.cluster.paths import element_of, find, texts, value_element
+from setpoint.reconcile.cluster.paths import absent, element_of, find, texts, value_element
 from setpoint.reconcile.cluster.walk import Leaf, walk
 
 _IN_ATOMIC: Final[dict[tuple[str, str], Any]] = {
@@ -90,8 +90,7 @@ def examine(live: Object, manifest: Object, manager: str, key: bytes = b"") -> C
     if versions - {manifest.get("apiVersion")}:
         claims.append("apiVersion")
     differences = _differences(kept, live, every, key)
-    dropped = FieldSet.from_paths(path for path in mine.paths() if not _is_declared(manifest, path))
-    releases = tuple(texts(_still_there(dropped, live, kept)))
+    releases = tuple(texts(_still_there(absent(mine, dict(manifest)), live, kept)))
     found = {difference.path for difference in differences}
     claims = [claim for claim in claims if not any(path == claim or path.startswith((f"{claim}.", f"{claim}[")) for path in found)]
     return Comparison(differences, tuple(claims), releases, sure=not (differences or claims or releases))

@@ -8,6 +8,7 @@ Called by the comparison, the take-over and the ignore rules. A set is a tree; a
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, Self
 
 from setpoint.reconcile.cluster.model import Object, Writer
@@ -133,6 +134,7 @@ def _children(cls: type[FieldSet], value: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+@lru_cache(maxsize=4096)
 def _canonical(element: str) -> str:
     """Return an element with the keys of an item in one order; the server writes them so already."""
     if element[0] != "k":
@@ -143,7 +145,8 @@ def _canonical(element: str) -> str:
         return element
 
 
-def keys_of(element: str) -> dict[str, Any]:
+@lru_cache(maxsize=4096)
+def keys_of(element: str) -> Mapping[str, Any]:
     """Return the keys of a `k:` element: {"containerPort": 80, "protocol": "TCP"}; empty for any other."""
     if element[:2] != "k:":
         return {}

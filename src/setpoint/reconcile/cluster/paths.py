@@ -41,8 +41,8 @@ def find(value: Any, element: str) -> Any:
     if not isinstance(value, list):
         return None
     if kind == "k":
-        keys = tuple(keys_of(element))
-        return next((item for item in value if isinstance(item, dict) and element_of(item, keys) == element), None)
+        keys = keys_of(element)
+        return next((item for item in value if isinstance(item, dict) and _has_keys(item, keys)), None)
     try:
         wanted = json.loads(name)
     except ValueError:
@@ -66,6 +66,21 @@ def text_of(path: Path) -> str:
         label = label_of(keys, tuple(keys)) if keys else element[2:].strip('"')
         text = joined(text, element[2:]) if element[:2] == "f:" else f"{text}[{label}]"
     return text
+
+
+def _has_keys(item: Mapping[str, Any], keys: Mapping[str, Any]) -> bool:
+    return all(item.get(name, KEY_DEFAULTS.get(name)) == value for name, value in keys.items())
+
+
+def absent(fields: FieldSet, value: Any) -> FieldSet:
+    """Return the part of a set that leads to nothing in a value."""
+    children = {}
+    for element, child in fields.children.items():
+        below = find(value, element)
+        left = child if below is None else absent(child, below)
+        if not left.empty:
+            children[element] = left
+    return FieldSet(False, children)
 
 
 def put(value: dict[str, Any], path: Path, new: Any) -> None:

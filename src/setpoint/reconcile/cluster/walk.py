@@ -5,7 +5,7 @@ Called by the comparison. How a list is merged is read from the sets of fields t
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from setpoint.reconcile.changes import is_reference, is_secret, is_secret_item, joined, labelled
@@ -30,7 +30,7 @@ class Leaf:
     """How long the path is to what it lies in that is on one side only, an item or a mapping; 0 when both sides have it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Place:
     """Where the walk is."""
 
@@ -45,12 +45,12 @@ class _Place:
         element = f"f:{name}"
         secret = self.secret or is_secret(kind, self.text, name)
         guide = self.guide.at(element) if self.guide is not None else None
-        return replace(self, path=(*self.path, element), text=joined(self.text, name), guide=guide, secret=secret)
+        return _Place((*self.path, element), joined(self.text, name), guide, secret, self.lone)
 
     def item(self, element: str, label: str) -> "_Place":
         guide = self.guide.at(element) if self.guide is not None else None
         secret = self.secret or is_secret_item(self.text, label)
-        return replace(self, path=(*self.path, element), text=f"{self.text}[{label}]", guide=guide, secret=secret)
+        return _Place((*self.path, element), f"{self.text}[{label}]", guide, secret, self.lone)
 
 
 def walk(live: dict[str, Any], wanted: dict[str, Any], guide: FieldSet, kind: str, same: Same) -> Iterator[Leaf]:
@@ -72,8 +72,9 @@ class _Walk:
             return
         sides = [side for side in (live, wanted) if side is not None]
         if all(isinstance(side, dict) for side in sides) and any(sides):
-            inside = replace(place, lone=place.lone or (len(place.path) if len(sides) == 1 else 0))
-            yield from self.mapping(live or {}, wanted or {}, inside)
+            if len(sides) == 1:
+                place.lone = place.lone or len(place.path)
+            yield from self.mapping(live or {}, wanted or {}, place)
         elif all(isinstance(side, list) for side in sides) and any(sides):
             yield from self._list(live, wanted, place)
         elif live is None or wanted is None or not self._same(live, wanted, *_last_two(place.path)):
@@ -90,8 +91,9 @@ class _Walk:
         else:
             pairs, reordered = _pairs(left, right, elements, place)
             for element, label, one, other in pairs:
-                lone = place.lone or (len(place.path) + 1 if one is None or other is None else 0)
-                here = replace(place.item(element, label), lone=lone)
+                here = place.item(element, label)
+                if one is None or other is None:
+                    here.lone = here.lone or len(here.path)
                 if not one and not other and one is not other:
                     # An empty item says something by being there: a rule that allows everything.
                     yield self._leaf(one, other, here)
