@@ -2,8 +2,8 @@
 
 Called by the configuration of promotion and by every judge of a render; a bare name can never be taken by a custom resource. Reads nothing.
 
-Groups without a dot and those below `k8s.io` belong to Kubernetes: the API server refuses a CRD whose group has no dot, and one below
-`k8s.io` without an approval of the project (apiextensions.k8s.io, `api-approved.kubernetes.io`).
+A group without a dot is Kubernetes' own, for the API server refuses such a CRD. Below `k8s.io` only the groups listed here are: an
+annotation (`api-approved.kubernetes.io: unapproved`) lets anybody define a CRD in any other.
 """
 
 import re
@@ -24,13 +24,21 @@ _WORDS: Final = (
 KUBERNETES: Final = frozenset(_WORDS.split())
 """Kinds of Kubernetes 1.36 and of the Gateway API, for suggestions and against mistyped names."""
 
+_GROUPS: Final = frozenset(
+    f"{name}.k8s.io"
+    for name in (
+        *("admissionregistration", "apiextensions", "apiregistration", "authentication", "authorization", "certificates"),
+        *("coordination", "discovery", "events", "flowcontrol.apiserver", "gateway.networking", "internal.apiserver", "networking"),
+        *("node", "rbac.authorization", "resource", "scheduling", "storage", "storagemigration"),
+    )
+)
 _WORD: Final = re.compile(r"[A-Z][A-Za-z0-9]{0,62}")
 _GROUP: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?){1,9}")
 
 
 def is_kubernetes(group: str) -> bool:
     """Say whether an API group is Kubernetes' own, so that its kinds have bare names and hold images in pods only."""
-    return "." not in group or group.endswith(".k8s.io")
+    return "." not in group or group in _GROUPS
 
 
 def kind_of(manifest: Mapping[str, Any]) -> str:

@@ -101,6 +101,14 @@ def test_what_looks_like_an_image_in_a_custom_resource(spec: dict[str, Any]) -> 
     assert [finding.code for finding in faults(value, Allowed(image_paths=(("Thing.other.com", ()),)))] == ["SP627"]
 
 
+def test_a_group_that_only_looks_like_kubernetes_own_is_a_custom_one() -> None:
+    """Anybody may define a CRD below k8s.io by calling it unapproved: its images have to be declared, and its kind has its group."""
+    value = manifest("Deployment", "evil.k8s.io/v1", spec={"image": "redis:7"})
+    assert [finding.code for finding in faults(value)] == ["SP627"]
+    with pytest.raises(ConfigError, match="SP628"):
+        refuse_outside([value], Allowed(project="shop", kinds=("Deployment",)), {})
+
+
 def test_custom_resources_without_images_need_no_declaration() -> None:
     """A custom resource that holds nothing like an image passes, and is left as it is."""
     value = manifest("Certificate", "cert-manager.io/v1", spec={"secretName": "tls", "dnsNames": ["a"], "imagePullPolicy": "Always"})

@@ -107,6 +107,13 @@ def test_what_is_no_boolean_is_told_rather_than_passed_over() -> None:
     assert controls == {"hostNamespaces", "privileged", "capabilities_baseline"}
 
 
+def test_a_number_is_no_boolean() -> None:
+    """0 is not false and false is not 0: a control that allows the one does not allow the other."""
+    spec = {"hostNetwork": 0, "containers": [{"name": "a", "ports": [{"hostPort": False}]}]}
+    found = judge(rendered(workload("Deployment", spec)), standard_of("baseline"), KUBERNETES).faults
+    assert [fault.control for fault in found] == ["hostNamespaces", "hostPorts"]
+
+
 def test_a_render_cannot_exhaust_a_policy() -> None:
     """However many containers there are, a list holds at most 500 of them."""
     spec = {"containers": [{"name": f"c{index}", "image": "i"} for index in range(2_000)]}
