@@ -19,6 +19,7 @@ from setpoint.artifact import recipe
 from setpoint.artifact.recipe import Entry, Recipe, recipe_of
 from setpoint.core.documents import Document
 from setpoint.core.errors import ConfigError, Finding, UserError
+from setpoint.core.words import counted
 from setpoint.evidence.coverage import Made, judge
 from setpoint.pipeline import placing
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline, select_inputs
@@ -103,7 +104,7 @@ def _source(report: CheckReport, prefix: str, tree: WorkingTree) -> None:
         return
     report.tasks += len(document.tasks)
     report.notes += [
-        f"`{family}` runs in {len(cells)} cells"
+        f"`{family}` runs in {counted(len(cells), 'cell')}"
         for family, task in document.document.model.tasks.items()
         if task.matrix is not None and (cells := [name for name, one in document.tasks.items() if one.family == family])
     ]

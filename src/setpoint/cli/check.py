@@ -8,6 +8,7 @@ import click
 from setpoint.cli.options import json_option
 from setpoint.cli.output import AnswerNo, note, print_json, print_text, problem_of
 from setpoint.core.errors import ConfigError
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.app.check import CheckReport
@@ -36,7 +37,7 @@ def command(path: Path, *, as_json: bool) -> None:
     if report.findings:
         click.echo(ConfigError(report.findings).render(), err=True)
         raise _Faulty(report)
-    print_text("ok: " + ", ".join(f"{count} {name if count != 1 else name[:-1]}" for name, count in counts.items()))
+    print_text("ok: " + ", ".join(counted(count, name[:-1]) for name, count in counts.items()))
 
 
 class _Faulty(AnswerNo):
@@ -45,4 +46,4 @@ class _Faulty(AnswerNo):
     def __init__(self, report: "CheckReport") -> None:
         count = len(report.findings)
         files = len({finding.path for finding in report.findings})
-        super().__init__(f"\n{count} finding{'s' if count > 1 else ''} in {files} file{'s' if files > 1 else ''}")
+        super().__init__(f"\n{counted(count, 'finding')} in {counted(files, 'file')}")

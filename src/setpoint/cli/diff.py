@@ -7,6 +7,7 @@ import click
 from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import AnswerNo, bold, print_json, print_text, table
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -31,8 +32,7 @@ def command(api: "Api", app: str, environment: str, *, as_json: bool) -> None:
     else:
         print_text(render(answer))
     if found:
-        count = f"{len(found)} difference{'s' if len(found) > 1 else ''}"
-        raise AnswerNo(f"{count}\nnext: setpoint why {app} {environment}")
+        raise AnswerNo(f"{counted(len(found), 'difference')}\nnext: setpoint why {app} {environment}")
 
 
 def render(answer: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import click
 from setpoint.cli.options import home_option, json_option
 from setpoint.cli.output import AnswerNo, print_json, print_text, state, table
 from setpoint.core.errors import SetpointError
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.app.doctor import Check
@@ -33,7 +34,7 @@ def command(home: Path | None, listen: str, *, as_json: bool) -> None:
     else:
         print_text(table([_row(check) for check in checks]))
     if bad:
-        raise AnswerNo(f"{len(bad)} problem{'s' if len(bad) > 1 else ''}: {', '.join(check.name for check in bad)}")
+        raise AnswerNo(f"{counted(len(bad), 'problem')}: {', '.join(check.name for check in bad)}")
 
 
 def _value(check: "Check") -> dict[str, Any]:
@@ -60,7 +61,7 @@ def _server(home: Path, listen: str) -> "list[Check]":
             return [Check("server", True, "does not run", essential=False), address(listen)]
         return [Check("server", False, error.what, error.fix)]
     holds = found["holds"]
-    text = f"the chain of {found['entries']} entries holds" if holds else found["fault"]
+    text = f"the chain of {counted(found['entries'], 'entry', 'entries')} holds" if holds else found["fault"]
     return [
         Check("server", True, f"{api.connection.url} answers {who['kind']}"),
         Check("journal", holds, text, "restore the journal from a backup: it was changed from outside"),

@@ -6,6 +6,7 @@ import click
 
 from setpoint.cli.options import home_option, json_option
 from setpoint.cli.output import print_json, print_text
+from setpoint.core.words import counted
 
 
 @click.command()
@@ -25,6 +26,8 @@ def command(home: Path | None, *, as_json: bool) -> None:
         print_json({"home": str(place.root), "server": stopped.server, "replicas": stopped.replicas, "proxies": stopped.proxies})
     elif stopped.server or stopped.replicas or stopped.proxies:
         server = "the server, " if stopped.server else ""
-        print_text(f"stopped {server}{stopped.replicas} replicas and {stopped.proxies} proxies of {place.root}")
+        print_text(
+            f"stopped {server}{counted(stopped.replicas, 'replica')} and {counted(stopped.proxies, 'proxy', 'proxies')} of {place.root}"
+        )
     else:
         print_text(f"nothing runs in {place.root}")

@@ -12,6 +12,7 @@ import click
 from setpoint.cli.options import DURATION, json_option, server_options
 from setpoint.cli.output import AnswerNo, bold, cut, dim, items_of, print_json, print_json_line, print_text
 from setpoint.core import clock
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -89,6 +90,6 @@ def _check(api: "Api", *, as_json: bool) -> None:
     fault = answer.get("fault", "")
     if fault:
         place = f"\n  --> {answer['where']}\n  = help: {answer['fix']}" if answer.get("where") else ""
-        raise AnswerNo(f"the journal's chain is broken after {answer['entries']} entries: {fault}{place}")
+        raise AnswerNo(f"the journal's chain is broken after {counted(answer['entries'], 'entry', 'entries')}: {fault}{place}")
     if not as_json:
-        print_text(f"the chain holds: {answer['entries']} entries, head {answer['head']}")
+        print_text(f"the chain holds: {counted(answer['entries'], 'entry', 'entries')}, head {answer['head']}")

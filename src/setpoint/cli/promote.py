@@ -7,6 +7,7 @@ import click
 from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import AnswerNo, print_json, print_text
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -38,7 +39,7 @@ def command(api: "Api", app: str, environment: str, message: str, *, lift: bool,
         print_json(answer)
     else:
         if done is not None and lift:
-            print_text(f"lifted {done['lifted']} quarantine{'s' if done['lifted'] != 1 else ''} of {app} in {environment}")
+            print_text(f"lifted {counted(done['lifted'], 'quarantine')} of {app} in {environment}")
         elif done is not None:
             print_text(f"{done['promotion']} is asked for")
         print_text(render(answer, api.connection.url))

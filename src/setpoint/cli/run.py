@@ -13,6 +13,7 @@ from setpoint.cli.options import json_option
 from setpoint.cli.output import AnswerNo, note, print_json, print_text, span
 from setpoint.cli.progress import Line, Progress
 from setpoint.core import clock
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.app.local_run import LocalReport
@@ -62,7 +63,7 @@ def _open_shell(path: Path, tasks: tuple[str, ...]) -> None:
 
     def opening(found: Opening) -> None:
         network = "with the network" if found.network else "no network"
-        about = f"{found.files} inputs" + (f", outputs of {', '.join(found.needs)}" if found.needs else "")
+        about = counted(found.files, "input") + (f", outputs of {', '.join(found.needs)}" if found.needs else "")
         note(f"task {found.task} in its sandbox: /work with {about}; {network}; `exit` leaves, and nothing is kept\nthe task runs:")
         note("\n".join(f"    {line}" for line in found.run.strip().splitlines()))
 
@@ -117,7 +118,7 @@ def _conclusion(report: "LocalReport") -> str:
     run = report.run
     took = f" in {span(clock.seconds_between(run.created_at, run.finished_at))}" if run.finished_at else ""
     reused = sum(task.state.value == "reused" for task in report.tasks)
-    lines = [f"{run.state.value}{took}: {len(report.tasks)} tasks" + (f", {reused} reused" if reused else "")]
+    lines = [f"{run.state.value}{took}: {counted(len(report.tasks), 'task')}" + (f", {reused} reused" if reused else "")]
     lines += [f"  {artifact.name}@{artifact.digest}  {artifact.size_bytes} bytes, not signed" for artifact in report.artifacts]
     failed = ", ".join(task.task for task in report.tasks if task.state.ended and not task.state.green)
     lines += [f"  not green: {failed}"] if failed else []

@@ -7,6 +7,7 @@ import click
 from setpoint.cli.completing import apps, environments
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import AnswerNo, bold, print_json, print_text, state, table
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -31,7 +32,7 @@ def command(api: "Api", thing: str, environment: str | None, *, as_json: bool) -
         rows = [[f"  {line['number']}", state("ok" if line["passed"] else "failed"), line["what"], line["detail"]] for line in lines]
         print_text("\n".join([bold(answer["subject"]), table(rows)]) if rows else f"{answer['subject']}: nothing to check")
         if lines and not failed:
-            print_text(f"verified: {len(lines)} checks hold")
+            print_text(f"verified: {counted(len(lines), 'check holds', 'checks hold')}")
     if failed or not lines:
         following = f"setpoint why {thing} {environment}" if environment else f"setpoint trace {thing}"
-        raise AnswerNo(f"NOT verified: {len(failed)} of {len(lines)} checks fail\nnext: {following}")
+        raise AnswerNo(f"NOT verified: {len(failed)} of {counted(len(lines), 'check')} fail\nnext: {following}")

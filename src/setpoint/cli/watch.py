@@ -14,6 +14,7 @@ from setpoint.cli.output import AnswerNo, StillWaiting, cut, note, print_json, p
 from setpoint.cli.progress import Line, Progress
 from setpoint.core import digest
 from setpoint.core.errors import NotFoundError
+from setpoint.core.words import counted
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -147,7 +148,7 @@ def conclusion(report: dict[str, Any]) -> str:
     run = report["run"]
     took = f" in {span(clock.seconds_between(run['created_at'], run['finished_at']))}" if run["finished_at"] else ""
     reused = sum(task["state"] == "reused" for task in report["tasks"])
-    count = f"{len(report['tasks'])} tasks" + (f", {reused} reused" if reused else "")
+    count = counted(len(report["tasks"]), "task") + (f", {reused} reused" if reused else "")
     found = [f"run {run['run']} {run['state']}{took}: {count}"]
     found += [f"  {artifact['oci_repository']}@{artifact['digest']}  {artifact['version']}" for artifact in report["artifacts"]]
     kinds = {(names.kind(evidence["predicate_type"]), evidence["result"], evidence["summary"]) for evidence in report["evidence"]}

@@ -157,7 +157,7 @@ class _Reader:
         self._nodes += 1
         if self._nodes > _MAX_NODES or depth > yaml_nodes.MAX_DEPTH:
             what = f"the file expands to more than {_MAX_NODES} values or {yaml_nodes.MAX_DEPTH} levels"
-            fix = "write it out without anchors and aliases"
+            fix = "write it flatter, and without anchors and aliases"
             raise ConfigError([*self.findings, self._source.finding(TOO_COMPLEX, what, yaml_nodes.span(node), fix)])
         if isinstance(node, yaml.MappingNode):
             self._untagged(node, yaml_nodes.COLLECTION)
@@ -171,7 +171,7 @@ class _Reader:
         result: dict[str, Any] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                self._note(BAD_VALUE, "a key must be one word, not a list or a mapping", key)
+                self._note(BAD_VALUE, "a key must be one word, not a list or a mapping", key, "write `name: value`")
             elif key.value in result:
                 self._note(DUPLICATE, f"`{key.value}` is written twice", key, "keep one of them")
             else:
@@ -283,13 +283,47 @@ def _explain_one(fault: Any, model: type[BaseModel], source: Source, root: yaml.
         cause = fault["ctx"]["error"]
         if isinstance(cause, InvalidError):
             return source.finding(cause.code, cause.what, place, cause.fix)
-        return source.finding(BAD_VALUE, f"`{where}`: {cause}", place)
+        what, colon, fix = str(cause).rpartition(": ")
+        return source.finding(BAD_VALUE, f"`{where}`: {what if colon else fix}", place, fix if colon else _SEE)
     if kind in _TYPES:
-        _key, node = _find(root, loc)
-        fix = f'put it in quotes: "{node.value}"' if kind == "string_type" and isinstance(node, yaml.ScalarNode) else ""
+        fix = _typed(_TYPES[kind], str(loc[-1]) if loc else "", _find(root, loc)[1])
         return source.finding(BAD_VALUE, f"`{where}` must be {_TYPES[kind]}, not {_named(fault['input'])}", place, fix)
+    what, fix = _bounds(kind, fault.get("ctx") or {})
+    if what:
+        return source.finding(BAD_VALUE, f"`{where}` {what}", place, fix)
     message = str(fault["msg"]).replace("Input should", "must")
-    return source.finding(BAD_VALUE, f"`{where}` {message[0].lower()}{message[1:]}", place)
+    return source.finding(BAD_VALUE, f"`{where}` {message[0].lower()}{message[1:]}", place, _SEE)
+
+
+_SEE: Final = "the schema of this file says what may stand here: docs/schemas/"
+
+
+def _typed(wanted: str, name: str, node: yaml.Node) -> str:
+    """Return how a value of the wanted type is written under its key."""
+    text = node.value if isinstance(node, yaml.ScalarNode) else ""
+    if wanted == "text":
+        return f'put it in quotes: "{text}"' if text else "write one word or sentence, in quotes"
+    if wanted == "a list":
+        return f"write `{name}: [{text or 'one, two'}]`"
+    if wanted == "a mapping of keys to values":
+        return f"write `{name}:` and below it, indented, `key: value`"
+    return f"write {wanted}, without quotes"
+
+
+def _bounds(kind: str, limits: dict[str, Any]) -> tuple[str, str]:
+    """Return (what is wrong, the way out) for a value of the right type that is too small, too large, too short or too long."""
+    if kind in ("too_short", "string_too_short"):
+        least = limits.get("min_length", 1)
+        if least == 1:
+            return "is empty, and needs at least 1", "write what belongs here, or remove the key if it may be left out"
+        return f"is too short: it needs {least}", "add what is missing"
+    if kind in ("too_long", "string_too_long"):
+        unit = " letters" if kind == "string_too_long" else ""
+        return f"is too long: at most {limits.get('max_length')}{unit}", "shorten it"
+    for name, words in (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than")):
+        if name in limits:
+            return f"must be {words} {limits[name]}", f"write a number that is {words} {limits[name]}"
+    return "", ""
 
 
 def _named(value: Any) -> str:

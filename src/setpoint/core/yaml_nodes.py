@@ -137,7 +137,7 @@ def _refuse_deep(source: Source, code: str) -> None:
                 depth -= 1
             if depth > _COMPOSE_DEPTH and event.start_mark is not None:
                 place = event.start_mark.line + 1, event.start_mark.column + 1, 1
-                raise SyntaxFaultError(source.finding(code, f"nested deeper than {MAX_DEPTH} levels", place))
+                raise SyntaxFaultError(source.finding(code, f"nested deeper than {MAX_DEPTH} levels", place, "write it flatter"))
     except yaml.YAMLError as error:
         raise SyntaxFaultError(_syntax_finding(source, code, error)) from error
 

@@ -14,6 +14,7 @@ from setpoint.artifact.model import StoredManifest
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError
+from setpoint.core.words import counted
 from setpoint.evidence import gate
 from setpoint.evidence.candidate import candidate_digest, candidate_repository
 from setpoint.evidence.facts import count_tests, newest, read_reports
@@ -90,7 +91,7 @@ def _artifact_checks(
     reports, said = _reports(found)
     lines = [
         ("the artifact is in the registry and its bytes match its digest", manifests, short),
-        ("every layer is there and matches its digest", layers, f"{count} blobs"),
+        ("every layer is there and matches its digest", layers, counted(count, "blob")),
         ("its provenance is signed by the builder key", unproved, f"{len(named)} of {len(named)}"),
         ("the provenance names the source revision", revision_faults, ", ".join(sources)),
         ("it was built in the sandbox", unsandboxed, SANDBOXED_BUILDER + note),
@@ -201,7 +202,7 @@ def _tests(found: dict[NamedArtifact, Found]) -> tuple[list[str], str]:
         tests = count_tests(bundles.verified)
         ran = tests.passed + tests.failed
         if tests.result != "PASSED":
-            why = f"{tests.failed} of {ran} tests failed" if tests.result else _first(bundles, "no test result covers it")
+            why = f"{tests.failed} of {counted(ran, 'test')} failed" if tests.result else _first(bundles, "no test result covers it")
             faults.append("; ".join([f"{item.name}: {why}", *tests.faults]))
         # A result that does not cover the artifact (another artifact's tests) counts neither for it nor against it.
         texts.append(f"{tests.passed} of {ran} passed")

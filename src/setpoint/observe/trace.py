@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from setpoint.core import digest, names
 from setpoint.core.errors import NotFoundError, UserError
+from setpoint.core.words import counted
 from setpoint.observe.model import Journey, Step, Trace
 from setpoint.observe.ports import Facts
 from setpoint.promotion.model import Promotion, PromotionState
@@ -83,7 +84,7 @@ class TraceView:
 
     def _from_replica(self, replica: ReplicaStatus) -> list[Step]:
         spec = replica.spec
-        text = f"pid {replica.pid}, {spec.workload}, started {replica.started_at}, {replica.restarts} restarts"
+        text = f"pid {replica.pid}, {spec.workload}, started {replica.started_at}, {counted(replica.restarts, 'restart')}"
         steps = [Step("replica", spec.replica, text, replica.started_at or "", spec.identity.environment)]
         steps.append(Step("image", spec.identity.digest, spec.container.image))
         steps += [Step("mount", mount.image.rpartition("@")[2], f"{mount.image} at {mount.path}") for mount in spec.container.mounts]

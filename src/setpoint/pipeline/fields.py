@@ -8,12 +8,12 @@ from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from setpoint.core import plain_names
 from setpoint.core.documents import InvalidError
 from setpoint.core.durations import Duration, to_text
 from setpoint.pipeline import patterns
 
 MAX_TIMEOUT_S: Final = 24 * 3600
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 _SECRET: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _REPORT: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
@@ -31,9 +31,7 @@ _REFERENCE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{6
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise InvalidError(f"`{text}` is no name", "lower-case letters, digits and dashes, a letter first, at most 40", "SP220")
-    return text
+    return plain_names.checked(text, "SP220")
 
 
 def _variable(text: str) -> str:

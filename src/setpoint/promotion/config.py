@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from setpoint.core import documents, suggest
+from setpoint.core import documents, plain_names, suggest
 from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
@@ -22,9 +22,8 @@ from setpoint.promotion.projects import DEFAULT, CustomKind, FieldPath, ProjectC
 from setpoint.promotion.strategy import RolloutConfig
 
 _A_DAY_S: Final = 86_400
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _EMAIL: Final = re.compile(r"[^@\s<>\x00-\x1f\x7f]{1,64}@[^@\s<>\x00-\x1f\x7f]{1,190}")
-_SELECTOR: Final = re.compile(r"(team|person):[a-z][a-z0-9-]{0,39}")
+_SELECTOR: Final = re.compile(rf"(team|person):{plain_names.PLAIN_NAME}")
 _BRANCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _REPOSITORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,3}")
 _OUTSIDE_IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}@sha256:[0-9a-f]{64}")
@@ -33,9 +32,7 @@ _CHECK_PATH: Final = re.compile(r"/[!-~]{0,1023}")
 
 
 def _name(text: str) -> str:
-    if not _NAME.fullmatch(text):
-        raise InvalidError(f"`{text}` is no name", "lower-case letters, digits and dashes, a letter first, at most 40", "SP520")
-    return text
+    return plain_names.checked(text, "SP520")
 
 
 def _email(text: str) -> str:

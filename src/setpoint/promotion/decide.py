@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from setpoint.core import clock, digest, names
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
+from setpoint.core.words import counted
 from setpoint.evidence.model import SANDBOXED_BUILDER
 from setpoint.ground.hold import decide as hold_decide
 from setpoint.promotion.config import Approvals, Gates
@@ -56,7 +57,7 @@ def _render(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
         yield Reason("RENDER_FAILED", Outcome.DENY, "render", facts.render.error, "objects that the target accepts", fix)
         return
     objects = ", ".join(facts.render.objects)
-    yield Reason("RENDERED", Outcome.ALLOW, "render", f"{len(facts.render.objects)} objects: {objects}")
+    yield Reason("RENDERED", Outcome.ALLOW, "render", f"{counted(len(facts.render.objects), 'object')}: {objects}")
     if facts.losses:
         wanted = "approvals are for exactly this" if gates.approvals is not None else ""
         yield Reason("DESTRUCTIVE", Outcome.ALLOW, "losses", "; ".join(facts.losses), wanted)

@@ -11,6 +11,7 @@ from typing import Final
 from setpoint.core import suggest
 from setpoint.core.documents import Document, Loc
 from setpoint.core.errors import Finding
+from setpoint.core.words import counted
 from setpoint.pipeline.graph import find_cycle
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
 
@@ -99,7 +100,7 @@ def _approvals(setpoint: Document[SetpointFile], document: Document[EnvironmentF
     able = [name for name in setpoint.model.directory().members(approvals.approvers) if name in people and people[name].kind == "human"]
     if not unknown and len(able) < approvals.required:
         who = ", ".join(sorted(able)) or "nobody"
-        what = f"{approvals.required} approvals are required, but only {len(able)} can be given ({who}; machines cannot approve)"
+        what = f"{counted(approvals.required, 'approval')} required, but only {len(able)} can be given ({who}; machines cannot approve)"
         yield document.finding((*loc, "required"), "SP536", what, "lower `required`, or add people to `from`")
 
 

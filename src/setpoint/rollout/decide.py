@@ -6,6 +6,7 @@ while surge allows; 3 an old one drains only when enough others are ready; 4 a d
 
 from collections.abc import Iterator, Sequence
 
+from setpoint.core.words import counted
 from setpoint.rollout.model import Action, Limits, ReplicaView
 
 
@@ -35,7 +36,7 @@ def _finish_drained(limits: Limits, replicas: Sequence[ReplicaView]) -> Iterator
         if replica.in_flight == 0:
             yield Action("stop", replica.replica, "no request is open any more")
         elif replica.draining_s > limits.drain_limit_s:
-            yield Action("stop", replica.replica, f"{replica.in_flight} requests still open after {int(limits.drain_limit_s)} s")
+            yield Action("stop", replica.replica, f"{counted(replica.in_flight, 'request')} still open after {int(limits.drain_limit_s)} s")
 
 
 def _start(limits: Limits, new: Sequence[ReplicaView], old: Sequence[ReplicaView]) -> Iterator[Action]:

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from setpoint.core import clock, records
 from setpoint.core.errors import SetpointError
+from setpoint.core.words import counted
 from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.model import DeployReason, Health, Identity, Job, JobLimits, JobRun, Release, ReplicaSpec, ReplicaStatus
 from setpoint.reconcile.ports import JobRecords, JobStatus, ReplicaRuntime
@@ -71,7 +72,7 @@ def status_of(job: Job, run: JobRun | None, replica: ReplicaStatus | None) -> Jo
     if run.state == "succeeded":
         return JobStatus(Health.HEALTHY, DeployReason("JOB_COMPLETE", subject, f"done in {took}"))
     why = f"not done within {job.deadline_s:.0f} s" if run.state == "deadline" and job.deadline_s is not None else run.exit
-    times = f"{run.attempts} attempt" + ("" if run.attempts == 1 else "s")
+    times = counted(run.attempts, "attempt")
     fix = f"setpoint log {run.run}; it runs again when its revision changes"
     return JobStatus(Health.DEGRADED, DeployReason("JOB_FAILED", subject, f"{why}, after {times} in {took}", fix, "problem"))
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from setpoint.core import clock
+from setpoint.core.words import counted
 from setpoint.observe.model import Cell, Journey, RunReport, Status, Step, TaskRow
 
 _AFTER_COMMAND: Final = re.compile(r"[,;] | \(| (?:shows|lists|says|prints|makes) ")
@@ -193,9 +194,8 @@ def groups_of(rows: Sequence[TaskRow]) -> dict[str, Group]:
     for family in dict.fromkeys(row.family for row in rows if row.cell):
         states = [str(row.state) for row in rows if row.family == family]
         counts = [f"{states.count(state)} {state}" for state in _WORST if state in states]
-        word = "cell" if len(states) == 1 else "cells"
         worst = next((state for state in _WORST if state in states), states[0])
-        found[family] = Group(family, worst, f"{len(states)} {word}: {', '.join(counts)}")
+        found[family] = Group(family, worst, f"{counted(len(states), 'cell')}: {', '.join(counts)}")
     return found
 
 
@@ -252,7 +252,7 @@ def stops(journey: Journey) -> tuple[Stop, ...]:
             add("built", "passed", step.text, step)
         elif step.kind == "evidence" and step is evidence[-1]:
             bad = any(" FAILED" in f" {one.text}" for one in evidence)
-            add("proved", "failed" if bad else "passed", f"{len(evidence)} signed statement{'s' if len(evidence) > 1 else ''}", step)
+            add("proved", "failed" if bad else "passed", counted(len(evidence), "signed statement"), step)
         elif step.kind == "promotion":
             kind, _, rest = step.text.partition(": ")
             state = rest.partition(" ")[0]

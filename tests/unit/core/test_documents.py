@@ -8,6 +8,7 @@ from pydantic import Field
 from setpoint.core import documents, durations, suggest
 from setpoint.core.documents import FileModel, InvalidError, load, read
 from setpoint.core.errors import ConfigError, Finding
+from setpoint.pipeline.config import parse_pipeline
 
 
 class Step(FileModel):
@@ -201,6 +202,34 @@ def test_control_characters_never_reach_the_terminal() -> None:
     (found,) = findings("kind: Steps\n" + '"' + "k" * 500 + '": 1\n')
     assert len(found.source) <= 200
     assert len(found.render()) < 1200
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "tasks: {}",
+        "tasks: []",
+        "tasks: 5",
+        "tasks: " + "[" * 600 + "]" * 600,
+        "tasks: " + "{a: " * 120 + "1" + "}" * 120,
+        "tasks: &a {x: *a}",
+        "? [a]\n: b\ntasks: {}",
+        "tasks: {a: {run: ''}}",
+        "tasks: {a: {run: x, timeout: 5, needs: b, network: 3, inputs: [], env: [], matrix: {a: []}, once: [x]}}",
+        "tasks: {a: {run: [x], timeout: -1, inputs: {}, reports: {a: 1}}}",
+        "tasks:",
+        "\ttasks: 1",
+        "tasks: [1",
+        "tasks: {a: {run: x, secrets: [1], secret: x}}",
+    ],
+)
+def test_every_fault_of_a_file_has_a_way_out(text: str) -> None:
+    """Whatever is wrong with a file, each finding says what to write instead, in our words and not in the parser's."""
+    head = "apiVersion: setpoint.dev/v1alpha1\nkind: Pipeline\non: {push: {branches: [main]}}\n"
+    with pytest.raises(ConfigError) as caught:
+        parse_pipeline((head + text).encode(), "pipeline.yaml", {})
+    assert [finding for finding in caught.value.findings if not finding.fix] == []
+    assert [finding.what for finding in caught.value.findings if "validation" in finding.what or "dictionary" in finding.what] == []
 
 
 def test_own_validation_errors_keep_code_and_fix() -> None:

@@ -106,7 +106,7 @@ def test_the_directory_knows_people_by_any_email() -> None:
         ("target: {host: {listen: '127.0.0.1:1'}}\nafter: [a]\ngates: {checks: [{http: {path: health}}]}\n", "SP525", 5, "path"),
         ("target: {host: {listen: '127.0.0.1:1'}}\nowners: [sre]\n", "SP522", 4, "nobody"),
         ("target: {host: {listen: '127.0.0.1:1'}}\nimages: ['redis:7']\n", "SP524", 4, "digest"),
-        ("target: {host: {listen: '127.0.0.1:1'}}\ngates: {approvals: {required: 0, from: ['team:a']}}\n", "SP015", 4, "greater"),
+        ("target: {host: {listen: '127.0.0.1:1'}}\ngates: {approvals: {required: 0, from: ['team:a']}}\n", "SP015", 4, "at least 1"),
         ("target: {host: {listen: '127.0.0.1:1'}}\ngates: {approvals: {required: 1, from: []}}\n", "SP015", 4, "at least 1"),
         ("target: {host: {listen: '127.0.0.1:1'}}\ngates: {approvals: {required: 1, approvers: ['team:a']}}\n", "SP014", 4, "`from`"),
         (

@@ -4,6 +4,7 @@ Sources: the status fields' meaning in Kubernetes' API reference (apps/v1) and t
 were asked for are healthy.
 """
 
+from setpoint.core.words import counted
 from setpoint.reconcile.health.model import Object, Verdict, conditions, number, part, text
 from setpoint.reconcile.model import Health
 
@@ -24,7 +25,7 @@ def deployment(obj: Object) -> Verdict:
         return Verdict(Health.PROGRESSING, f"{updated} of {wanted} replicas are of the new revision", "status.updatedReplicas")
     if number(status, "replicas") > updated:
         old = number(status, "replicas") - updated
-        return Verdict(Health.PROGRESSING, f"{old} replicas of an earlier revision are on their way out", "status.replicas")
+        return Verdict(Health.PROGRESSING, f"{counted(old, 'replica')} of an earlier revision still to end", "status.replicas")
     return _available(number(status, "availableReplicas"), wanted, "status.availableReplicas")
 
 

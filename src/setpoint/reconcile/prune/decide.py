@@ -33,7 +33,7 @@ def over_budget(removed: Collection[str], every: Collection[str], budget: str) -
     if not removed:
         return ""
     if len(removed) >= len(every):
-        return f"all {len(every)} objects of the application would go"
+        return f"all {len(every)} objects of the application would go" if len(every) > 1 else "the only object of the application would go"
     limit = len(every) * int(budget[:-1]) // 100 if budget.endswith("%") else int(budget)
     if len(removed) > limit:
         return f"{len(removed)} of {len(every)} objects would go, the budget is {budget}"

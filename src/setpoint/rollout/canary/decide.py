@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from setpoint.core import clock, ids
+from setpoint.core.words import counted
 from setpoint.reconcile.model import CanaryPlan, DeployReason
 from setpoint.rollout.judge import decide as judging
 from setpoint.rollout.model import WHOLE, Coming, Counts, Facts, Kept, Phase, Rollout, Side
@@ -140,7 +141,7 @@ def no_data(rollout: Rollout, plan: CanaryPlan) -> DeployReason | None:
     """Return why a step's time is over and it cannot go on: what nobody asked for was not judged."""
     if plan.unjudged or rollout.step_requests >= plan.least_requests:
         return None
-    text = f"the canary answered {rollout.step_requests} requests in this step, {plan.least_requests} are needed to judge it"
+    text = f"the canary answered {counted(rollout.step_requests, 'request')} in this step, {plan.least_requests} are needed to judge it"
     fix = f"setpoint rollout {rollout.app} {rollout.environment} --resume, or --abort; more traffic resumes it too"
     return DeployReason("NODATA", "canary", text, fix)
 
@@ -148,7 +149,7 @@ def no_data(rollout: Rollout, plan: CanaryPlan) -> DeployReason | None:
 def compared(counts: Counts) -> str:
     """Return both sides' failures in one sentence."""
     text = (
-        f"{counts.canary_errors:,} of {counts.canary_requests:,} requests failed in the canary, "
+        f"{counts.canary_errors:,} of {counted(counts.canary_requests, 'request')} failed in the canary, "
         f"{counts.stable_errors:,} of {counts.stable_requests:,} in the stable one"
     )
     if counts.canary_requests and counts.stable_requests and counts.stable_errors:

@@ -42,7 +42,7 @@ CASES: list[tuple[str, dict[str, Any], Health, str, str]] = [
         "old to go",
         deployment({"replicas": 2}, replicas=3, updatedReplicas=2, availableReplicas=3),
         BUSY,
-        "1 replicas of an earlier",
+        "1 replica of an earlier",
         "replicas",
     ),
     ("not available", deployment({"replicas": 2}, replicas=2, updatedReplicas=2, availableReplicas=1), BUSY, "1 of 2", "availableReplicas"),
