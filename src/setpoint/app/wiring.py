@@ -87,6 +87,8 @@ from setpoint.reconcile.admission import Admission, AdmissionParts
 from setpoint.reconcile.allowed import Allowed, allowed_in
 from setpoint.reconcile.drift.images import ImageDrift
 from setpoint.reconcile.drift.service import DriftParts, DriftService
+from setpoint.reconcile.effective import EffectiveParts, EffectivePins
+from setpoint.reconcile.host.target import HostParts, HostTarget
 from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.render import Renderers
 from setpoint.reconcile.rendering import Rendering
@@ -205,20 +207,21 @@ def _target(store: Store, judges: tuple[DeliveryReader, Rendering, Admission], m
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
     rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, CanaryReturns(promotions)))
-    parts = ReconcileParts(
-        delivery=delivery,
-        admission=admission,
-        rendering=rendering,
-        rollout=rollout,
-        jobs=HostJobs(runtime, records, recorder, store.clock),
-        records=records,
-        holds=store.holds,
-        recorder=recorder,
-        clock=store.clock,
-        drift=drift,
-        prune=prune,
-        served=lambda environment: served(proxy, environment),
+    host = HostTarget(
+        HostParts(
+            delivery=delivery,
+            rendering=rendering,
+            rollout=rollout,
+            jobs=HostJobs(runtime, records, recorder, store.clock),
+            records=records,
+            clock=store.clock,
+            drift=drift,
+            prune=prune,
+            served=lambda environment: served(proxy, environment),
+        )
     )
+    pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds))
+    parts = ReconcileParts(delivery, pins, lambda _delivery, _environment: host, records, recorder, store.clock)
     return _Target(runtime, proxy, drift, prune, rollout, ReconcileService(parts))
 
 

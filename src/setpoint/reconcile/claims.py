@@ -1,6 +1,6 @@
 """Two applications that want one address of an environment: the one that serves it keeps it, the other is told; pure.
 
-Called by the reconcile service on every pass, before the rollout sees any route.
+Called by the host target on every pass, before the rollout sees any route.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,6 @@
 """Health of an application from its workloads: pure, one vocabulary for every target (design section 5, Reconcile).
 
-Called by the reconcile service after every step; the reasons it returns are those that `why`, `status` and the pages show.
+Called by the host target after every step; the reasons it returns are those that `why`, `status` and the pages show.
 """
 
 from collections.abc import Sequence

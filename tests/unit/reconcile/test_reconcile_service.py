@@ -17,6 +17,8 @@ from setpoint.promotion.model import Candidate, Pin, Quarantine
 from setpoint.promotion.pin import pin_path
 from setpoint.reconcile import claims
 from setpoint.reconcile.drift.service import DriftParts, DriftService
+from setpoint.reconcile.effective import EffectiveParts, EffectivePins
+from setpoint.reconcile.host.target import HostParts, HostTarget
 from setpoint.reconcile.model import (
     Container,
     Deployment,
@@ -58,6 +60,8 @@ class Engine:
         self.wanted: list[tuple[list[str], list[str]]] = []
         """workloads and routes of every release"""
         self.running: set[str] = set()
+        self.prune = cast("PruneService", None)
+        """That of the service made last."""
 
     def replicas(self) -> list[ReplicaStatus]:
         """Return a replica for every workload that runs."""
@@ -135,22 +139,22 @@ def _service(world: World, engine: Engine) -> ReconcileService:
     drift = DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, list))
     records = world.records
     prune = PruneService(PruneParts(records, records, world.recorder, world.reader, part, engine.replicas, records.approved_losses))
-    return ReconcileService(
-        ReconcileParts(
+    engine.prune = prune
+    host = HostTarget(
+        HostParts(
             delivery=world.reader,
-            admission=part,
             rendering=part,
             rollout=engine,
             jobs=Jobs(engine),
             records=records,
-            holds=world.holds,
-            recorder=world.recorder,
             clock=world.clock,
             drift=drift,
             prune=prune,
             served=lambda _environment: engine.served,
         )
     )
+    pins = EffectivePins(EffectiveParts(world.reader, part, part, records, world.holds))
+    return ReconcileService(ReconcileParts(world.reader, pins, lambda _delivery, _environment: host, records, world.recorder, world.clock))
 
 
 def _pinned(world: World, *versions: str) -> None:
@@ -396,7 +400,7 @@ def test_over_the_budget_nothing_is_removed_until_a_person_confirms_exactly_that
     assert "PRUNE_OVER_BUDGET" in _codes(world)
     assert _seen(world).health is Health.HEALTHY
     assert _kinds(world).count("prune.held") == 1
-    delivery, prune = world.reader.load(), service._parts.prune
+    delivery, prune = world.reader.load(), engine.prune
     assert delivery is not None
     found = prune.prunable(delivery, "web", "staging")
     assert found.held.objects == ("Deployment/api", "Deployment/worker")
@@ -413,7 +417,7 @@ def test_over_the_budget_nothing_is_removed_until_a_person_confirms_exactly_that
     assert list(world.records.inventories()[0].objects) == ["Deployment/web"]
     assert "PRUNE_OVER_BUDGET" not in _codes(world)
     with pytest.raises(NotFoundError, match="SP661"):
-        service._parts.prune.prunable(delivery, "web", "staging")
+        engine.prune.prunable(delivery, "web", "staging")
 
 
 def test_another_pin_voids_a_confirmation(world: World, engine: Engine) -> None:
@@ -424,7 +428,7 @@ def test_another_pin_voids_a_confirmation(world: World, engine: Engine) -> None:
     service.advance("staging")
     _pin_next(world, engine, "2", "web")
     service.advance("staging")
-    delivery, prune = world.reader.load(), service._parts.prune
+    delivery, prune = world.reader.load(), engine.prune
     assert delivery is not None
     found = prune.prunable(delivery, "web", "staging")
     prune.confirm(delivery, ("web", "staging"), OPERATOR, found.held.set, "")
@@ -466,7 +470,7 @@ def test_an_orphan_runs_on_until_a_person_takes_it_down(world: World, engine: En
     text = DELIVERY["setpoint.yaml"].replace(b"{web: {source: hello}}", b"{shop: {source: hello}}")
     gone = ("apps/web/app.yaml", "environments/prod/web/patch.yaml")
     world.commit("delivery", {"setpoint.yaml": text}, remove=gone, pusher="sam@example.com")
-    delivery, prune = world.reader.load(), service._parts.prune
+    delivery, prune = world.reader.load(), engine.prune
     assert delivery is not None
     service.advance("staging")
     assert engine.wanted[-1] == (["web"], [])

@@ -1,6 +1,6 @@
 """Keeps the records of drift: takes what looks found, journals it, and says what may be corrected now.
 
-Called by the reconcile service (replicas), by the proxy before it converges, and by the look at unpacked images; a person's order to
+Called by the host target (replicas), by the proxy before it converges, and by the look at unpacked images; a person's order to
 correct comes in through the API. It corrects nothing itself: who looked does, after the record is written.
 """
 

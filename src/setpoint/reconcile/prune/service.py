@@ -1,6 +1,6 @@
 """Keeps inventories and removes what they name: the superset first, then what is new, what is gone last (law 7).
 
-Called by the reconcile service around every step, and by the API for a person's word. What may not be removed stays desired, as the pin
+Called by targets around every step, and by the API for a person's word. What may not be removed stays desired, as the pin
 that wanted it last defined it. It stops nothing itself: what is no longer desired is drained and stopped by the rollout.
 """
 
