@@ -17,6 +17,7 @@ HEADING = re.compile(r"^## SP([0-9])xx", re.MULTILINE)
 REASON = re.compile(r"^\| `([A-Z][A-Z_]+)` \| .+? \| .+? \|$", re.MULTILINE)
 
 SHARED = {
+    "SP003": "an answer that has to be asked for again, at the server and at the client that does so",
     "SP101": "a name, branch or path that Git must not be given",
     "SP103": "something in Git that is larger than it may be",
     "SP104": "an object of Git, or a file of a working tree, that is not there",
@@ -49,6 +50,10 @@ SHARED = {
     "SP409": "a request that the signer does not understand",
     "SP520": "a name that is none",
     "SP603": "a manifest that is no Kubernetes object",
+    "SP611": "what Kustomize refuses, and what rendering does about it",
+    "SP612": "a render that gives too much or takes too long",
+    "SP613": "a renderer that cannot be run",
+    "SP617": "a file of a chart that is faulty or not pinned",
     "SP631": "an image that cannot run here",
     "SP633": "an image that is damaged or none",
     "SP643": "a word that must not reach the proxy's configuration",
