@@ -96,6 +96,11 @@ def test_pipeline_and_lock() -> None:
     assert pipeline.starts_for("release/1")
 
 
+def test_includes() -> None:
+    """The example of includes is sound."""
+    assert parse_setpoint(examples()["setpoint_includes"].encode()).model.apps["hello"].includes == ("charts/web", "kustomize/common")
+
+
 def test_helm_file() -> None:
     """The example of helm.yaml is one, and its chart is named by digest."""
     document = helm_file.parse(examples()["helm"].encode(), "apps/hello/helm.yaml")

@@ -71,9 +71,12 @@ class KustomizeBinary:
 _HINTS: Final = (
     (
         re.compile(r"evalsymlink failure|no such file or directory|not a valid directory"),
-        "it is not in the pinned trees apps/<app>/ and environments/<env>/<app>/",
+        "it is not in the pinned trees apps/<app>/ and environments/<env>/<app>/; list its folder in the application's `includes:`",
     ),
-    (re.compile(r"https?://|git::|git@|failed to run .*git"), "remote resources are not fetched: commit a copy below apps/<app>/"),
+    (
+        re.compile(r"https?://|git::|git@|failed to run .*git"),
+        "remote resources are not fetched: commit a copy, below apps/<app>/ or in a folder of `includes:`",
+    ),
     (re.compile(r"security; file .* is not in or below"), "move the file below the kustomization that names it"),
     (re.compile(r"must build at directory|unable to find one of 'kustomization"), "name a folder that holds a kustomization.yaml"),
     (re.compile(r"external plugins disabled|must specify --enable-helm"), "plugins and Helm charts are not run inside Kustomize"),

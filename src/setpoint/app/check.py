@@ -235,10 +235,16 @@ class _Delivery:
         if environments and not configured:
             what, fix = f"`{app}` has no manifests", f"put them into apps/{app}/"
             self._report.take(ConfigError([setpoint.finding(("apps", app), "SP820", what, fix, at="key")]), self._prefix)
+        includes = setpoint.model.apps[app].includes
+        for index, folder in enumerate(includes):
+            if not self._below(f"{folder}/"):
+                what, fix = f"there is no folder {folder}/", "add it, or take it out of `includes:`"
+                finding = setpoint.finding(("apps", app, "includes", index), "SP547", what, fix)
+                self._report.take(ConfigError([finding]), self._prefix)
         for name in configured:
             try:
                 config = environments[name].model
-                self._render(app, (name, config), allowed_in(setpoint.model, config, app), names)
+                self._render(app, (name, config), allowed_in(setpoint.model, config, app), names, includes)
             except UserError as error:
                 if error.code == NO_REGISTRY:
                     self._report.notes.append(f"{app} in {name} is not rendered here: {error.what} ({error.where})")
@@ -262,12 +268,20 @@ class _Delivery:
     def _below(self, folder: str) -> list[str]:
         return [path for path in self._files if path.startswith(folder)]
 
-    def _render(self, app: str, place: tuple[str, EnvironmentFile], allowed: Allowed, artifacts: tuple[str, ...] | None) -> None:
+    def _render(
+        self,
+        app: str,
+        place: tuple[str, EnvironmentFile],
+        allowed: Allowed,
+        artifacts: tuple[str, ...] | None,
+        includes: tuple[str, ...],
+    ) -> None:
         environment, config = place
-        paths = [*self._below(f"apps/{app}/"), *self._below(f"environments/{environment}/{app}/")]
+        folders = (f"apps/{app}", f"environments/{environment}/{app}", *includes)
+        paths = [path for folder in folders for path in self._below(f"{folder}/")]
         files = {path: data for path in paths if (data := self._tree.read(path)) is not None}
         with tempfile.TemporaryDirectory(prefix="setpoint-check-") as scratch:
-            rendered = render(files, app, environment, Renderers(KustomizeBinary(), HelmBinary(), NoCharts()), Path(scratch))
+            rendered = render(files, app, environment, Renderers(KustomizeBinary(), HelmBinary(), NoCharts()), Path(scratch), includes)
         names = artifacts if artifacts is not None else tuple(_bare_images(rendered.objects))
         pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}
         refuse_outside(rendered.objects, allowed, rendered.sources)

@@ -51,6 +51,7 @@ def render(answer: dict[str, Any]) -> str:
     if answer["error"]:
         return "\n".join([*lines, answer["error"]])
     lines += [f"image {one['artifact']}: {_short(one['before'])} -> {_short(one['after'])}" for one in answer["images"]]
+    lines += [f"folder {one['folder']}/: {_short(one['before'])} -> {_short(one['after'])}" for one in answer["folders"]]
     lines += _commits("commits", answer["commits"]) + _commits("commits that go away again", answer["dropped"])
     for change in answer["objects"]:
         lines += _object(change)

@@ -235,6 +235,15 @@ class ImageChange:
 
 
 @dataclass(frozen=True, slots=True)
+class FolderChange:
+    """A folder of the delivery repository whose pinned tree would change; empty: it is not pinned on that side."""
+
+    folder: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommitTitle:
     """A commit between two revisions, as `git log` shows it."""
 
@@ -258,6 +267,8 @@ class Plan:
     after: str
     """The candidate's version; empty when there is no candidate."""
     images: tuple[ImageChange, ...] = ()
+    folders: tuple[FolderChange, ...] = ()
+    """The application's and the environment's folder, and those of `includes:`, where their trees differ."""
     commits: tuple[CommitTitle, ...] = ()
     """What the candidate's revision adds, newest first, at most 100."""
     dropped: tuple[CommitTitle, ...] = ()

@@ -12,7 +12,7 @@ from setpoint.core import digest
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.core.reasons import Outcome
 from setpoint.observe import rollouts
-from setpoint.observe.model import CommitTitle, Diff, ImageChange, Plan
+from setpoint.observe.model import CommitTitle, Diff, FolderChange, ImageChange, Plan
 from setpoint.promotion.explaining import Explanation
 from setpoint.promotion.model import Candidate, Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
@@ -89,6 +89,7 @@ class PlanView:
             before=before,
             after=after,
             images=_images(pin, coming.candidate),
+            folders=_folders(pin, coming.candidate),
             commits=added,
             dropped=dropped,
             refusals=tuple(r for r in explanation.verdict.reasons if r.outcome is Outcome.DENY) if coming.promotion else (),
@@ -221,6 +222,12 @@ def _images(pin: Pin | None, candidate: Candidate) -> tuple[ImageChange, ...]:
     new = {name: artifact.digest for name, artifact in candidate.artifacts.items()}
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return tuple(ImageChange(name, old.get(name, ""), new.get(name, "")) for name in names)
+
+
+def _folders(pin: Pin | None, candidate: Candidate) -> tuple[FolderChange, ...]:
+    old, new = pin.candidate.folders() if pin is not None else {}, candidate.folders()
+    moved = [name for name in dict.fromkeys((*new, *old)) if old.get(name) != new.get(name)]
+    return tuple(FolderChange(name, old.get(name) or "", new.get(name) or "") for name in moved)
 
 
 def _titles(git: GitStore, name: str, head: str, base: str | None, limit: int) -> Iterable[CommitTitle]:

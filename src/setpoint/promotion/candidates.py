@@ -33,6 +33,7 @@ class Candidates:
             pinned_build=_build_of(pin),
             app_tree=parts.delivery.tree(delivery, f"apps/{app}"),
             environment_tree=parts.delivery.tree(delivery, f"environments/{environment}/{app}"),
+            includes=parts.delivery.includes(delivery, app),
             quarantines=parts.records.quarantines(app, environment),
             older=self._older(delivery, app, upstreams[0], pin) if upstreams and pin is not None else "",
         )
@@ -60,6 +61,10 @@ class Candidates:
             older = self._parts.delivery.is_older_tree(delivery, f"apps/{app}", theirs.app_tree, pin.candidate.app_tree)
             if older:
                 return f"a configuration of apps/{app}/ that is older than the one pinned here"
+        for path, tree in theirs.includes.items():
+            pinned = pin.candidate.includes.get(path)
+            if pinned not in (None, tree) and self._parts.delivery.is_older_tree(delivery, path, tree, pinned):
+                return f"a configuration of {path}/ that is older than the one pinned here"
         return ""
 
     def is_current(self, promotion: Promotion, delivery: Delivery) -> bool:
@@ -70,6 +75,8 @@ class Candidates:
             return False
         root = not delivery.environment(candidate.environment).after
         if root and reader.tree(delivery, f"apps/{candidate.app}") != candidate.app_tree:
+            return False
+        if root and reader.includes(delivery, candidate.app) != candidate.includes:
             return False
         return reader.policy_id(delivery, candidate.environment) == promotion.policy
 

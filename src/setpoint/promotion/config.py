@@ -16,6 +16,7 @@ from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
+from setpoint.promotion.includes import Folder, include_findings
 from setpoint.promotion.person_keys import PersonKey, key_findings
 from setpoint.promotion.pod_standard import Pods
 from setpoint.promotion.projects import DEFAULT, CustomKind, FieldPath, ProjectConfig, project_findings
@@ -103,6 +104,8 @@ class AppConfig(FileModel):
     """Names in the source's pipeline; None is all of them."""
     project: Name | None = None
     """Whose limits hold for what it renders; None is the project `default`, if there is one."""
+    includes: Annotated[tuple[Folder, ...], Field(max_length=50)] = ()
+    """Other folders of this repository that its render reads: pinned with it, and a change of one is a candidate."""
 
 
 class PersonConfig(FileModel):
@@ -239,7 +242,8 @@ def parse_setpoint(data: bytes, path: str = "setpoint.yaml") -> Document[Setpoin
         ConfigError: with every finding.
     """
     document = documents.read(data, path, SetpointFile)
-    _refuse([*_teams(document), *_people(document), *_apps(document), *project_findings(document), *key_findings(document)])
+    findings = [*_teams(document), *_people(document), *_apps(document), *include_findings(document)]
+    _refuse([*findings, *project_findings(document), *key_findings(document)])
     return document
 
 

@@ -38,6 +38,18 @@ class Candidate:
     """Tree id of `apps/<app>/` in the delivery repository."""
     environment_tree: str | None
     """Tree id of `environments/<env>/<app>/`."""
+    includes: dict[str, str] = field(default_factory=dict)
+    """folder of `includes:` -> its tree id"""
+
+    @property
+    def trees(self) -> tuple[str | None, ...]:
+        """What of it is configuration, to be compared: the application's tree, the environment's, and `folder@tree` of each include."""
+        return (self.app_tree, self.environment_tree, *(f"{path}@{tree}" for path, tree in sorted(self.includes.items())))
+
+    def folders(self) -> dict[str, str | None]:
+        """Return {folder of the delivery repository: its tree id} of everything that its render may read."""
+        own = {f"apps/{self.app}": self.app_tree, f"environments/{self.environment}/{self.app}": self.environment_tree}
+        return {**own, **self.includes}
 
     def content(self) -> dict[str, Any]:
         """Return the JSON value whose canonical bytes are the candidate."""
@@ -45,7 +57,11 @@ class Candidate:
             "app": self.app,
             "environment": self.environment,
             "artifacts": {name: {"repository": a.oci_repository, "digest": a.digest} for name, a in self.artifacts.items()},
-            "trees": {"app": self.app_tree, "environment": self.environment_tree},
+            "trees": {
+                "app": self.app_tree,
+                "environment": self.environment_tree,
+                **({"includes": dict(self.includes)} if self.includes else {}),
+            },
         }
 
     def data(self) -> bytes:
@@ -58,8 +74,8 @@ class Candidate:
         return digest.sha256(self.data())
 
     def same_content(self, other: "Candidate") -> bool:
-        """Say whether digests and the application's tree match, whatever the environment (what `after:` compares)."""
-        return self.artifacts == other.artifacts and self.app_tree == other.app_tree
+        """Say whether digests, the application's tree and its includes match, whatever the environment (what `after:` compares)."""
+        return self.artifacts == other.artifacts and self.app_tree == other.app_tree and self.includes == other.includes
 
 
 class PromotionState(StrEnum):
@@ -143,7 +159,7 @@ class Quarantine:
     artifacts: dict[str, str]
     """artifact name -> digest: the same build under other configuration is not proposed again by itself"""
     trees: tuple[str | None, ...]
-    """(application's, environment's) tree ids: nor is the same configuration with another build"""
+    """`Candidate.trees`: nor is the same configuration with another build"""
     since: str
     by: str
     why: str

@@ -11,7 +11,7 @@ from setpoint.core import digest
 from setpoint.core.errors import NotAllowedError
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion.model import Pin, Promotion
-from setpoint.promotion.repository import Delivery
+from setpoint.promotion.repository import SETPOINT_PATH, Delivery
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
 
@@ -100,14 +100,12 @@ class Exclusions:
             else:
                 found[source] = [self._git.revision(source, revision)]
         candidate, before = promotion.candidate, pin.candidate if pin is not None else None
-        trees = (
-            (f"apps/{candidate.app}", candidate.app_tree, before.app_tree if before else None),
-            (
-                f"environments/{candidate.environment}/{candidate.app}",
-                candidate.environment_tree,
-                before.environment_tree if before else None,
-            ),
-        )
+        now, then = candidate.folders(), before.folders() if before is not None else {}
+        trees = [(folder, now.get(folder), then.get(folder)) for folder in dict.fromkeys((*now, *then))]
+        if candidate.includes.keys() != (before.includes.keys() if before is not None else set()):
+            # Who changed what is included has a part in it, too.
+            old = self._git.tree_id(delivery.repository, pin.commit, SETPOINT_PATH) if pin is not None and pin.commit else None
+            trees.append((SETPOINT_PATH, self._git.tree_id(delivery.repository, promotion.delivery_commit, SETPOINT_PATH), old))
         base = pin.commit if pin is not None and pin.commit else delivery.accepted
         changes: dict[str, Revision] = {}
         for folder, wanted, pinned in trees:
@@ -136,4 +134,4 @@ class Exclusions:
         revisions = self._git.history(repository, line[top], line[end] if end is not None else base, _MOST_COMMITS)
         if len(revisions) >= _MOST_COMMITS:
             return revisions
-        return [r for r in revisions if any(name.startswith(f"{path}/") for name in self._git.changed_paths(repository, r.commit))]
+        return [r for r in revisions if any(f"{name}/".startswith(f"{path}/") for name in self._git.changed_paths(repository, r.commit))]

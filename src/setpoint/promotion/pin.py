@@ -14,6 +14,7 @@ from setpoint.core import clock
 from setpoint.core.digest import is_digest
 from setpoint.core.errors import UserError
 from setpoint.evidence.lines import NamedArtifact, PinClaim
+from setpoint.promotion.includes import is_folder
 from setpoint.promotion.model import Candidate, Pin, PinnedArtifact, Promotion
 
 LIMIT_BYTES: Final = 64 << 10
@@ -60,6 +61,8 @@ def render_pin(pin: Pin) -> bytes:
     lines += ["source:", f"  repository: {_quoted(pin.source_repository)}", f"  revision: {_quoted(pin.source_revision)}"]
     lines += [f"version: {_quoted(pin.version)}"]
     lines += ["trees:", f"  app: {_quoted(candidate.app_tree)}", f"  environment: {_quoted(candidate.environment_tree)}"]
+    if candidate.includes:
+        lines += ["  includes:", *(f"    {_quoted(path)}: {_quoted(tree)}" for path, tree in sorted(candidate.includes.items()))]
     lines += [f"policy: {_quoted(pin.policy)}"]
     return (COMMENT + "\n".join(lines) + "\n").encode()
 
@@ -102,7 +105,7 @@ def parse_pin(data: bytes, path: str, commit: str = "") -> Pin:
         _refuse(f"this is no Pin of {API_VERSION}", path, 2)
     artifacts = {name: PinnedArtifact(item["repository"], item["digest"]) for name, item in value["artifacts"].items()}
     trees, source = value["trees"], value["source"]
-    candidate = Candidate(value["app"], value["environment"], artifacts, trees["app"], trees["environment"])
+    candidate = Candidate(value["app"], value["environment"], artifacts, trees["app"], trees["environment"], trees["includes"])
     if path != pin_path(candidate.environment, candidate.app):
         _refuse(f"it names {candidate.app} in {candidate.environment}, which is not what its path says", path, 4)
     return Pin(candidate, value["promotion"], source["repository"], source["revision"], value["version"], value["policy"], commit)
@@ -123,9 +126,28 @@ class _Strict:
         value["artifacts"] = {name: self._artifact(node, name) for name, node in artifacts.items()}
         source = self._mapping(top["source"], "source", frozenset({"repository", "revision"}))
         value["source"] = {key: self._text(node, f"source.{key}") for key, node in source.items()}
-        trees = self._mapping(top["trees"], "trees", frozenset({"app", "environment"}))
-        value["trees"] = {key: self._tree(node, f"trees.{key}") for key, node in trees.items()}
+        value["trees"] = self._trees(top["trees"])
         return value
+
+    def _trees(self, node: yaml.Node) -> dict[str, Any]:
+        """Return the trees; `includes` is there when there is one, so that pins without any keep their bytes."""
+        names = frozenset({"app", "environment"})
+        written = isinstance(node, yaml.MappingNode) and any(key.value == "includes" for key, _ in node.value)
+        found = self._mapping(node, "trees", names | {"includes"} if written else names)
+        includes = self._mapping(found["includes"], "trees.includes", None) if written else {}
+        if written and not includes:
+            self._fault("trees.includes is empty", found["includes"].start_mark)
+        value: dict[str, Any] = {key: self._tree(found[key], f"trees.{key}") for key in sorted(names)}
+        value["includes"] = {path: self._include(path, item) for path, item in includes.items()}
+        return value
+
+    def _include(self, path: str, node: yaml.Node) -> str:
+        if not is_folder(path):
+            self._fault(f"trees.includes: {path[:200]!r} is no folder that can be included", node.start_mark)
+        tree = self._tree(node, f"trees.includes.{path}")
+        if tree is None:
+            self._fault(f"trees.includes.{path} is no tree id", node.start_mark)
+        return tree
 
     def _compose(self) -> yaml.Node:
         if len(self._data) > LIMIT_BYTES:

@@ -15,7 +15,7 @@ VARIABLES: Final = ("evidence", "artifacts", "candidate", "environment", "render
 _KNOWN: Final[dict[str, tuple[str, ...]]] = {
     "render": ("digest", "objects", "losses", *NAMES),
     "candidate": ("app", "environment", "artifacts", "trees"),
-    "candidate.trees": ("app", "environment"),
+    "candidate.trees": ("app", "environment", "includes"),
     "evidence.tests": ("passed", "failed", "skipped", "total"),
 }
 _STRINGS: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")

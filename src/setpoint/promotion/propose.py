@@ -4,8 +4,8 @@ Called by the promotion service for every application and environment on every p
 HEAD; where the newest artifact is barred by a quarantine, configuration moves on with the pinned digests; only a rollback moves back.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from setpoint.core import clock, names
 from setpoint.core.reasons import Outcome, Reason
@@ -44,6 +44,8 @@ class ProposalFacts:
     app_tree: str | None
     environment_tree: str | None
     quarantines: Sequence[Quarantine]
+    includes: Mapping[str, str | None] = field(default_factory=dict)
+    """folder of `includes:` -> its tree at HEAD; None when there is no such folder"""
     older: str = ""
     """What the first upstream has that is older than what is pinned here, by its place on the branch: only a rollback moves back."""
 
@@ -66,8 +68,14 @@ def propose(facts: ProposalFacts) -> Proposal:
         return _from_upstream(facts)
     if facts.wants_artifacts and facts.build is None:
         return _nothing("NO_ARTIFACT", "artifact", "no run of the source has built one yet", "a green run", "setpoint runs")
+    lacking = sorted(path for path, tree in facts.includes.items() if tree is None)
+    if lacking:
+        fix = f"add it, or take it out of `includes:` of `{facts.app}` in setpoint.yaml"
+        return _nothing(
+            "INCLUDE_MISSING", "configuration", f"there is no folder {', '.join(lacking)} at HEAD", "every included folder", fix
+        )
     build = facts.build or Build({}, "", "")
-    candidate = Candidate(facts.app, facts.environment, build.artifacts, facts.app_tree, facts.environment_tree)
+    candidate = Candidate(facts.app, facts.environment, build.artifacts, facts.app_tree, facts.environment_tree, _there(facts.includes))
     return _settle(facts, candidate, build)
 
 
@@ -96,11 +104,10 @@ def _settle(facts: ProposalFacts, candidate: Candidate, build: Build) -> Proposa
             "a newer candidate, or a person who lifts it",
             f"setpoint promote {facts.app} --to {facts.environment} --lift",
         )
-        configured = (candidate.app_tree, candidate.environment_tree)
-        if facts.pinned is None or facts.pinned_build is None or configured == tuple(barred.trees):
+        if facts.pinned is None or facts.pinned_build is None or candidate.trees == tuple(barred.trees):
             return Proposal(None, None, (reason,))
-        app_tree = facts.pinned.app_tree if facts.upstreams else facts.app_tree
-        candidate = replace(facts.pinned, app_tree=app_tree, environment_tree=facts.environment_tree)
+        base = facts.pinned if facts.upstreams else candidate
+        candidate = replace(facts.pinned, app_tree=base.app_tree, environment_tree=facts.environment_tree, includes=base.includes)
         build = facts.pinned_build
         if candidate == facts.pinned or quarantine_of(candidate, facts.quarantines) is not None:
             return Proposal(None, None, (reason,))
@@ -109,6 +116,10 @@ def _settle(facts: ProposalFacts, candidate: Candidate, build: Build) -> Proposa
         reason = Reason("PINNED", Outcome.ALLOW, "candidate", f"{build.version or 'the configuration at HEAD'} is pinned: nothing newer")
         return Proposal(None, None, (reason,))
     return Proposal(candidate, build, ())
+
+
+def _there(includes: Mapping[str, str | None]) -> dict[str, str]:
+    return {path: tree for path, tree in includes.items() if tree is not None}
 
 
 def quarantine_of(candidate: Candidate, quarantines: Sequence[Quarantine]) -> Quarantine | None:

@@ -66,8 +66,7 @@ class Quarantining:
     @staticmethod
     def _whole(candidate: Candidate) -> Quarantine:
         artifacts = {name: artifact.digest for name, artifact in candidate.artifacts.items()}
-        trees = (candidate.app_tree, candidate.environment_tree)
-        return Quarantine(candidate.environment, candidate.app, candidate.digest, artifacts, trees, "", "", "")
+        return Quarantine(candidate.environment, candidate.app, candidate.digest, artifacts, candidate.trees, "", "", "")
 
     def lift(self, app: str, environment: str, actor: str) -> int:
         """End the quarantines of an application in an environment; returns how many.

@@ -116,6 +116,8 @@ class DeliveryReader:
         self._judging: dict[tuple[str, str], dict[str, str]] = {}
         """The last commits looked at -> {path: blob id} of the files that judge there."""
         self._judged: dict[tuple[str, str, str, int], tuple[Reason, ...]] = {}
+        self._trees: dict[str, bool] = {}
+        """Object id of an included path -> whether it is a folder."""
         self._lock = threading.Lock()
 
     def load(self) -> Delivery | None:
@@ -180,6 +182,21 @@ class DeliveryReader:
     def tree(self, delivery: Delivery, path: str) -> str | None:
         """Return the tree id of a folder at HEAD."""
         return self._git.tree_id(delivery.repository, delivery.head, path)
+
+    def includes(self, delivery: Delivery, app: str) -> dict[str, str | None]:
+        """Return {folder of the application's `includes:`, as accepted: its tree at HEAD}; None when there is no such folder."""
+        found = {path: self._git.tree_id(delivery.repository, delivery.head, path) for path in delivery.setpoint.apps[app].includes}
+        return {path: tree if tree is not None and self._is_tree(delivery.repository, tree) else None for path, tree in found.items()}
+
+    def _is_tree(self, repository: str, object_id: str) -> bool:
+        """Say whether an object is a folder; asked once for each, for an id never means something else."""
+        if object_id not in self._trees:
+            try:
+                self._git.files(repository, object_id)
+                self._trees[object_id] = True
+            except NotFoundError:
+                self._trees[object_id] = False
+        return self._trees[object_id]
 
     def is_older_tree(self, delivery: Delivery, path: str, tree: str | None, than: str | None) -> bool:
         """Say whether the newest commit of the branch where a folder had one tree comes before the newest where it had another.

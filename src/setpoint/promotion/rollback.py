@@ -168,7 +168,7 @@ class Rollbacks:
             app=candidate.app,
             candidate=candidate.digest,
             artifacts={name: artifact.digest for name, artifact in candidate.artifacts.items()},
-            trees=(candidate.app_tree, candidate.environment_tree),
+            trees=candidate.trees,
             since=rollback.created_at,
             by=rollback.requested_by,
             why=rollback.note or "rolled back",

@@ -141,7 +141,7 @@ class Rendering:
     def _render_now(self, candidate: Candidate, repository: str, allowed: Allowed) -> _Kept:
         app, environment = candidate.app, candidate.environment
         files = self._files(candidate, repository)
-        rendered = self._renders.render(files, app, environment)
+        rendered = self._renders.render(files, app, environment, tuple(candidate.includes))
         refuse_outside(rendered.objects, allowed, rendered.sources)
         objects = self._substituted(rendered, candidate, allowed)
         desired = to_host(objects, app, environment, rendered.sources)
@@ -151,9 +151,8 @@ class Rendering:
 
     def _files(self, candidate: Candidate, repository: str) -> PinnedFiles:
         """Return the files of the pinned trees."""
-        app, environment = candidate.app, candidate.environment
         ids: dict[str, str] = {}
-        for folder, tree in ((f"apps/{app}", candidate.app_tree), (f"environments/{environment}/{app}", candidate.environment_tree)):
+        for folder, tree in candidate.folders().items():
             if tree is not None:
                 ids.update({f"{folder}/{file.path}": file.blob for file in self._git.files(repository, tree)})
         return PinnedFiles(ids, partial(self._git.blob, repository))

@@ -29,6 +29,7 @@ PLAN = {
     "before": "7-41d2e0b",
     "after": "8-5b1e0c0",
     "images": [{"artifact": "web", "before": DIGEST, "after": OTHER}],
+    "folders": [{"folder": "charts/web", "before": "", "after": COMMIT}],
     "commits": [{"commit": COMMIT, "title": "faster cart", "author": "ann@example.com", "committed_at": ""}],
     "dropped": [],
     "objects": [

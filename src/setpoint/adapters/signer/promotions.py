@@ -127,7 +127,7 @@ class PromotionDrafts:
             at_commit = git.tree_id(delivery, promotion.delivery_commit, f"{folder}/{candidate.app}")
             if at_commit != candidate.environment_tree:
                 _contradicted(promotion, f"{folder}/{candidate.app} has another tree at the promotion's commit")
-        for tree in (candidate.app_tree, candidate.environment_tree):
+        for tree in candidate.folders().values():
             if tree is not None:
                 git.files(delivery, tree)
 
