@@ -1,5 +1,6 @@
 """Which kinds a cluster serves and under which paths: discovery, asked once and again when a kind is unknown. Called by the client."""
 
+import asyncio
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,7 @@ class Kinds:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._known: dict[tuple[str, str], Kind] = {}
+        self._asking = asyncio.Lock()
 
     async def of(self, api_version: str, name: str) -> Kind:
         """Return a kind; the cluster is asked again when it is not known yet, for a CRD may have come.
@@ -46,7 +48,11 @@ class Kinds:
         """
         key = (api_version, name)
         if key not in self._known:
-            await self.refresh()
+            known = self._known
+            async with self._asking:
+                # Many begin at once, with the same question: one asks, and the others wait for its answer.
+                if self._known is known:
+                    await self.refresh()
         if key not in self._known:
             versions = sorted(version for version, kind in self._known if kind == name)
             fix = (

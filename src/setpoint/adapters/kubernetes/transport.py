@@ -67,6 +67,7 @@ class Transport:
         self._chance = chance
         self._session: aiohttp.ClientSession | None = None
         self._slots = asyncio.Semaphore(CONNECTIONS)
+        self._connecting = asyncio.Lock()
         self._identity: tuple[bytes, bytes] | None = None
         """The client certificate that the session was made with."""
 
@@ -144,13 +145,14 @@ class Transport:
 
     async def _connected(self, proof: Proof) -> aiohttp.ClientSession:
         identity = (proof.certificate, proof.key)
-        if self._session is None or self._identity != identity:
-            await self.close()
-            context = await asyncio.to_thread(_context, self._access, proof)
-            connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=30)
-            self._session = aiohttp.ClientSession(connector=connector)
-            self._identity = identity
-        return self._session
+        async with self._connecting:
+            if self._session is None or self._identity != identity:
+                await self.close()
+                context = await asyncio.to_thread(_context, self._access, proof)
+                connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=30)
+                self._session = aiohttp.ClientSession(connector=connector)
+                self._identity = identity
+            return self._session
 
     def _where(self, call: Call) -> str:
         return f"{call.method} {urlsplit(self._access.server).netloc}{call.path}"

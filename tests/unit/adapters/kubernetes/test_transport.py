@@ -11,7 +11,7 @@ from aiohttp import web
 from setpoint.adapters.kubernetes.client import Client, ExpiredError
 from setpoint.adapters.kubernetes.kinds import Kind
 from setpoint.adapters.kubernetes.kubeconfig import Access, Credential
-from setpoint.adapters.kubernetes.transport import Call, Transport
+from setpoint.adapters.kubernetes.transport import CONNECTIONS, Call, Transport
 from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError, UserError, WorldError
 
 T = TypeVar("T")
@@ -147,6 +147,58 @@ def test_of_a_very_long_refusal_both_ends_are_kept() -> None:
     assert caught.value.what.endswith("field is immutable")
     assert "Job x is invalid" in caught.value.what
     assert len(caught.value.what) < 2200
+
+
+def test_many_questions_about_kinds_are_one() -> None:
+    """Forty streams that begin at once ask what the cluster serves once, and a kind that is not there is asked for again each time."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.path)
+        resource = {"resource": "configmaps", "responseKind": {"kind": "ConfigMap"}, "scope": "Namespaced", "verbs": ["list"]}
+        group = {"metadata": {"name": ""}, "versions": [{"version": "v1", "resources": [resource]}]}
+        return web.json_response({"kind": "APIGroupDiscoveryList", "items": [group] if request.path == "/api" else []})
+
+    async def ask(transport: Transport) -> None:
+        kinds = Client(transport).kinds
+        found = await asyncio.gather(*(kinds.of("v1", "ConfigMap") for _ in range(40)))
+        assert {kind.plural for kind in found} == {"configmaps"}
+        assert seen == ["/api", "/apis"]
+        for _ in range(2):
+            with pytest.raises(UserError):
+                await kinds.of("v1", "Nothing")
+        assert len(seen) == 6
+
+    against(answer, ask)
+
+
+def test_what_lasts_does_not_hold_calls_up() -> None:
+    """More streams than there may be calls at once, and a call still goes through."""
+    over = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if "watch" not in request.query:
+            return web.json_response({})
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await over.wait()
+        return response
+
+    async def play(transport: Transport) -> None:
+        opened = asyncio.Semaphore(0)
+
+        async def watch() -> None:
+            async for _ in Client(transport).watch(CONFIG_MAP, "1", opened=opened.release):
+                pass
+
+        tasks = [asyncio.create_task(watch()) for _ in range(CONNECTIONS + 4)]
+        for _ in tasks:
+            await opened.acquire()
+        await get(transport)
+        over.set()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    against(answer, play)
 
 
 def test_a_conflict_names_who_owns_the_field() -> None:
