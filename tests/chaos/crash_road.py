@@ -160,6 +160,17 @@ def adapters() -> list[tuple[str, type]]:
     return [(name, value) for name, value in found if value.__module__.startswith("setpoint.adapters.") and not is_dataclass(value)]
 
 
+def _files(folder: str) -> Iterator[tuple[object, ...]]:
+    """Yield what the kernel says of all that lies in a folder, but for SQLite's index in shared memory, which readers write as well."""
+    with os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            facts = entry.stat(follow_symlinks=False)
+            if not entry.name.endswith("-shm"):
+                yield entry.path, facts.st_ino, facts.st_size, facts.st_mtime_ns
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(entry.path)
+
+
 def _always() -> bool:
     return True
 
@@ -204,6 +215,10 @@ class Road:
         """Keep where the road stands now."""
         shutil.copytree(self.root, folder)
         return Moment(self.step, folder, copy.deepcopy(self.world))
+
+    def look(self) -> object:
+        """Return what outlives the process, for telling whether it changed: every file by what the kernel says of it, and the world."""
+        return list(_files(str(self.home.root))), self.world.kept()
 
     def patches(self, patch: pytest.MonkeyPatch) -> None:
         """Have app.wiring build with mortal adapters, and with the world in place of the host."""

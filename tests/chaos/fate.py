@@ -32,6 +32,11 @@ class Fate:
     dead: bool = False
     names: list[list[str]] = field(default_factory=lambda: [[]])
     """The calls of each life."""
+    look: Callable[[], object] | None = None
+    """When there, looks at everything that outlives the process, before and after every call."""
+    news: list[list[bool]] = field(default_factory=lambda: [[]])
+    """With `look`: whether something had changed before a call since the call before it was done; true for the first of a life."""
+    _seen: object = None
 
     def pass_through(self, name: str, call: Callable[[], T], torn: Callable[[], object] | None = None) -> T:
         """Do the call, unless the process dies at it; whoever died does nothing any more, whatever `finally` asks for."""
@@ -43,12 +48,16 @@ class Fate:
             return call()
         calls = self.names[-1]
         calls.append(name)
+        if self.look is not None:
+            self.news[-1].append(self.look() != self._seen)
         when = self._death(len(calls) - 1)
         if when == "torn" and torn is not None:
             torn()
         if when in {"before", "torn"}:
             self._die(name)
         result = call()
+        if self.look is not None:
+            self._seen = self.look()
         if when == "after":
             self._die(name)
         return result
@@ -66,6 +75,8 @@ class Fate:
         """Begin the next life."""
         self.lives, self.dead = self.lives + 1, False
         self.names.append([])
+        self.news.append([])
+        self._seen = None
 
 
 class _Mortal:
