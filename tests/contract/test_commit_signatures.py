@@ -197,6 +197,18 @@ def test_a_commit_that_stock_git_signs_with_openpgp_is_its_persons(stock: Stock)
 
 
 @pytest.mark.usefixtures("gpg")
+def test_a_subkey_speaks_for_its_primary_key(stock: Stock) -> None:
+    """What people do with OpenPGP: the primary key stays at home, a subkey signs, and the primary names the person."""
+    primary = stock.gpg_key("dana")
+    stock.run("gpg", "--batch", "--passphrase", "", "--quick-add-key", primary, "ed25519", "sign", "0")
+    listed = stock.run("gpg", "--batch", "--with-colons", "--list-keys", primary)
+    fingerprints = [line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:")]
+    commit = stock.gpg_commit(f"{fingerprints[1]}!")
+    found = signatures(stock).of("hello", commit, people(dana=stock.gpg_public(primary)))
+    assert (found.state, found.who, found.detail) == ("person", "dana", f"the OpenPGP key {primary}")
+
+
+@pytest.mark.usefixtures("gpg")
 def test_an_expired_or_revoked_openpgp_key_does_not_count(stock: Stock) -> None:
     """What was signed in time by a key that has expired or was revoked since is refused with that word."""
     commit = stock.gpg_commit(stock.gpg_key("dana"))

@@ -51,7 +51,7 @@ def substitute(
         findings += [Finding(UNDECLARED, f"{identity(value)}: {what}", path, fix=fix) for what, fix in faults]
         for holder, key, field in found:
             image = _written(holder, key)
-            if isinstance(image, str) and image in artifacts and not (key != "reference" and image in files):
+            if isinstance(image, str) and image in artifacts and not (key == "image" and image in files):
                 pinned = artifacts[image]
                 holder[key] = f"{pinned.oci_repository}@{pinned.digest}"
             elif isinstance(image, str) and image in artifacts:

@@ -1,12 +1,15 @@
 """What policies see of a render, and what the Pod Security Standards say of it beyond Kubernetes' own vectors."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from setpoint.adapters.policy import CelPolicy
+from setpoint.core.errors import ConfigError
 from setpoint.promotion import policy_names
 from setpoint.promotion.facts import policy_facts
 from setpoint.promotion.model import Candidate, RenderFacts
@@ -14,6 +17,7 @@ from setpoint.promotion.pod_standard import standard_of
 from setpoint.promotion.render_content import LIMIT, NAMES, RenderContent
 from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.contents import contents
+from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import Rendered
 from setpoint.reconcile.pod_security.decide import judge
 from setpoint.reconcile.pod_specs import pod_specs
@@ -112,6 +116,32 @@ def test_a_number_is_no_boolean() -> None:
     spec = {"hostNetwork": 0, "containers": [{"name": "a", "ports": [{"hostPort": False}]}]}
     found = judge(rendered(workload("Deployment", spec)), standard_of("baseline"), KUBERNETES).faults
     assert [fault.control for fault in found] == ["hostNamespaces", "hostPorts"]
+
+
+def test_whatever_a_manifest_holds_is_judged_without_an_error() -> None:
+    """Any value in place of any other, null and lists of scalars too: facts, standard and images give an answer or a finding."""
+    whole = workload("Deployment", {**BAD, **GOOD, "ephemeralContainers": [BAD_CONTAINER], "containers": [BAD_CONTAINER, GOOD_CONTAINER]})
+    strange: tuple[Any, ...] = (None, 5, True, "text", [], {}, [None], [5], ["x"], [[]], [{}], {"a": 1}, {"type": 5}, {"name": None})
+    tried = 0
+    for holder, key in places(whole):
+        for value in strange:
+            kept, holder[key] = holder[key], value
+            contents([whole], KUBERNETES)
+            judge(rendered(whole), standard_of("restricted"), KUBERNETES)
+            with contextlib.suppress(ConfigError):
+                substitute([whole], {}, KUBERNETES)
+            holder[key] = kept
+            tried += 1
+    assert tried > 500
+
+
+def places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield (holder, key) of everything inside of a value, but not what names the object."""
+    keys = list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    for key in keys:
+        if key not in ("apiVersion", "kind", "metadata"):
+            yield value, key
+            yield from places(value[key])
 
 
 def test_a_render_cannot_exhaust_a_policy() -> None:
