@@ -16,8 +16,8 @@ from setpoint.core.errors import Finding
 if TYPE_CHECKING:
     from setpoint.promotion.config import SetpointFile
 
-BAD: Final = "SP545"
-OVERLAP: Final = "SP546"
+BAD: Final = "SP550"
+OVERLAP: Final = "SP551"
 _PATH: Final = re.compile(r"[\w@+.,=-]+(/[\w@+.,=-]+)*")
 
 
