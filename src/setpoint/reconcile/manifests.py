@@ -171,7 +171,13 @@ class _Reader:
     def value(self, node: yaml.Node, depth: int = 0) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES or depth > yaml_nodes.MAX_DEPTH:
-            raise _fault(self._source, SYNTAX, "too many values or levels, counted with aliases expanded", node)
+            raise _fault(
+                self._source,
+                SYNTAX,
+                "too many values or levels, counted with aliases expanded",
+                node,
+                "write less of it; an alias counts each time",
+            )
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, depth)
         if isinstance(node, yaml.SequenceNode):

@@ -16,7 +16,7 @@ from setpoint.reconcile import manifests
 from setpoint.reconcile.manifests import Manifest
 from setpoint.reconcile.model import Rendered, identity
 from setpoint.reconcile.ports import ChartRelease, ChartStore, Helm, Kustomize
-from setpoint.reconcile.sources import chart_output
+from setpoint.reconcile.sources import chart_output, ciphertext
 from setpoint.reconcile.sources.chart import ChartRun
 from setpoint.reconcile.sources.inputs import Inputs, inputs_of
 
@@ -85,6 +85,7 @@ def render_inputs(files: Mapping[str, bytes], inputs: Inputs, place: tuple[str, 
         fix = "make several applications of it: each is planned, rolled out and sent back as a whole"
         raise UserError("SP612", f"{len(found)} objects, more than {MOST_OBJECTS} in one application", where=f"apps/{app}/", fix=fix)
     findings = [finding for manifest in found for finding in _identity_faults(manifest, environment)]
+    findings += ciphertext.findings(found)
     if findings:
         raise ConfigError(findings)
     objects = sorted((manifest.value for manifest in found), key=_sort_key)

@@ -16,12 +16,12 @@ from setpoint.core.errors import ConfigError, Finding
 from setpoint.core.yaml_nodes import SyntaxFaultError
 from setpoint.reconcile import manifests
 from setpoint.reconcile.sources import helm_file, helm_ignore
+from setpoint.reconcile.sources.ciphertext import SEALED
 from setpoint.reconcile.sources.files import below
 from setpoint.reconcile.sources.helm_file import KUBE_VERSION, HelmFile, oci_parts
 
 NOT_THERE: Final = "SP617"
 NOT_VENDORED: Final = "SP615"
-SEALED: Final = "SP618"
 CHART_FILE: Final = "Chart.yaml"
 VALUES: Final = "values.yaml"
 MANIFESTS: Final = (".yaml", ".yml", ".json")
