@@ -26,7 +26,7 @@ from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipelin
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH
 from setpoint.pipeline.tasks import Task
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
-from setpoint.promotion.delivery import validate_delivery
+from setpoint.promotion.delivery import policy_name_findings, validate_delivery
 from setpoint.promotion.model import PinnedArtifact
 from setpoint.promotion.repository import SETPOINT_PATH
 from setpoint.reconcile.allowed import Allowed, allowed_in, refuse_outside
@@ -211,7 +211,7 @@ class _Delivery:
     def _describe(self, name: str, document: Document[EnvironmentFile]) -> None:
         """Count the gates, say what people overlook, and what a canary can find out."""
         gates = document.model.gates
-        for finding in (*preflight.findings(document), *preflight.names(document)):
+        for finding in (*preflight.findings(document), *policy_name_findings(document)):
             self._report.take(ConfigError([finding]), self._prefix)
         self._report.notes += preflight.notes(name, document.model)
         count = (

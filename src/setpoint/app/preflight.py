@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from setpoint.core import durations
 from setpoint.core.documents import Document
 from setpoint.core.errors import Finding
-from setpoint.promotion import policy_names
 from setpoint.promotion.config import EnvironmentFile
 from setpoint.promotion.pod_standard import standard_of
 from setpoint.reconcile.allowed import Allowed
@@ -56,13 +55,6 @@ def pods(environment: EnvironmentFile, rendered: Rendered, allowed: Allowed) -> 
     for fault in pod_security.judge(rendered, standard, allowed).faults:
         what = f"{fault.object}: `{fault.field}` {fault.found}, and {standard} ({fault.control}) wants: {fault.wanted}"
         yield Finding("SP629", what, fault.place or fault.object, fix=fault.fix)
-
-
-def names(document: Document[EnvironmentFile]) -> Iterator[Finding]:
-    """Yield a finding for each name of the policy that no policy sees: it would deny whatever comes."""
-    policy = document.model.gates.policy or ""
-    for one in policy_names.unknown(policy):
-        yield document.text_finding(("gates", "policy"), one.offset, "SP544", f"there is no `{one.name}`", one.fix)
 
 
 def uncovered(environment: EnvironmentFile, desired: DesiredState) -> Iterator[str]:

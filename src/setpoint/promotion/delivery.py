@@ -13,6 +13,7 @@ from setpoint.core.documents import Document, Loc
 from setpoint.core.errors import Finding
 from setpoint.core.words import counted
 from setpoint.pipeline.graph import find_cycle
+from setpoint.promotion import policy_names
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
 
 _CEL_PLACE: Final = re.compile(r"^(\d+):(\d+): (.*)$", re.DOTALL)
@@ -36,6 +37,15 @@ def validate_delivery(
         found += _commits(setpoint, document)
         found += _policy(document, compile_error) if compile_error else ()
     return sorted(found, key=lambda finding: (finding.path, finding.line, finding.column))
+
+
+def policy_name_findings(document: Document[EnvironmentFile]) -> Iterator[Finding]:
+    """Yield a finding for each name of a policy that no policy sees: it would deny whatever comes.
+
+    Asked of what is new only, by `check` and before a change is accepted: a file that is in force stays sound when names change.
+    """
+    for one in policy_names.unknown(document.model.gates.policy or ""):
+        yield document.text_finding(("gates", "policy"), one.offset, "SP544", f"there is no `{one.name}`", one.fix)
 
 
 def _owners(setpoint: Document[SetpointFile], document: Document[SetpointFile] | Document[EnvironmentFile], loc: Loc) -> Iterator[Finding]:

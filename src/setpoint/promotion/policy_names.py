@@ -44,6 +44,8 @@ def unknown(expression: str) -> list[Unknown]:
     found = []
     for offset, path in paths(expression):
         parts = path.split(".")
+        if re.search(rf"\b{parts[0]}\s*,", expression):
+            continue  # the variable of a macro has this name: `artifacts.exists(render, render.name == "web")`
         for depth in range(1, len(parts)):
             holder = ".".join(parts[:depth])
             if holder in _KNOWN and parts[depth] not in _KNOWN[holder]:

@@ -14,7 +14,7 @@ from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.identity.model import Directory
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
-from setpoint.promotion.delivery import validate_delivery
+from setpoint.promotion.delivery import policy_name_findings, validate_delivery
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import parse_pin, pin_path
 from setpoint.promotion.ports import PolicyEngine
@@ -320,7 +320,10 @@ class DeliveryReader:
                 found = f"changed by {', '.join(strangers)}"
                 reasons.append(Reason("NOT_ACCEPTED", Outcome.WAIT, path, found, "a change pushed by its owners", fix))
         try:
-            self.governed(repository, head)
+            now = self.governed(repository, head).environments
+            changed = (now[path.split("/")[1]] for path in after if path != SETPOINT_PATH and before.get(path) != after[path])
+            new = [finding for document in changed for finding in policy_name_findings(document)]
+            reasons += [Reason("FAULTY", Outcome.WAIT, f.place, f.what, "no findings", f.fix) for f in new]
         except ConfigError as error:
             reasons += [Reason("FAULTY", Outcome.WAIT, f.place, f.what, "no findings", f.fix) for f in error.findings]
         except UserError as error:

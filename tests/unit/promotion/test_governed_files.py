@@ -161,6 +161,18 @@ def test_a_policy_that_does_not_compile_is_not_accepted(world: World) -> None:
     assert _codes(world) == {"FAULTY"}
 
 
+def test_a_policy_that_names_what_no_policy_sees_is_not_accepted(world: World) -> None:
+    """It would deny for ever: the place and the nearest name are told, and a file that is in force with one goes on judging."""
+    wrong = PROD.replace(b"evidence.tests.failed == 0", b"render.privilged == []")
+    world.register({**DELIVERY, PROD_PATH: wrong})
+    delivery = world.delivery()
+    assert (delivery.pending, delivery.environment("prod").gates.policy) == ((), "render.privilged == []")
+    world.commit("delivery", {PROD_PATH: wrong.replace(b"privilged", b"host_pathes")}, pusher="sam@example.com")
+    reason = world.delivery().pending[0]
+    assert (reason.code, reason.subject) == ("FAULTY", f"{PROD_PATH}:7:18")
+    assert (reason.found, reason.fix) == ("there is no `render.host_pathes`", "did you mean `host_paths`?")
+
+
 def test_what_cannot_even_be_read_does_not_stop_the_home(world: World) -> None:
     """A file too large, or a file where a folder belongs, is not accepted; the accepted version stays in force."""
     first = world.register()

@@ -245,6 +245,7 @@ def test_a_policy_reads_the_render_and_its_reason_names_who() -> None:
         ("candidate.trees.apps != ''", ["candidate.trees.apps"]),
         ("evidence.tests.fail == 0 || render.image == []", ["evidence.tests.fail", "render.image"]),
         ("has(render.wrong)", ["render.wrong"]),
+        ("artifacts.exists(render, render.name == 'web')", []),
     ],
 )
 def test_names_that_no_policy_sees_are_found(expression: str, names: list[str]) -> None:
