@@ -15,6 +15,7 @@ from typing import Final
 
 from setpoint.adapters import sandbox
 from setpoint.adapters.git.store import GitRepositories
+from setpoint.adapters.gpgv import GPG_HINT
 from setpoint.adapters.helm import HelmBinary, find_helm
 from setpoint.adapters.host.cgroups import ControlGroups
 from setpoint.adapters.host.proxy import find_haproxy
@@ -47,8 +48,8 @@ def essentials() -> list[Check]:
 
 
 def of_machine() -> list[Check]:
-    """Return what else counts on this machine: the interpreters, name spaces, control groups."""
-    return [_own_python(), _system_python(), _pip(), _namespaces(), _control_groups()]
+    """Return what else counts on this machine: the interpreters, gpgv, name spaces, control groups."""
+    return [_own_python(), _system_python(), _pip(), _gpgv(), _namespaces(), _control_groups()]
 
 
 def of_home(home: Home) -> list[Check]:
@@ -147,6 +148,13 @@ def _system_python() -> Check:
 def _pip() -> Check:
     ok, text = _version(["/usr/bin/python3", "-m", "pip", "--version"])
     return Check("pip", ok, text.partition(" from ")[0], "apt-get install python3-pip (for tasks that install packages)", essential=False)
+
+
+def _gpgv() -> Check:
+    """OpenPGP signatures of commits are checked by it; SSH signatures need nothing."""
+    found = shutil.which("gpgv")
+    ok, text = _version([found, "--version"]) if found is not None else (False, "not installed")
+    return Check("gpgv", ok, text, f"{GPG_HINT}; only for commits signed with OpenPGP", essential=False)
 
 
 def _namespaces() -> Check:

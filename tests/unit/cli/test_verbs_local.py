@@ -258,7 +258,21 @@ def test_doctor_looks_at_everything(place: Path, capsys: pytest.CaptureFixture[s
     answer = json.loads(capsys.readouterr().out)
     assert code == (0 if answer["ok"] else 1)
     names = {check["name"] for check in answer["checks"]}
-    assert {"git", "bubblewrap", "haproxy", "kubectl", "python", "toolchain", "pip", "disk", "home", "server", "listen", "cgroups"} <= names
+    assert {
+        "git",
+        "bubblewrap",
+        "haproxy",
+        "kubectl",
+        "python",
+        "toolchain",
+        "pip",
+        "disk",
+        "home",
+        "server",
+        "listen",
+        "cgroups",
+        "gpgv",
+    } <= names
     assert all(check["found"] and (check["ok"] or check["fix"]) for check in answer["checks"])
 
 
