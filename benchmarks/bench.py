@@ -1,7 +1,7 @@
 """The benchmarks of one machine's road; `tools/bench [NAME ...]` runs them, or all.
 
 One module each: push, task, cached, help (start.py), road, rollout, canary (both rollout.py),
-rollback, memory.
+rollback, memory, render.
 """
 
 import sys
@@ -11,6 +11,7 @@ from typing import Final
 import cached
 import memory
 import push
+import render
 import road
 import rollback
 import rollout
@@ -27,6 +28,7 @@ BENCHMARKS: Final[dict[str, Callable[[], None]]] = {
     "rollback": rollback.run,
     "canary": rollout.run_canaries,
     "memory": memory.run,
+    "render": render.run,
 }
 
 

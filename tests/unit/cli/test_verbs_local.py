@@ -1,6 +1,7 @@
 """The verbs that need no server: init, check, run, doctor, down, and `up` as far as it refuses; on real repositories and a real sandbox."""
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -10,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from setpoint.adapters.git.store import GitRepositories
 from setpoint.app import doctor
+from setpoint.app.home import Home
 from setpoint.app.starter import pipeline
 from setpoint.cli.main import run
 from setpoint.pipeline.config import parse_pipeline
+from stock_helm import stock_helm
 
 
 @pytest.fixture
@@ -139,6 +143,43 @@ def test_check_of_the_delivery_alone_knows_mounted_artifacts(example: Path) -> N
     deployment = example / "delivery/apps/hello/deployment.yaml"
     edit(deployment, "      containers:\n", "      volumes: [{name: model, image: {reference: model}}]\n      containers:\n")
     assert run(["check", str(example / "delivery")]) == 0
+
+
+def _as_chart(delivery: Path) -> None:
+    """Make the example's application a chart in a folder that it includes."""
+    chart, own = delivery / "charts" / "web", delivery / "apps" / "hello"
+    (chart / "templates").mkdir(parents=True)
+    for path in own.iterdir():
+        path.rename(chart / "templates" / path.name)
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: web\nversion: 1.0.0\n")
+    (own / "helm.yaml").write_text("apiVersion: setpoint.dev/v1alpha1\nkind: Helm\nchart: /charts/web\n")
+    for path in (delivery / "environments").glob("*/hello"):
+        shutil.rmtree(path)
+
+
+def test_check_renders_a_chart_of_an_included_folder(
+    example: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the include the chart is not there; with it it is rendered; a chart of the registry, which is not here, is a note."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "helm").symlink_to(stock_helm())
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    delivery = example / "delivery"
+    _as_chart(delivery)
+    assert run(["check", str(delivery)]) == 1
+    shown = capsys.readouterr().err
+    assert "SP617" in shown
+    assert "includes:" in shown
+    text = (delivery / "setpoint.yaml").read_text()
+    edit(delivery / "setpoint.yaml", "source: hello", "includes: [charts/web, lib], source: hello")
+    assert run(["check", str(delivery)]) == 1
+    assert "there is no folder lib/" in capsys.readouterr().err
+    (delivery / "setpoint.yaml").write_text(text.replace("source: hello", "includes: [charts/web], source: hello"))
+    assert run(["check", str(delivery)]) == 0
+    edit(delivery / "apps" / "hello" / "helm.yaml", "/charts/web", f"oci://charts/web@sha256:{'0' * 64}")
+    capsys.readouterr()
+    assert run(["check", str(delivery)]) == 0
+    assert "hello in staging is not rendered here" in capsys.readouterr().err
 
 
 def edit(path: Path, old: str, new: str) -> None:
@@ -274,6 +315,36 @@ def test_doctor_looks_at_everything(place: Path, capsys: pytest.CaptureFixture[s
         "gpgv",
     } <= names
     assert all(check["found"] and (check["ok"] or check["fix"]) for check in answer["checks"])
+
+
+def test_doctor_asks_for_helm_when_an_application_is_a_chart(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home without charts does not want Helm; one with a chart does, and says how to get it."""
+    programs = place / "bin"
+    programs.mkdir()
+    for name in ("git", "bwrap"):
+        found = shutil.which(name)
+        assert found
+        (programs / name).symlink_to(found)
+    monkeypatch.setenv("PATH", str(programs))
+
+    def looked() -> dict[str, Any]:
+        run(["doctor", "--listen", "127.0.0.1:0", "--json"])
+        return {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+
+    assert "helm" not in looked()
+    repositories = Home(Path(os.environ["SETPOINT_HOME"])).repositories
+    store = GitRepositories(repositories)
+    store.create("delivery")
+    tree = store.write_tree("delivery", None, {"apps/web/Chart.yaml": b"name: web\n"})
+    path = str(store.path("delivery"))
+    commit = git(Path(path), "commit-tree", tree, "-m", "a chart")
+    assert "helm" not in looked()
+    assert store.advance("delivery", "main", None, commit)
+    asked = looked()["helm"]
+    assert (asked["ok"], asked["essential"]) == (False, True)
+    assert "Helm 3.14" in asked["fix"]
 
 
 def test_doctor_names_a_taken_address(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
