@@ -88,6 +88,19 @@ def test_a_kind_outside_of_the_project_is_refused_until_its_owner_widens_it(home
     settled(home)
 
 
+def test_a_project_that_is_narrowed_stops_nothing_that_runs(home: LiveHome) -> None:
+    """What runs keeps serving, the reconciler says which object may not be there any more, and widening ends that."""
+    narrow = SETPOINT_FILE + "projects:\n  default: {kinds: [Deployment, Service]}\n"
+    accepted(home, {"setpoint.yaml": narrow}, "no routes")
+    wait_for("the refusal", lambda: "SP628" in home.codes("staging"))
+    reason = next(reason for reason in home.why("staging")["reasons"] if reason["code"] == "SP628")
+    assert "the project `default` may not have a HTTPRoute" in reason["found"]
+    assert home.answer(home.staging)[0] == "one"
+    assert home.cell("staging")["health"] == "degraded"
+    accepted(home, {"setpoint.yaml": SETPOINT_FILE}, "routes again")
+    home.serves("staging", "one")
+
+
 def test_pods_keep_to_the_standard_that_the_environment_asks_for(home: LiveHome) -> None:
     """Every field is told by gate, plan and why alike; a manifest that keeps to it goes in."""
     strict = (ENVIRONMENT % home.staging).replace("gates:\n", "gates:\n  pods: restricted\n")
