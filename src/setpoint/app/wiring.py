@@ -89,6 +89,7 @@ from setpoint.reconcile.drift.images import ImageDrift
 from setpoint.reconcile.drift.service import DriftParts, DriftService
 from setpoint.reconcile.effective import EffectiveParts, EffectivePins
 from setpoint.reconcile.host.target import HostParts, HostTarget
+from setpoint.reconcile.model import ReplicaStatus
 from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.render import Renderers
 from setpoint.reconcile.rendering import Rendering
@@ -96,6 +97,7 @@ from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.sources.registry_charts import RegistryCharts
 from setpoint.reconcile.upstream import Upstreams
+from setpoint.rollout.canary.decide import was_sent_back
 from setpoint.rollout.jobs import HostJobs
 from setpoint.rollout.service import HostRollout, RolloutParts
 from setpoint.source.service import SourceService
@@ -168,7 +170,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         rollout=target.rollout,
         drift=target.drift,
         prune=target.prune,
-        status=StatusView(delivery, promotions, store.records, target.prune.orphans),
+        status=StatusView(delivery, promotions, store.records, target.prune.orphans, lambda: len(store.journal)),
         vault=vault,
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers),
@@ -203,7 +205,7 @@ def _target(store: Store, judges: tuple[DeliveryReader, Rendering, Admission], m
     facts, vault = machine
     folders = HostFolders(store.home.replicas, store.home.images)
     runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
-    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas))
+    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, partial(_sent_back, records)))
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
     rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, CanaryReturns(promotions)))
@@ -344,6 +346,11 @@ def _loop(
             (store.git.glance, runtime.glance, target.proxy.glance, store.recorder.mend),
         )
     )
+
+
+def _sent_back(records: Records, replica: ReplicaStatus) -> bool:
+    spec = replica.spec
+    return was_sent_back(records.rollout(spec.identity.app, spec.identity.environment), spec.workload, spec.revision_hash)
 
 
 def _allowed(delivery: DeliveryReader, app: str, environment: str) -> Allowed:

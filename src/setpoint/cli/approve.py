@@ -6,6 +6,7 @@ import click
 
 from setpoint.cli.options import json_option, server_options
 from setpoint.cli.output import note, print_json, print_text
+from setpoint.core import names
 from setpoint.core.errors import ConflictError
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def command(api: "Api", what: tuple[str, ...], message: str, *, as_json: bool) -
         print_json(answer)
         return
     candidate = answer["candidate"]
-    print_text(f"approved {answer['promotion']}: {answer['version']} of {candidate['app']} for {candidate['environment']}")
+    called = names.candidate(answer["version"], answer.get("configuration", ""))
+    print_text(f"approved {answer['promotion']}: {called} of {candidate['app']} for {candidate['environment']}")
     note(f"next: setpoint status --wait   (reasons: setpoint why {candidate['app']} {candidate['environment']})")
 
 

@@ -73,7 +73,7 @@ def follow_to_the_end(api: "Api", app: str, environment: str, *, as_json: bool) 
         time.sleep(POLL_S)
     if as_json:
         print_json(report)
-    if report["phase"] == "returned":
+    if report["phase"] == "returned" or report.get("sent_back"):
         raise AnswerNo(f"next: setpoint why {app} {environment}")
     if report["phase"] == "held":
         raise StillWaiting(f"next: {report['next']}")

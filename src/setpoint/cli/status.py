@@ -10,7 +10,7 @@ import click
 
 from setpoint.cli.options import json_option, server_options, wait_option
 from setpoint.cli.output import AnswerNo, StillWaiting, ago, bold, cut, dim, print_json, print_text, state, table
-from setpoint.core import digest
+from setpoint.core import digest, names
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
@@ -114,7 +114,9 @@ def _waiting(cell: dict[str, Any]) -> str:
         stopped = any(hold["kind"] == "stop" for hold in cell.get("holds", ()))
         return "; ".join(word for word in (rollout, "on hold" if stopped else "") if word)
     subjects = ", ".join(dict.fromkeys(reason["subject"] for reason in waiting["reasons"])) or "the pin commit"
-    return "; ".join([*([rollout] if rollout else []), f"{waiting['version']}: {subjects}"])
+    return "; ".join(
+        [*([rollout] if rollout else []), f"{names.candidate(waiting['version'], waiting.get('configuration', ''))}: {subjects}"]
+    )
 
 
 def _arrow(fix: str) -> str:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import SetpointError
-from setpoint.core.words import counted
 from setpoint.evidence.bundle import parse_bundle, parse_statement
 from setpoint.evidence.model import APPROVAL, BUNDLE, PROVENANCE, SIGNER_OF, SUMMARY, TEST_RESULT, Statement
 from setpoint.evidence.provenance import claims
@@ -99,7 +98,7 @@ def _tests(statement: Statement) -> Iterator[str]:
         return
     passed, failed, skipped = (counts.get(name) for name in ("passed", "failed", "skipped"))
     if isinstance(passed, int) and isinstance(failed, int):
-        yield f"{passed} of {counted(passed + failed, 'test')} passed"
+        yield f"{passed} of {passed + failed} tests passed"
     yield f"({skipped} skipped)" if skipped else ""
     yield f"in task {own.get('task')}"
 

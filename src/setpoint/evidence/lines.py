@@ -202,7 +202,7 @@ def _tests(found: dict[NamedArtifact, Found]) -> tuple[list[str], str]:
         tests = count_tests(bundles.verified)
         ran = tests.passed + tests.failed
         if tests.result != "PASSED":
-            why = f"{tests.failed} of {counted(ran, 'test')} failed" if tests.result else _first(bundles, "no test result covers it")
+            why = f"{tests.failed} of {ran} tests failed" if tests.result else _first(bundles, "no test result covers it")
             faults.append("; ".join([f"{item.name}: {why}", *tests.faults]))
         # A result that does not cover the artifact (another artifact's tests) counts neither for it nor against it.
         texts.append(f"{tests.passed} of {ran} passed")

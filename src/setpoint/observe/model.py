@@ -27,6 +27,8 @@ class Waiting:
     """`wait` or `deny`."""
     reasons: tuple[Reason, ...]
     """Only those that stand in the way."""
+    configuration: str = ""
+    """Commit of the delivery repository when only its configuration is new: the version runs already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class RolloutReport:
     kept: tuple[str, ...]
     """Replicas that stay without traffic for a while, and why."""
     next: str
+    sent_back: str = ""
+    """The version that the last canary sent back, while what served before it has its place again."""
     coming: str = ""
     """The version whose rollout is about to begin: let in and not pinned yet, or pinned and not looked at yet."""
 

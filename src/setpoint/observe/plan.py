@@ -81,6 +81,8 @@ class PlanView:
             return Plan(app, environment, sentence, "", before, "", reasons=explanation.proposal.reasons or explanation.verdict.reasons)
         added, dropped = self._commits(pin, coming)
         after = coming.version or "the configuration at HEAD"
+        same = pin is not None and bool(after == before) and coming.candidate.artifacts == pin.candidate.artifacts
+        after = f"{after} with the configuration at HEAD" if same else after
         found = Plan(
             app=app,
             environment=environment,
@@ -204,7 +206,7 @@ def _coming(explanation: Explanation, delivery: Delivery, app: str) -> _Next | N
     promotion, proposal = explanation.promotion, explanation.proposal
     if promotion is not None:
         source = (promotion.source_repository, promotion.source_revision)
-        return _Next(promotion.candidate, promotion.promotion, *source, promotion.version)
+        return _Next(promotion.candidate, promotion.promotion, *source, promotion.names)
     if proposal.candidate is None:
         return None
     build = proposal.build

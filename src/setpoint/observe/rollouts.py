@@ -9,7 +9,7 @@ from setpoint.reconcile.model import CanaryPlan
 from setpoint.rollout.canary import reasons
 from setpoint.rollout.canary.reasons import StepView
 from setpoint.rollout.judge import decide as judging
-from setpoint.rollout.model import Phase, Rollout
+from setpoint.rollout.model import Phase, Rollout, Side
 
 _SHORT = {Phase.HELD: "canary held at {} %", Phase.RETURNED: "canary sent back", Phase.ROLLING: "rolling"}
 
@@ -32,9 +32,9 @@ def report(rollout: Rollout) -> RolloutReport:
         phase=rollout.phase,
         sentence=_sentence(rollout),
         weight=rollout.weight,
-        version=rollout.new.version or rollout.new.promotion,
+        version=name_of(rollout.new),
         promotion=rollout.new.promotion,
-        stable=(rollout.stable.version or rollout.stable.promotion) if rollout.stable is not None else "",
+        stable=name_of(rollout.stable) if rollout.stable is not None else "",
         began_at=rollout.began_at,
         since=rollout.since,
         evidence=round(judgement.evidence, 6),
@@ -46,6 +46,7 @@ def report(rollout: Rollout) -> RolloutReport:
         found=reasons.evidence(rollout) if rollout.plan is not None else "",
         kept=tuple(f"{', '.join(kept.workloads)} {kept.why} until {clock.spoken(kept.until)}" for kept in rollout.kept if kept.workloads),
         next=_next(rollout),
+        sent_back=name_of(rollout.new) if rollout.phase is Phase.RETURNED else rollout.sent_back,
     )
 
 
@@ -63,7 +64,10 @@ def planned(plan: CanaryPlan, last: Rollout | None) -> tuple[StepView, ...]:
 
 def _sentence(rollout: Rollout) -> str:
     place = f"{rollout.app} in {rollout.environment}"
-    name = rollout.new.version or rollout.new.promotion
+    name = name_of(rollout.new)
+    if rollout.sent_back:
+        serves = "serves again" if rollout.phase is Phase.FINISHED else "takes over again replica by replica"
+        return f"{place}: {rollout.sent_back} was sent back by its canary; {name} {serves}"
     if rollout.phase is Phase.FINISHED:
         return f"{place}: {name} is rolled out"
     if rollout.phase is Phase.RETURNED:
@@ -71,6 +75,11 @@ def _sentence(rollout: Rollout) -> str:
     if rollout.is_split:
         return f"{place}: canary of {name}, {reasons.stage(rollout)}"
     return f"{place}: {name} takes over replica by replica" if rollout.phase is Phase.ROLLING else f"{place}: {name} has all traffic"
+
+
+def name_of(side: Side) -> str:
+    """Return what people call one side of a rollout."""
+    return side.version or side.promotion
 
 
 def _next(rollout: Rollout) -> str:

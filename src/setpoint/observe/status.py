@@ -4,7 +4,7 @@ Called by the API; computes nothing that a stage has not decided.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from setpoint.core import clock, digest, names
@@ -23,13 +23,27 @@ from setpoint.reconcile.drift import decide as drift
 from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.model import Deployment, DeployReason, Health
 from setpoint.reconcile.prune.model import Prunable
+from setpoint.rollout.model import Rollout
 
 _DRIFTS: Final = 1000
+_LOOKS: Final = 3
+"""How often a place is read again when entries come in between; then it is told as it was found."""
 
 _ASKS: Final = ("NODATA", "PRUNE_OVER_BUDGET")
 """Reasons of the reconciler that wait for a person although nothing is wrong: a canary held for want of traffic, removals over budget."""
 _SETTLED: Final = ("READY", "JOB_COMPLETE", "LIMITS_NOT_ENFORCED")
 """Reasons of the reconciler that nothing waits for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known of an application in an environment, as of one moment."""
+
+    app: str
+    environment: str
+    explanation: Explanation
+    seen: Deployment | None
+    rollout: Rollout | None
 
 
 class StatusView:
@@ -41,12 +55,14 @@ class StatusView:
         promotions: PromotionService,
         facts: Facts,
         orphans: Callable[[Delivery], Sequence[Prunable]] = lambda _delivery: (),
+        version: Callable[[], int] = lambda: 0,
     ) -> None:
-        """Orphans returns what runs of applications that the delivery repository no longer has."""
+        """Orphans returns what runs of applications that the delivery repository no longer has; version grows with every journal entry."""
         self._reader = reader
         self._promotions = promotions
         self._facts = facts
         self._orphans = orphans
+        self._version = version
 
     def status(self, app: str | None = None) -> Status:
         """Return the matrix, of one application or all."""
@@ -66,7 +82,7 @@ class StatusView:
             delivery.check_app(app)
         apps = tuple(name for name in delivery.setpoint.apps if app in (None, name))
         environments = tuple(delivery.ordered())
-        cells = tuple(self._cell(self._promotions.explain(name, place), name, place) for name in apps for place in environments)
+        cells = tuple(self._cell(self._look(name, place)) for name in apps for place in environments)
         drifts = self._facts.drifts(ended=False, limit=_DRIFTS)
         cells = tuple(replace(cell, drift=len(_of(drifts, cell))) for cell in cells)
         needs = tuple(
@@ -96,17 +112,35 @@ class StatusView:
         every = {run.run: run for run in [*newest.values(), *self._facts.open_runs()]}
         return tuple(every.values())
 
-    def _cell(self, explanation: Explanation, app: str, environment: str) -> Cell:
-        seen = self._facts.deployment(app, environment)
+    def _look(self, app: str, environment: str) -> _Place:
+        """Return what is known of a place as of one moment: read again, when an entry came in between."""
+        for _ in range(_LOOKS):
+            version = self._version()
+            explanation = self._promotions.explain(app, environment)
+            seen, rollout = self._facts.deployment(app, environment), self._facts.rollout(app, environment)
+            if self._version() == version:
+                break
+        return _Place(app, environment, explanation, seen, rollout)
+
+    @staticmethod
+    def _cell(place: _Place) -> Cell:
+        app, environment, explanation, seen = place.app, place.environment, place.explanation, place.seen
         waiting = None
         if explanation.promotion is not None:
             promotion, verdict = explanation.promotion, explanation.verdict
-            waiting = Waiting(promotion.promotion, promotion.version, promotion.source_revision, verdict.outcome, verdict.blocking())
+            waiting = Waiting(
+                promotion.promotion,
+                promotion.version,
+                promotion.source_revision,
+                verdict.outcome,
+                verdict.blocking(),
+                promotion.configuration,
+            )
         if seen is None or (not seen.pin_commit and explanation.pin is None):
             pinned = explanation.pin is not None
             health = Health.PROGRESSING if pinned else "empty"
             return Cell(app, environment, health, waiting=waiting, reasons=seen.reasons if seen else (), holds=explanation.holds)
-        return replace(_running(seen, waiting, explanation), rollout=rollouts.short(self._facts.rollout(app, environment)))
+        return replace(_running(seen, waiting, explanation), rollout=rollouts.short(place.rollout))
 
     def rollout(self, app: str, environment: str) -> RolloutReport:
         """Return where the newest rollout is, and whether the next one is about to begin.
@@ -114,8 +148,8 @@ class StatusView:
         Raises:
             NotFoundError: application or environment is unknown, or nothing was rolled out there yet (SP658).
         """
-        coming = _coming(self._facts.deployment(app, environment), self._promotions.explain(app, environment))
-        found = self._facts.rollout(app, environment)
+        place = self._look(app, environment)
+        coming, found = _coming(place.seen, place.explanation), place.rollout
         if found is None:
             what, fix = f"nothing was rolled out yet: {app} in {environment}", f"setpoint why {app} {environment}"
             raise NotFoundError("SP658", what, fix=fix)
@@ -127,9 +161,10 @@ class StatusView:
         Raises:
             NotFoundError: application or environment is unknown.
         """
-        explanation = self._promotions.explain(app, environment)
+        place = self._look(app, environment)
+        explanation, rollout = place.explanation, place.rollout
         delivery = self._reader.require(app, environment)
-        cell = self._cell(explanation, app, environment)
+        cell = self._cell(place)
         promotion = explanation.promotion
         approvals = tuple(self._facts.approvals(promotion.promotion)) if promotion else ()
         deploy = tuple(Reason(r.code, _outcome(r), r.subject, r.found, "", r.fix) for r in cell.reasons)
@@ -137,7 +172,6 @@ class StatusView:
         cell = replace(cell, drift=len(drifts))
         reasons = (*explanation.verdict.reasons, *deploy, *drift.reasons(drifts, app), *delivery.pending)
         outcome = explanation.verdict.outcome if promotion else _outcome_of(cell, explanation)
-        rollout = self._facts.rollout(app, environment)
         return Why(
             app=app,
             environment=environment,
@@ -173,7 +207,9 @@ def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation
 
 
 def _is_stale(seen: Deployment, explanation: Explanation) -> bool:
-    """Whether the reconciler has not looked since the pin at HEAD became another one."""
+    """Whether the reconciler has not looked since the pin at HEAD became another one, or a rollback's hold overrode what it saw."""
+    if any(hold.kind == "rollback" and hold.overridden == seen.pin_commit for hold in explanation.holds):
+        return seen.health is Health.HEALTHY
     held = any(hold.kind == "rollback" and hold.target == seen.pin_commit for hold in explanation.holds)
     other = explanation.pin is not None and explanation.pin.commit != seen.pin_commit
     return other and not held and seen.health is Health.HEALTHY
@@ -183,7 +219,7 @@ def _coming(seen: Deployment | None, explanation: Explanation) -> str:
     """Return the version that gets in by itself and has no rollout yet: let in by its gates and not pinned, or pinned and not looked at."""
     promotion = explanation.promotion
     if promotion is not None and promotion.kind != "rollback" and explanation.verdict.outcome is Outcome.ALLOW:
-        return promotion.version
+        return promotion.names
     if explanation.pin is not None and (seen is None or _is_stale(seen, explanation)):
         return explanation.pin.version
     return ""
@@ -209,7 +245,8 @@ def _needs(cell: Cell) -> list[Need]:
     if cell.waiting is not None:
         for reason in cell.waiting.reasons:
             if reason.code in ("APPROVAL_MISSING", "APPROVAL_EXPIRED", "POLICY_FAILED", "RENDER_FAILED", "PROVENANCE_MISSING"):
-                what = f"{place}: {cell.waiting.version} waits for {reason.subject}: {reason.found}"
+                coming = names.candidate(cell.waiting.version, cell.waiting.configuration)
+                what = f"{place}: {coming} waits for {reason.subject}: {reason.found}"
                 needs.append(Need(what, reason.fix, cell.app, cell.environment, cell.waiting.promotion))
     for problem in cell.reasons:
         if problem.severity == "problem" or problem.code in _ASKS:
@@ -251,7 +288,11 @@ def _sentence(cell: Cell, promotion: Promotion | None) -> str:
         return f"{runs}."
     if promotion.kind == "rollback":
         return f"{runs}. It was rolled back to {promotion.version}, and Git does not say so yet."
-    return f"{promotion.version} ({digest.short(promotion.source_revision) or 'configuration'}) is NOT in {cell.environment} yet. {runs}."
+    if promotion.configuration:
+        same = " with an earlier configuration" if cell.version == promotion.version else ""
+        return f"The {promotion.names} is NOT in {cell.environment} yet. {runs}{same}."
+    source = f" ({digest.short(promotion.source_revision)})" if promotion.source_revision else ""
+    return f"{promotion.version}{source} is NOT in {cell.environment} yet. {runs}."
 
 
 def _next(reasons: tuple[Reason, ...]) -> str:

@@ -102,7 +102,7 @@ class TraceView:
         candidate = promotion.candidate
         steps = []
         if promotion.pin_commit:
-            text = f"pins {promotion.version} for {candidate.app} in {candidate.environment}"
+            text = f"pins {promotion.names} for {candidate.app} in {candidate.environment}"
             steps.append(Step("pin", promotion.pin_commit, text, promotion.pinned_at or "", candidate.environment))
         how = f"{promotion.kind}, {promotion.state}, asked by {promotion.requested_by}"
         steps.append(Step("promotion", promotion.promotion, how, promotion.decided_at or promotion.created_at, candidate.environment))

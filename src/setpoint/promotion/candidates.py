@@ -4,7 +4,7 @@ Called by the promotion service on every pass and before every explanation; it p
 """
 
 from setpoint.promotion import propose
-from setpoint.promotion.model import Pin, Promotion
+from setpoint.promotion.model import Candidate, Pin, Promotion
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.standing import Pins
@@ -66,6 +66,17 @@ class Candidates:
             if pinned not in (None, tree) and self._parts.delivery.is_older_tree(delivery, path, tree, pinned):
                 return f"a configuration of {path}/ that is older than the one pinned here"
         return ""
+
+    def configuration(self, delivery: Delivery, candidate: Candidate) -> str:
+        """Return the delivery repository's commit that a candidate is about when only its configuration is new; else nothing."""
+        pin = self._pins.own(delivery, candidate.environment, candidate.app)
+        if candidate.artifacts and (pin is None or pin.candidate.artifacts != candidate.artifacts):
+            return ""
+        before = pin.candidate if pin is not None else None
+        folder = f"environments/{candidate.environment}/{candidate.app}"
+        if candidate.environment_tree is not None and (before is None or before.environment_tree != candidate.environment_tree):
+            return self._parts.delivery.changed_at(delivery, folder, candidate.environment_tree)
+        return self._parts.delivery.changed_at(delivery, f"apps/{candidate.app}", candidate.app_tree)
 
     def is_current(self, promotion: Promotion, delivery: Delivery) -> bool:
         """Say whether HEAD and the policy in force still are what a promotion was decided on (law 3)."""

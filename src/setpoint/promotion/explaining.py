@@ -89,4 +89,4 @@ class Explanations:
         names = f"desired state in Git still names {pin.version if pin is not None else 'nothing'}"
         fault = self._lags.get((promotion.candidate.app, promotion.candidate.environment), "")
         found = f"Git lags: {names}; {fault or 'the pin commit is being written'}"
-        return Reason("GIT_LAGS", Outcome.WAIT, "pin commit", found, f"a commit that pins {promotion.version}; it is tried again by itself")
+        return Reason("GIT_LAGS", Outcome.WAIT, "pin commit", found, f"a commit that pins {promotion.names}; it is tried again by itself")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from setpoint.core import canonical, digest
+from setpoint.core import canonical, digest, names
 from setpoint.core.reasons import Verdict
 from setpoint.evidence.model import ArtifactEvidence
 from setpoint.ground.hold.model import Hold
@@ -131,6 +131,13 @@ class Promotion:
     superseded_by: str = ""
     losses: tuple[str, ...] = ()
     """What pinning it destroys, `Deployment/web: its replicas stop`: part of what approvals bind to."""
+    configuration: str = ""
+    """Commit of the delivery repository whose configuration is all that it changes; empty when it brings another build."""
+
+    @property
+    def names(self) -> str:
+        """What sentences call it: the version that it brings, or the configuration when the version stays."""
+        return names.candidate(self.version, self.configuration)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,6 +211,12 @@ class DeliveryReader:
                 return any(self._git.tree_id(delivery.repository, older, path) == tree for older in line)
         return False
 
+    def changed_at(self, delivery: Delivery, path: str, tree: str | None) -> str:
+        """Return the newest commit of the branch that gave a folder this tree; empty when its first parents never had it."""
+        line = self._git.first_parents(delivery.repository, delivery.head)
+        at = next((commit for commit in line if self._git.tree_id(delivery.repository, commit, path) == tree), None)
+        return (self._git.last_change(delivery.repository, at, path) or "") if at is not None else ""
+
     def pin(self, delivery: Delivery, environment: str, app: str) -> Pin | None:
         """Return the pin at HEAD with the commit that last touched it; None when nothing is pinned.
 

@@ -188,6 +188,7 @@ class PromotionService:
             created_at=created_at,
             note=note,
             losses=self._parts.gatherer.losses(candidate, delivery),
+            configuration=self._candidates.configuration(delivery, candidate),
         )
         fact = Fact("promotion.created", created.promotion, actor, records.encode(created))
         self._parts.recorder.record_all([fact, *self._superseding.ends_of_others(created)])

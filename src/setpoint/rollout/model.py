@@ -143,6 +143,8 @@ class Rollout:
     """What a person said who resumed or aborted it."""
     rollback: str = ""
     """After a return: the promotion that takes it out of Git, or why there is none."""
+    sent_back: str = ""
+    """What people call the canary whose return this rollout completes; empty for everything else."""
 
     @property
     def rule(self) -> Rule:

@@ -47,10 +47,11 @@ def test_it_shows_steps_numbers_and_what_next(fake_api: Any, capsys: pytest.Capt
     assert posted == [{"verb": "resume", "message": "quiet"}]
 
 
-@pytest.mark.parametrize(("phase", "code"), [("finished", 0), ("returned", 1), ("held", 3)])
+@pytest.mark.parametrize(("phase", "code"), [("finished", 0), ("returned", 1), ("held", 3), ("sent back", 1)])
 def test_following_ends_with_the_rollout(fake_api: Any, capsys: pytest.CaptureFixture[str], phase: str, code: int) -> None:
     """The exit code is the rollout's result, by `rollout --follow` and by `watch APP/ENVIRONMENT`."""
-    fake_api.answers["GET", "rollouts/shop/production"] = {**REPORT, "phase": phase}
+    known = {**REPORT, "phase": "finished", "sent_back": "7"} if phase == "sent back" else {**REPORT, "phase": phase}
+    fake_api.answers["GET", "rollouts/shop/production"] = known
     assert run(["rollout", "shop", "production", "--follow"]) == code
     assert REPORT["sentence"] in capsys.readouterr().out
     assert run(["watch", "shop/production"]) == code

@@ -1,6 +1,7 @@
 """Status, why, runs and traces: the stages' own words joined, nothing decided anew."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -8,12 +9,15 @@ import pytest
 from setpoint.core.errors import NotFoundError, UserError
 from setpoint.core.reasons import Outcome
 from setpoint.core.records import encode
+from setpoint.observe import rollouts
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.pipeline.model import RunState
+from setpoint.promotion.explaining import Explanation
 from setpoint.reconcile.model import Container, Deployment, DeployReason, Health, Identity, ReplicaSpec, ReplicaStatus
-from setpoint.rollout.model import Phase, Rollout, Side
+from setpoint.rollout.canary.decide import begin
+from setpoint.rollout.model import Coming, Phase, Rollout, Side
 from unit.builders_home import ADA, DELIVERY, PAT, World
 
 
@@ -67,6 +71,86 @@ def test_the_matrix_shows_what_runs_and_what_waits_with_the_gates_own_reasons(wo
     assert (why.outcome, why.next) == (Outcome.WAIT, f"setpoint approve {prod.waiting.promotion}")
     assert why.sentence.startswith("1 (")
     assert "is NOT in prod yet" in why.sentence
+
+
+def test_configuration_alone_is_told_apart_from_a_version(world: World) -> None:
+    """What is missing is the commit of the configuration: the version that runs already is never said to be missing."""
+    world.register()
+    world.build("1")
+    service = world.service()
+    world.to_prod(service)
+    world.healthy("prod")
+    commit = world.commit("delivery", {"environments/prod/web/x.yaml": b"b"}, pusher="sam@example.com")
+    service = world.service()
+    service.advance()
+    (waiting,) = [p for p in world.promotions("prod") if p.state == "open"]
+    name = f"configuration {commit[:7]} of 1"
+    assert (waiting.version, waiting.configuration, waiting.names) == ("1", commit, name)
+    view = _status(world)
+    why = view.why("web", "prod")
+    assert why.sentence.startswith(f"The {name} is NOT in prod yet. web in prod runs 1 (")
+    assert why.sentence.endswith(", healthy with an earlier configuration.")
+    status = view.status()
+    assert [cell.waiting.configuration for cell in status.cells if cell.waiting] == [commit]
+    assert [need.what.partition(" waits")[0] for need in status.needs] == [f"web in prod: {name}"]
+    assert world.promotions("staging")[0].configuration == "", "a build is told by its version"
+
+
+def test_during_a_return_why_and_status_say_the_same(world: World) -> None:
+    """From the moment that a hold overrides what was seen healthy, neither calls it healthy, whatever the reconciler has not noted yet."""
+    world.register()
+    service = world.service()
+    for version in ("1", "2"):
+        world.build(version)
+        service.advance()
+        world.healthy("staging")
+    pin = world.pinned("staging")
+    assert pin is not None
+    world.signer_gone = True
+    assert service.send_back("web", "staging", pin.commit, ()).done
+    view = StatusView(world.reader, service, world.records)
+    cell = view.status("web").cells[0]
+    why = view.why("web", "staging")
+    assert (cell.health, why.running) == (Health.PROGRESSING, cell)
+    assert "It was rolled back to 1" in why.sentence
+    assert "2 (" in why.sentence
+    assert not view.status("web").settled
+
+
+def test_an_entry_that_comes_while_a_place_is_read_has_it_read_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The explanation and what was observed are of one moment: else a return could be told half before and half after."""
+    world.register()
+    world.build("1")
+    service = world.service()
+    service.advance()
+    view = StatusView(world.reader, service, world.records, version=lambda: len(world.journal))
+    explain, asked = service.explain, []
+
+    def interrupted(app: str, environment: str) -> Explanation:
+        found = explain(app, environment)
+        asked.append(environment)
+        if len(asked) == 1:
+            world.healthy("staging")
+        return found
+
+    monkeypatch.setattr(service, "explain", interrupted)
+    assert view.why("web", "staging").running.health == "healthy"
+    assert asked == ["staging", "staging"]
+
+
+def test_a_canary_that_was_sent_back_is_told_as_sent_back_when_the_old_version_has_its_place_again() -> None:
+    """The rollback's own rollout never reads as if the bad version were rolled out, and following it does not end well."""
+    now = datetime(2026, 11, 25, tzinfo=UTC)
+    old, bad = Side("p-1", "c1", "1", {"web": "h1"}), Side("p-2", "c2", "2", {"web": "h2"})
+    canary = Rollout("ro-1", "web", "prod", "canary", Phase.RETURNED, bad, old, "2026-11-25T00:00:00.000Z", "2026-11-25T00:00:00.000Z")
+    back = begin(canary, Coming("web", "prod", old, None, can_split=False), now).rollout
+    assert rollouts.report(back).sentence == "web in prod: 2 was sent back by its canary; 1 takes over again replica by replica"
+    done = replace(back, phase=Phase.FINISHED)
+    pinned = begin(done, Coming("web", "prod", replace(old, promotion="p-3", pin_commit="c3"), None, can_split=False), now).rollout
+    assert rollouts.report(pinned).sentence == "web in prod: 2 was sent back by its canary; 1 serves again"
+    assert (rollouts.report(pinned).sent_back, rollouts.report(canary).sent_back) == ("2", "2")
+    newer = begin(pinned, Coming("web", "prod", Side("p-4", "c4", "4", {"web": "h4"}), None, can_split=False), now).rollout
+    assert rollouts.report(newer).sent_back == ""
 
 
 def test_a_rollout_says_what_is_about_to_begin(world: World) -> None:

@@ -39,10 +39,17 @@ class Machine:
         self.found: dict[str, ReplicaStatus] = {}
         self.service = self.restarted()
 
+        self.back: set[str] = set()
+        """Replicas of a canary that was sent back."""
+
     def restarted(self) -> DriftService:
         """The service of a server that has just started."""
         world = self.world
-        return DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, lambda: list(self.found.values())))
+        parts = DriftParts(world.records, world.records, world.recorder, world.clock, lambda: list(self.found.values()), self._sent_back)
+        return DriftService(parts)
+
+    def _sent_back(self, replica: ReplicaStatus) -> bool:
+        return replica.spec.replica in self.back
 
     def replica(self, name: str, **changes: object) -> None:
         """Add or change a replica."""
@@ -124,6 +131,23 @@ def test_what_setpoint_stops_and_what_never_served_is_no_drift(world: World) -> 
     machine.replica("staging-web-web-h-1", stopping=True, shim_alive=False, pid=None)
     machine.look()
     assert machine.told() == []
+
+
+def test_a_crashed_canary_is_no_drift_any_more_once_it_was_sent_back(machine: Machine) -> None:
+    """Its replica is kept to be looked into and may crash on; the case ends with the return, and no other begins."""
+    machine.replica("staging-web-web-h2-1")
+    machine.look(replicas=2)
+    machine.replica("staging-web-web-h2-1", pid=None, last_exit="exit status 1")
+    machine.look(replicas=2)
+    assert [state for state, _, _ in machine.told()] == ["open"]
+    machine.back = {"staging-web-web-h2-1"}
+    machine.look()
+    assert machine.told() == [("gone", "exit status 1", "its release was sent back, and it serves nobody")]
+    for restarts in range(2, 6):
+        machine.replica("staging-web-web-h2-1", pid=None, restarts=restarts)
+        machine.look()
+    assert len(machine.told()) == 1
+    assert machine.world.records.drifts(ended=False) == []
 
 
 def test_a_job_that_ends_is_no_drift(machine: Machine) -> None:

@@ -137,6 +137,11 @@ def _end(drift: Drift, now: datetime, done: str) -> Drift:
     return replace(drift, state=state, done=text, ended_at=clock.to_text(now))
 
 
+def withdrawn(drift: Drift, now: datetime, why: str) -> Drift:
+    """Return a case as it ends when its subject no longer matters."""
+    return replace(drift, state=DriftState.GONE, done=why, ended_at=clock.to_text(now))
+
+
 _DONE: Final = {
     "replica": "the workload has its replicas again",
     "proxy": "set back by run-time commands",

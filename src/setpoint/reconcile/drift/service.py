@@ -5,7 +5,7 @@ correct comes in through the API. It corrects nothing itself: who looked does, a
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, records
@@ -32,6 +32,8 @@ class DriftParts:
     recorder: Recorder
     clock: clock.Clock
     replicas: Callable[[], list[ReplicaStatus]]
+    sent_back: Callable[[ReplicaStatus], bool] = lambda _replica: False
+    """Whether a replica is of a canary that was sent back: it is kept to be looked into, and serves nobody."""
 
 
 class DriftService:
@@ -46,15 +48,30 @@ class DriftService:
         self._earlier: dict[Key, Drift] = {}
 
     def look(self, environment: str, mode: Mode, desired: Sequence[DesiredState]) -> None:
-        """Look at the replicas of an environment; remembers its mode for the other looks. A Job's process is meant to end."""
+        """Look at the replicas of an environment; remembers its mode for the other looks.
+
+        A Job's process is meant to end, and what was sent back serves nobody: neither is drift, and a case of the latter is over.
+        """
         self._modes[environment] = mode
-        present = [r for r in self._parts.replicas() if r.spec.identity.environment == environment and r.spec.job is None]
+        every = [r for r in self._parts.replicas() if r.spec.identity.environment == environment and r.spec.job is None]
+        idle = {replica.spec.replica for replica in every if self._parts.sent_back(replica)}
+        present = [replica for replica in every if replica.spec.replica not in idle]
         wanted = {state.app: sum(workload.replicas for workload in state.workloads) for state in desired}
         with self._lock:
+            self._withdraw(environment, idle)
             known = [case for case in self._open().values() if case.drift.environment == environment and case.drift.kind == "replica"]
             found = self._watch.look(environment, present, wanted, known)
             self._watch.forget(environment, {replica.spec.replica for replica in present})
             self._take(environment, "replica", found)
+
+    def _withdraw(self, environment: str, idle: Collection[str]) -> None:
+        """End the cases of replicas that no longer matter."""
+        moot = [(key, case) for key, case in self._open().items() if case.drift.environment == environment and case.drift.subject in idle]
+        now = self._parts.clock.now()
+        ended = [decide.withdrawn(case.drift, now, "its release was sent back, and it serves nobody") for _key, case in moot]
+        self._parts.recorder.record_all([_fact("drift.ended", drift) for drift in ended])
+        for key, _case in moot:
+            del self._open()[key]
 
     def judge(self, environment: str, kind: Kind, found: Sequence[Deviation]) -> frozenset[Difference]:
         """Record what a look found, and return what is to be corrected now (see the port)."""

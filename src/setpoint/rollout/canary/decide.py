@@ -58,6 +58,7 @@ def begin(before: Rollout | None, coming: Coming, now: datetime) -> Step:
         plan=coming.plan if canary else None,
         kept=kept,
         dropped=dropped,
+        sent_back=(before.new.version or before.new.promotion) if before is not None and before.phase is Phase.RETURNED and back else "",
     )
     return Step(started, "rollout.begun")
 
@@ -169,6 +170,16 @@ def is_worth_telling(told: Rollout, now_is: Rollout) -> bool:
         return True
     grown = judging.judge(now_is.sums, now_is.rule).evidence >= 10 * max(1.0, judging.judge(told.sums, told.rule).evidence)
     return grown or clock.seconds_between(told.looked_at or told.began_at, now_is.looked_at) >= 60
+
+
+def was_sent_back(rollout: Rollout | None, workload: str, revision_hash: str) -> bool:
+    """Say whether replicas of a workload's revision are those of a canary that was sent back: they serve nobody, whatever they do."""
+    if rollout is None:
+        return False
+    if rollout.phase is Phase.RETURNED:
+        return rollout.new.has(workload, revision_hash) and not (rollout.stable is not None and rollout.stable.has(workload, revision_hash))
+    kept = any(one.why == "to look into" and one.workloads.get(workload) == revision_hash for one in rollout.kept)
+    return kept and not rollout.new.has(workload, revision_hash)
 
 
 def keeps(rollout: Rollout, workload: str, revision_hash: str, now: datetime) -> bool:
