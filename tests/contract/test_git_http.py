@@ -19,11 +19,12 @@ import pytest
 import uvicorn
 
 from setpoint.adapters.git.http import GitHttp
-from setpoint.adapters.git.pkt import FLUSH, ProtocolError, line, parse_head, refusal
+from setpoint.adapters.git.pkt import FLUSH, ProtocolError, PushHead, band, line, parse_head, refusal
 from setpoint.adapters.git.process import Limits
+from setpoint.adapters.git.report import PushReport
 from setpoint.adapters.git.spool import IntendedPush, PushSpool
 from setpoint.adapters.git.store import GitRepositories
-from setpoint.core.errors import NotAllowedError
+from setpoint.core.errors import NotAllowedError, WorldError
 from setpoint.ground.identity.model import Principal
 from setpoint.source.model import RefUpdate
 
@@ -41,6 +42,8 @@ class Server:
         self.store.create("shop")
         self.pushes: list[tuple[Principal, str, list[RefUpdate]]] = []
         self.refuse = ""
+        self.before: Callable[[], str] = lambda: ""
+        """Happens after the client looked and before git moves anything."""
         self.on_push: Callable[[], None] = lambda: None
         self.spool = PushSpool(root / ".pushes")
         self.noted: list[IntendedPush] = []
@@ -63,7 +66,7 @@ class Server:
     def _may_push(self, _principal: Principal, _name: str, updates: list[RefUpdate]) -> str:
         if any(update.ref == "refs/heads/raising" for update in updates):
             raise NotAllowedError("SP999", "not yours", fix="ask Bob")
-        return self.refuse
+        return self.before() or self.refuse
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -218,7 +221,8 @@ def test_a_refused_push_reads_as_a_sentence(server: Server, work: Path) -> None:
     assert "[remote rejected] main -> side (pins/ is written by Setpoint only)" in done.stderr
     server.refuse = ""
     raising = run("push", server.url, "main:raising", at=work)
-    assert "remote: not yours; ask Bob" in raising.stderr
+    assert "remote: error[SP999]: not yours" in raising.stderr
+    assert "remote:   = help: ask Bob" in raising.stderr
     assert server.store.refs("shop") == {}
     assert server.pushes == []
 
@@ -240,7 +244,71 @@ def test_history_is_never_rewritten(server: Server, work: Path) -> None:
     done = run("push", "--force", server.url, "main", at=work)
     assert done.returncode == 1
     assert "non-fast-forward" in done.stderr
+    assert "remote: error[SP112]: history is not rewritten here: `main` has commits that your push would drop" in done.stderr
+    assert "remote:   = help: git pull --rebase origin main, then push again" in done.stderr
     assert len(server.pushes) == 1
+
+
+def test_the_loser_of_a_race_is_told_so(server: Server, work: Path) -> None:
+    """Somebody moves the branch between the client's look and its push: git's own words, then what happened and how to go on."""
+    git("push", "-q", server.url, "main", at=work)
+    base = git("rev-parse", "HEAD", at=work).strip()
+    grow(work, "winner")
+    winner = git("rev-parse", "HEAD", at=work).strip()
+    git("push", "-q", server.url, "main:side", at=work)
+    git("reset", "-q", "--hard", base, at=work)
+    grow(work, "loser")
+
+    def overtake() -> str:
+        git("update-ref", "refs/heads/main", winner, base, at=server.store.path("shop"))
+        return ""
+
+    server.before = overtake
+    done = run("push", server.url, "main", at=work)
+    assert done.returncode == 1
+    assert "[remote rejected] main -> main (failed to update ref)" in done.stderr
+    assert "remote: error[SP111]: somebody else moved `main` while you pushed, so your push of it was not taken" in done.stderr
+    assert "remote:   = help: git pull --rebase origin main, then push again" in done.stderr
+    assert server.store.heads("shop")["main"] == winner
+
+
+@pytest.mark.parametrize("banded", [True, False])
+def test_a_full_disk_is_told_to_the_pusher(*, banded: bool) -> None:
+    """Git's report of a pack that found no room passes unchanged, in whatever pieces; the sentence comes before the last flush."""
+    update = RefUpdate("refs/heads/main", ZERO, "a" * 40)
+    report = PushReport(PushHead((update,), frozenset({"report-status", *(["side-band-64k"] if banded else [])})))
+    status = line(b"unpack index-pack abnormal exit\n") + line(b"ng refs/heads/main unpacker error\n") + FLUSH
+    said = band(2, b"fatal: write error: No space left on device\n") + band(1, status) + FLUSH
+    passed = b"".join(report.feed(said[at : at + 7]) for at in range(0, len(said), 7))
+    error = report.fault({})
+    last = report.end(error)
+    if banded:
+        assert error is not None
+        assert passed == said[:-4]
+        assert last == band(2, f"{error.render()}\n".encode()) + FLUSH
+        assert "error[SP110]: the disk of the server is full, so the push was not taken" in error.render()
+    else:
+        assert passed + last == said
+
+
+@pytest.mark.parametrize("answer", [b"", b"0000", b"no packet at all", b"000", b"0009\x01half"])
+def test_what_git_says_is_never_lost(answer: bytes) -> None:
+    """Whatever comes, every byte of it reaches the client, in order and once."""
+    report = PushReport(PushHead((), frozenset({"side-band-64k"})))
+    assert report.feed(answer) + report.end(None) == answer
+
+
+def test_a_push_that_is_stored_and_not_journalled_says_so(server: Server, work: Path) -> None:
+    """The push succeeded; what kept its entry back, and that it follows, is told."""
+
+    def full() -> None:
+        raise WorldError("SP002", "the journal cannot be written", fix="make room")
+
+    server.on_push = full
+    done = run("push", server.url, "main", at=work)
+    assert done.returncode == 0
+    assert "remote: error[SP114]: the push is stored; it is journalled later, by itself" in done.stderr
+    assert "remote:   = help: the journal cannot be written; make room" in done.stderr
 
 
 def test_a_failing_listener_does_not_fail_the_push(server: Server, work: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -472,5 +540,5 @@ def test_a_push_that_cannot_be_noted_is_not_taken(server: Server, work: Path) ->
     (server.store.root / ".pushes").write_text("a file in the way")
     done = run("push", server.url, "main", at=work)
     assert done.returncode
-    assert "remote: the push cannot be noted" in done.stderr
+    assert "remote: error[SP109]: the push cannot be noted" in done.stderr
     assert server.store.heads("shop") == {}

@@ -72,3 +72,18 @@ def test_an_answer_on_a_full_disk_is_what_the_journal_says(small: LiveHome) -> N
     assert [entry["body"]["why"] for entry in small.journal() if entry["kind"] == "hold.opened"] == told
     released = small.api("operator").post("/api/v1/holds/release", {"environment": "staging", "app": "hello"})
     assert len(released) == len(told)
+
+
+def test_a_push_on_a_full_disk_says_so_and_goes_through_with_room(small: LiveHome) -> None:
+    """Git's own words are followed by ours: what happened, the code, and how to go on."""
+    small.release("one")
+    small.commit("hello", {"big.bin": os.urandom(1 << 19).hex()}, push=False)
+    ballast = _fill(small)
+    try:
+        done = small.git(small.work / "hello", "push", "origin", "main", check=False)
+        assert done.returncode
+        assert "remote: error[SP1" in done.stderr
+        assert "remote:   = help: make room on the disk" in done.stderr
+    finally:
+        ballast.unlink()
+    assert small.git(small.work / "hello", "push", "origin", "main").returncode == 0

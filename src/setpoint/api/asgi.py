@@ -20,7 +20,7 @@ from setpoint.adapters.oci.registry import Registry
 from setpoint.api import actions, calls, metrics, problems, reads, registries, secrets
 from setpoint.api.auth import NotLoggedInError
 from setpoint.app.application import Application
-from setpoint.core.errors import SetpointError, UserError
+from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.ground.identity.model import Principal
 from setpoint.source.model import RefUpdate
 
@@ -78,7 +78,11 @@ class Server:
         """Answer a request."""
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/git/"):
-            await asyncio.to_thread(self._host_new, scope)
+            try:
+                await asyncio.to_thread(self._host_new, scope)
+            except WorldError as error:
+                await PlainTextResponse(f"{error.render()}\n", 503)(scope, receive, send)  # git shows it as `remote:`
+                return
             await self._git(scope, receive, send)
         elif scope["type"] == "http" and (path == "/v2" or path.startswith("/v2/")):
             await self._registry(scope, receive, send)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from setpoint.adapters.git.pkt import FLUSH, ZERO, ProtocolError, PushHead, line, parse_head, refusal
 from setpoint.adapters.git.process import GitProcess, Limits, Service, git_environment
+from setpoint.adapters.git.report import PushReport
 from setpoint.adapters.git.request import Answer, Body, DisconnectedError, Receive, RefusedBodyError, Scope, Send, header, reply
 from setpoint.adapters.git.spool import PushSpool
 from setpoint.adapters.git.store import GitRepositories
@@ -156,39 +157,48 @@ class GitHttp:
         """Ask whether the push may happen, run receive-pack, and report the refs that really moved before the client hears the end."""
         head, start = await _read_head(body)
         refused = await self._refusal(call, head)
-        if refused:
+        if refused is not None:
             await body.drain()
-            await answer.write(refusal(head, refused))
+            await answer.write(refused)
             return
         before = await asyncio.to_thread(self._store.refs, call.repository)
         try:
             noted = await asyncio.to_thread(self._note, call, head)
         except WorldError as error:
             await body.drain()
-            await answer.write(refusal(head, f"{error.what}; {error.fix}"))
+            await answer.write(refusal(head, error.what, error.render()))
             return
+        report = PushReport(head)
         try:
-            await self._exchange(call, answer, body, start)
+            await self._exchange(call, answer, body, start, report)
         finally:
-            await self._report(call, head, before, noted)
+            stored = await self._report(call, head, before, noted)
+        last = report.end(stored or report.fault(await asyncio.to_thread(self._store.refs, call.repository)))
+        if last:
+            await answer.write(last)
 
     def _note(self, call: Call, head: PushHead) -> str:
         who = call.principal
         return self._spool.begin(call.repository, who.actor, who.pusher, list(head.commands)) if self._spool is not None else ""
 
-    async def _refusal(self, call: Call, head: PushHead) -> str:
+    async def _refusal(self, call: Call, head: PushHead) -> bytes | None:
+        """Return the answer that refuses a push before git sees it; None when git may have it."""
         if any(update.ref.startswith(_HIDDEN) for update in head.commands):
-            return f"{_HIDDEN} belongs to Setpoint; push to refs/heads/ or refs/tags/"
+            return refusal(head, f"{_HIDDEN} belongs to Setpoint; push to refs/heads/ or refs/tags/")
         if not head.commands:
-            return ""
+            return None
         try:
             answer = self._may_push(call.principal, call.repository, list(head.commands))
-            return answer if isinstance(answer, str) else await answer
+            sentence = answer if isinstance(answer, str) else await answer
         except SetpointError as error:
-            return f"{error.what}; {error.fix}" if error.fix else error.what
+            return refusal(head, error.what, error.render())
+        return refusal(head, sentence) if sentence else None
 
-    async def _report(self, call: Call, head: PushHead, before: dict[str, str], noted: str) -> None:
-        """Call on_push with what moved; its failure does not fail the push: the heads are found by looking, the pusher by the note."""
+    async def _report(self, call: Call, head: PushHead, before: dict[str, str], noted: str) -> SetpointError | None:
+        """Call on_push with what moved; its failure does not fail the push: the heads are found by looking, the pusher by the note.
+
+        Returns what the pusher is to be told of such a failure.
+        """
         try:
             after = await asyncio.to_thread(self._store.refs, call.repository)
             moved = [update for update in head.commands if _happened(update, before, after)]
@@ -198,10 +208,13 @@ class GitHttp:
                     await done
             if self._spool is not None:
                 await asyncio.to_thread(self._spool.settle, noted)
-        except Exception:
+        except Exception as error:
             log.exception("a push to %s was stored but not announced", call.repository)
             if self._spool is not None:
                 self._spool.leave(noted)
+            why = f"{error.what}; {error.fix}" if isinstance(error, SetpointError) else "the server's log says why"
+            return WorldError("SP114", "the push is stored; it is journalled later, by itself", fix=why)
+        return None
 
     def _protocol(self, call: Call) -> dict[str, str]:
         """Return git's environment with the protocol version the client asked for; a push is always version 0."""
@@ -211,8 +224,8 @@ class GitHttp:
         version = next((word for word in asked.split(":") if word.startswith("version=")), "")
         return {**self._environment, "GIT_PROTOCOL": version} if version else self._environment
 
-    async def _exchange(self, call: Call, answer: Answer, body: Body, start: bytes) -> None:
-        """Stream the body into git and git's answer out at the same time.
+    async def _exchange(self, call: Call, answer: Answer, body: Body, start: bytes, report: PushReport | None = None) -> None:
+        """Stream the body into git and git's answer out at the same time, through the report of a push.
 
         Raises:
             RefusedBodyError, DisconnectedError: what happened to the body; git is ended then.
@@ -223,7 +236,7 @@ class GitHttp:
         try:
             if call.service == "upload-pack":
                 watcher = asyncio.create_task(_watch(process, body, taken))
-            status = await self._copy(process, answer)
+            status = await self._copy(process, answer, report)
             await taken
             _judge(call, status, process, answer)
         finally:
@@ -233,14 +246,19 @@ class GitHttp:
             await asyncio.gather(*tasks, return_exceptions=True)
             await process.end()
 
-    async def _copy(self, process: GitProcess, answer: Answer) -> int:
-        """Send git's output as it comes and return its exit status."""
+    async def _copy(self, process: GitProcess, answer: Answer, report: PushReport | None = None) -> int:
+        """Send git's output as it comes, but for what a report holds back, and return its exit status."""
         try:
             while data := await process.read(self._limits.idle_s):
-                await answer.write(data)
+                passed = report.feed(data) if report is not None else data
+                if passed:
+                    await answer.write(passed)
         except TimeoutError as error:
             raise RefusedBodyError(504, "git said nothing for too long") from error
-        return await process.wait()
+        status = await process.wait()
+        if report is not None:
+            report.complaint = process.complaint()
+        return status
 
     async def _start(self, call: Call, environment: dict[str, str], *, advertise: bool) -> GitProcess:
         try:

@@ -36,6 +36,20 @@ def line(text: bytes) -> bytes:
     return b"%04x" % (len(text) + 4) + text
 
 
+def split(data: bytes) -> tuple[bytes, bytes | None] | None:
+    """Return the first pkt-line of data as (its bytes, its content; None for a flush), or None when data ends within it.
+
+    Raises:
+        ProtocolError: data does not begin with a pkt-line.
+    """
+    if len(data) < 4:
+        return None
+    length = _length(data[:4])
+    if length == 0:
+        return data[:4], None
+    return (data[:length], data[4:length]) if len(data) >= length else None
+
+
 def parse_head(data: bytes | bytearray) -> PushHead | None:
     """Return the commands up to the first flush, or None when data ends before it.
 
@@ -63,18 +77,19 @@ def parse_head(data: bytes | bytearray) -> PushHead | None:
         commands.append(_update(command))
 
 
-def refusal(head: PushHead, sentence: str) -> bytes:
-    """Return the body that makes git show `remote: <sentence>` and every ref of the push as rejected."""
+def refusal(head: PushHead, sentence: str, text: str = "") -> bytes:
+    """Return the body that makes git show `remote: <text>` (the sentence, without one) and every ref of the push as rejected."""
     reason = sentence.splitlines()[0][:200]
     report = line(b"unpack ok\n") + b"".join(line(f"ng {update.ref} {reason}\n".encode()) for update in head.commands) + FLUSH
     if not {"report-status", "report-status-v2"} & head.capabilities:
         report = b""
     if not {"side-band", "side-band-64k"} & head.capabilities:
         return report
-    return _band(2, f"{sentence}\n".encode()) + _band(1, report) + FLUSH
+    return band(2, f"{text or sentence}\n".encode()) + band(1, report) + FLUSH
 
 
-def _band(number: int, data: bytes) -> bytes:
+def band(number: int, data: bytes) -> bytes:
+    """Return data on a side band: 1 is the report, 2 what git shows as `remote:`."""
     pieces = (data[start : start + _SIDEBAND_BYTES] for start in range(0, len(data), _SIDEBAND_BYTES))
     return b"".join(line(bytes([number]) + piece) for piece in pieces)
 
