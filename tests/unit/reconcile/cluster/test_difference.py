@@ -200,7 +200,8 @@ def test_a_value_that_counts_as_one_is_compared_as_one() -> None:
     assert [(one.path, one.change.before, one.change.after, str(one.writer)) for one in seen] == [
         ("spec.template.spec.nodeSelector.zone", "a", None, "kubectl-edit")
     ]
-    assert not examine(found, prepare(manifest()), "setpoint").in_step
+    alone = examine(found, prepare(manifest()), "setpoint")
+    assert [one.path for one in alone.differences] == ["spec.template.spec.nodeSelector.zone"]
 
 
 def test_an_empty_item_says_something_by_being_there() -> None:
@@ -218,6 +219,85 @@ def test_an_empty_item_says_something_by_being_there() -> None:
     assert [one.path for one in compare(live, closed, "setpoint").differences] == ["spec.ingress[0]"]
     assert [one.path for one in compare(closed, live, "setpoint").differences] == ["spec.ingress[0]"]
     assert examine(closed, wanted, "setpoint").in_step
+
+
+def policy_pair(live_spec: dict[str, Any], wanted_spec: dict[str, Any], *owned_fields: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return a live NetworkPolicy of which some fields of the spec are ours as a whole, and a manifest."""
+    base = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": "x"}}
+    fields: dict[str, Any] = {"f:spec": {f"f:{name}": {} for name in owned_fields}}
+    rows = [owned("setpoint", fields) | {"apiVersion": "networking.k8s.io/v1"}]
+    return base | {"metadata": {"name": "x", "managedFields": rows}, "spec": live_spec}, base | {"spec": wanted_spec}
+
+
+def test_a_default_is_only_one_in_what_is_declared() -> None:
+    """The protocol of a port that is declared may be filled in; that of a port which goes away goes too."""
+    ports = [{"port": 80, "protocol": "TCP"}, {"port": 81, "protocol": "TCP"}]
+    pair = policy_pair({"ingress": [{"ports": ports}]}, {"ingress": [{"ports": [{"port": 80}]}]}, "ingress")
+    assert [one.path for one in examine(*pair, "setpoint").differences] == [
+        "spec.ingress[0].ports[81].port",
+        "spec.ingress[0].ports[81].protocol",
+    ]
+    same = policy_pair({"ingress": [{"ports": ports[:1]}]}, {"ingress": [{"ports": [{"port": 80}]}]}, "ingress")
+    assert examine(*same, "setpoint").in_step
+
+
+def test_an_empty_selector_inside_a_whole_is_something() -> None:
+    """Owning the rules does not mean that an empty selector in them was written and left out: it selects everything."""
+    wanted = {"ingress": [{"from": [{"podSelector": {}, "namespaceSelector": {"a": "b"}}]}]}
+    pair = policy_pair({"ingress": [{"from": [{"namespaceSelector": {"a": "b"}}]}]}, wanted, "ingress")
+    assert [one.path for one in examine(*pair, "setpoint").differences] == ["spec.ingress[0].from[0].podSelector"]
+    gone = policy_pair(wanted, {"ingress": [{"from": [{"namespaceSelector": {"a": "b"}}]}]}, "ingress")
+    assert [one.path for one in examine(*gone, "setpoint").differences] == ["spec.ingress[0].from[0].podSelector"]
+
+
+def test_what_was_applied_in_another_version_is_claimed_anew() -> None:
+    """The paths of an older version of a kind may not be those of the manifest's, so nothing is proved by them."""
+    found = live()
+    found["metadata"]["managedFields"][0]["apiVersion"] = "apps/v1beta1"
+    assert examine(found, prepare(manifest()), "setpoint").claims == ("apiVersion",)
+
+
+def test_an_empty_mapping_is_claimed_for_itself() -> None:
+    """Declaring an empty spec is another claim than declaring a field of it."""
+    pair = policy_pair({"egress": None}, {}, "egress")
+    assert examine(*pair, "setpoint").claims == ("spec",)
+    assert policy_pair({}, {}, "egress")[1]["spec"] == {}
+
+
+def test_false_that_is_left_out_is_said_as_false() -> None:
+    """The server writes no `paused: false`; what is desired is told all the same."""
+    paused, after = live(), live()
+    mine(after)["f:spec"]["f:paused"] = {}
+    paused["spec"]["paused"] = True
+    seen = compare(paused, after, "setpoint").differences
+    assert [(one.path, one.change.before, one.change.after) for one in seen] == [("spec.paused", True, False)]
+
+
+def test_an_empty_entry_of_a_map_is_an_entry() -> None:
+    """A key with an empty value is not left out when it is written, so when it is not there it is missing."""
+    found: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {}}
+    found["metadata"]["managedFields"] = [owned("setpoint", {"f:data": {"f:a": {}}}) | {"apiVersion": "v1"}]
+    wanted = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": ""}}
+    assert [one.path for one in examine(found, wanted, "setpoint").differences] == ["data.a"]
+
+
+def test_true_is_not_one() -> None:
+    """A custom object may hold either."""
+    custom: dict[str, Any] = {"apiVersion": "x.io/v1", "kind": "T", "metadata": {"name": "x"}, "spec": {"a": True}}
+    assert len(examine(custom, custom | {"spec": {"a": 1}}, "setpoint").differences) == 1
+    held = live()
+    held["spec"]["replicas"] = True
+    wanted = manifest()
+    wanted["spec"]["replicas"] = 1
+    assert [one.path for one in examine(held, wanted, "setpoint").differences] == ["spec.replicas"]
+
+
+def test_what_we_applied_through_a_subresource_is_not_the_object() -> None:
+    """A status or a scale that somebody of our name applied says nothing about the manifest's fields."""
+    found = live()
+    found["metadata"]["managedFields"].append(owned("setpoint", {"f:spec": {"f:paused": {}}}, sub="scale"))
+    found["spec"]["paused"] = True
+    assert examine(found, prepare(manifest()), "setpoint").in_step
 
 
 def test_items_with_other_keys_are_others() -> None:
@@ -363,5 +443,9 @@ def test_the_content_of_what_is_immutable_cannot_be_changed() -> None:
     value = {"apiVersion": "v1", "kind": "ConfigMap", "immutable": True}
     assert why_replaced(value, ("f:data", "f:a"), "x") == "the ConfigMap is immutable"
     assert why_replaced(value, ("f:metadata", "f:labels"), "x") == ""
+    service = {"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "10.0.0.1"}}
+    assert why_replaced(service, ("f:spec", "f:clusterIP"), None) == ""
+    assert why_replaced(service | {"spec": {}}, ("f:spec", "f:clusterIP"), "10.0.0.2") == ""
+    assert why_replaced({"apiVersion": "v1", "kind": "Secret"}, ("f:data", "f:a"), "x") == ""
     assert is_refused_as_immutable('Service "a" is invalid: spec.clusterIPs[0]: Invalid value: may not change once set')
     assert not is_refused_as_immutable("spec.ports: Required value")

@@ -100,6 +100,14 @@ def test_a_namespace_and_a_definition_move_to_their_first_user() -> None:
     assert needs([definition, job, thing, space])[ObjectKey.of(thing)] == (ObjectKey.of(space), ObjectKey.of(definition))
 
 
+def test_what_is_not_applied_moves_nothing() -> None:
+    """A namespace is not hoisted for an object that an annotation leaves out."""
+    skipped = made("batch/v1 Job", "test", "shop", **{"helm.sh/hook": "test", "helm.sh/hook-weight": "-9"})
+    found = order([skipped, made("v1 Namespace", "shop", **{"setpoint.dev/wave": "3"})])
+    assert kinds(found.steps) == [["Namespace/shop"]]
+    assert (found.steps[0].wave, [note.code for note in found.notes]) == (3, ["NOT_APPLIED"])
+
+
 @pytest.mark.parametrize(
     ("value", "name", "first", "phases"),
     [

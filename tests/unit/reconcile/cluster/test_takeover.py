@@ -135,6 +135,8 @@ def test_only_the_workload_that_is_scaled_is_left_alone() -> None:
         ObjectKey("apps", "Deployment", "shop", "web"),
         ObjectKey("apps", "Deployment", "shop", "other"),
     ]
+    assert autoscale.scaled([keda, scaler()])[0].scaler.kind == "ScaledObject"
+    assert len(autoscale.scaled([keda, scaler()])) == 1
     assert not found[0].rule.concerns(ObjectKey("apps", "Deployment", "prod", "web"))
     assert not found[0].rule.concerns(ObjectKey("apps", "StatefulSet", "shop", "web"))
 
@@ -171,6 +173,13 @@ def test_a_manager_that_is_ignored_keeps_its_fields() -> None:
     assert [one.path for one in kept.differences] == ["data.b"]
     assert [one.difference.path for one in ignored] == ["data.a"]
     assert to_apply(manifest, live, "setpoint", rules)["data"] == {"b": "2"}
+
+
+def test_an_ignored_default_and_a_shared_field_are_left_out() -> None:
+    """What nobody owns is the server's and not declared; what we share stays with its other owner when the manifest leaves it out."""
+    rules = [IgnoreRule(("data.a", "data.b"))]
+    shared = config({"a": "x", "b": "y"}, entry("setpoint", keys("b"), "Apply"), entry("other", keys("b")))
+    assert to_apply(wanted({"a": "1", "c": "2"}), shared, "setpoint", rules)["data"] == {"c": "2"}
 
 
 def test_a_part_of_a_value_that_counts_as_one_is_adopted() -> None:
