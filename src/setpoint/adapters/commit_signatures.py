@@ -7,6 +7,7 @@ setpoint.yaml, and a name inside of it (a principal, an email) is not read at al
 import hashlib
 import threading
 from collections import OrderedDict
+from dataclasses import replace
 from typing import Final, Literal
 
 from setpoint.adapters import sshsig
@@ -48,7 +49,7 @@ class CheckedSignatures:
         found = self._check(repository, commit, keys, keyring)
         if found.state != "unchecked":
             with self._lock:
-                self._kept[key] = found
+                self._kept[key] = replace(found, slow=False)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
         return found
@@ -89,10 +90,10 @@ class CheckedSignatures:
         except WorldError as error:
             return Signature("unchecked", "", f"{error.what}; {error.fix}" if error.fix else error.what)
         if found.state == "bad":
-            return Signature("bad", "", f"its OpenPGP signature does not count: {found.why}")
+            return Signature("bad", "", f"its OpenPGP signature does not count: {found.why}", slow=True)
         person, _key = keys.get(("openpgp", found.key), ("", None)) if found.state == "good" else ("", None)
         named = f"the OpenPGP key {found.key or '?'}"
-        return Signature("person", person, named) if person else Signature("unknown", "", named)
+        return Signature("person" if person else "unknown", person, named, slow=True)
 
     def _known(self, directory: Directory) -> tuple[Keys, bytes, str]:
         """Return the keys of a directory, the OpenPGP ones as one keyring, and what names them all."""

@@ -7,7 +7,7 @@ nothing is pinned it is the candidate's own source commit, and the configuration
 counts as signed when its commit key signed it and it touches nothing but `pins/`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -22,6 +22,9 @@ from setpoint.source.ports import GitStore
 MOST: Final = 20_000
 _TITLE: Final = 72
 _FAULTS: Final = 100
+_SLOW: Final = 100
+"""Programs run in one look: a candidate of thousands of OpenPGP signatures goes on at the next one, and holds nobody up."""
+_ONGOING: Final = "signatures are still being checked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Signature:
     """The person's name."""
     detail: str = ""
     """Why not, or whose key it is: `the SSH key SHA256:...`."""
+    slow: bool = False
+    """Whether a program had to be run for it just now; the next time it is remembered."""
 
 
 class CommitSignatures(Protocol):
@@ -70,10 +75,12 @@ class SignedCommits:
             return CommitFacts(0, error=f"more than {MOST} commits are between what runs and this")
         directory, signers = delivery.directory, set[str]()
         faults: list[CommitFault] = []
-        for repository, revision in ((name, one) for name, revisions in every.items() for one in revisions):
+        slow = 0
+        for repository, revision in _pairs(every):
             signature = self._signature(repository, revision, directory)
-            if signature.state == "unchecked":
-                return CommitFacts(0, error=signature.detail)
+            slow += signature.slow
+            if signature.state == "unchecked" or slow > _SLOW:
+                return CommitFacts(0, error=_ONGOING if slow > _SLOW else signature.detail)
             if signature.state == "person":
                 signers.add(signature.who)
             elif signature.state != "setpoint":
@@ -85,20 +92,23 @@ class SignedCommits:
         return CommitFacts(total, tuple(sorted(signers)), tuple(faults))
 
     def excluded(self, promotion: Promotion, delivery: Delivery, pin: Pin | None) -> dict[str, str]:
-        """Return {person: why} of those whose key signed one of the commits, whoever it says committed it."""
+        """Return {person: why} of those whose key signed one of the commits, whoever it says committed it.
+
+        While that is not known for all of them it is everybody: whoever could hide behind the rest is not told apart.
+        """
         found: dict[str, str] = {}
         directory = delivery.directory
         if not any(person.keys for person in directory.people):
             return found
-        for repository, revision in self._pairs(promotion, delivery, pin):
+        slow = 0
+        for repository, revision in _pairs(self._between.commits(promotion, delivery, pin)):
             signature = self._signatures.of(repository, revision.commit, directory)
+            slow += signature.slow
             if signature.state == "person":
                 found.setdefault(signature.who, f"signed {digest.short(revision.commit)}")
+            elif signature.state == "unchecked" or slow > _SLOW:
+                return {person.name: _ONGOING if slow > _SLOW else signature.detail for person in directory.people}
         return found
-
-    def _pairs(self, promotion: Promotion, delivery: Delivery, pin: Pin | None) -> Iterable[tuple[str, Revision]]:
-        every = self._between.commits(promotion, delivery, pin)
-        return [(name, one) for name, revisions in every.items() for one in revisions]
 
     def _signature(self, repository: str, revision: Revision, directory: Directory) -> Signature:
         found = self._signatures.of(repository, revision.commit, directory)
@@ -107,3 +117,7 @@ class SignedCommits:
             if outside:
                 return Signature("bad", "", f"signed as a commit of Setpoint, and it touches {outside[0]}")
         return found
+
+
+def _pairs(every: Mapping[str, list[Revision]]) -> Iterator[tuple[str, Revision]]:
+    yield from ((repository, revision) for repository, revisions in every.items() for revision in revisions)

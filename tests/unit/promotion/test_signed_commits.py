@@ -129,11 +129,15 @@ class _Counting:
 
     asked = 0
     state: Any = "none"
+    who = ""
+    slow = False
+    known = 0
+    """How many answers are remembered, and quick."""
 
     def of(self, repository: str, commit: str, directory: Directory) -> Signature:  # noqa: ARG002
         """Say so."""
         self.asked += 1
-        return Signature(self.state, "", "gpgv is not installed")
+        return Signature(self.state, self.who, "gpgv is not installed", slow=self.slow and self.asked > self.known)
 
 
 REVISION = Revision("hello", "c" * 40, "t" * 40, (), "A", "a@example.com", "a@example.com", "title", "")
@@ -155,6 +159,24 @@ def test_what_cannot_be_said_is_said(world: World) -> None:
     unchecked.state = "unchecked"
     assert _of(world, _Between({"hello": [REVISION] * 50}), unchecked).error == "gpgv is not installed"
     assert unchecked.asked == 1
+
+
+def test_thousands_of_slow_signatures_hold_nobody_up(world: World) -> None:
+    """A look runs gpgv a hundred times at most and goes on at the next; until all is known nothing passes and nobody may approve."""
+    slow = _Counting()
+    slow.state, slow.who, slow.slow = "person", "ada", True
+    between = _Between({"hello": [REVISION] * 250})
+    assert _of(world, between, slow).error == "signatures are still being checked"
+    assert slow.asked == 101
+    delivery = world.delivery()
+    people = {name: person.model_copy(update={"keys": (SSH,)}) for name, person in delivery.setpoint.people.items()}
+    keyed = replace(delivery, setpoint=delivery.setpoint.model_copy(update={"people": people}))
+    slow.asked, slow.state = 0, "bad"
+    excluded = SignedCommits(world.git, between, slow).excluded(PROMOTION, keyed, None)
+    assert (set(excluded), set(excluded.values())) == ({"ada", "sam", "pat", "bot"}, {"signatures are still being checked"})
+    slow.asked, slow.state, slow.known = 0, "person", 200
+    assert SignedCommits(world.git, between, slow).facts(PROMOTION, delivery, None) == CommitFacts(250, ("ada",))
+    assert SignedCommits(world.git, between, slow).excluded(PROMOTION, keyed, None) == {"ada": "signed cccccccccccc"}
 
 
 def test_hostile_history_is_not_walked_to_its_end(world: World) -> None:
