@@ -85,6 +85,22 @@ def test_a_merge_and_all_that_it_brings_are_signed(world: World) -> None:
     assert _facts(world).faults == ()
 
 
+def test_a_rebased_branch_counts_all_that_is_not_in_what_runs(world: World) -> None:
+    """The pinned revision is no ancestor any more: every commit since the two lines parted has to be signed anew."""
+    world.register()
+    root = world.commit("hello", {"root": b"1"})
+    world.build("1")
+    world.to_prod(world.service())
+    again = world.commit("hello", {"again": b"1"}, parents=[root])
+    last = world.build("2").revision
+    _waiting(world)
+    world.signatures = {last: SAM}
+    found = _facts(world)
+    assert (found.total, [fault.commit for fault in found.faults]) == (2, [again])
+    world.signatures[again] = SAM
+    assert _facts(world) == CommitFacts(2, ("sam",))
+
+
 def test_a_commit_of_setpoint_touches_only_pins(world: World) -> None:
     """What the commit key signed needs no person, unless it touches anything else."""
     _running(world)
