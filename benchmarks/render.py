@@ -18,10 +18,10 @@ from setpoint.adapters.helm import HelmBinary
 from setpoint.adapters.kustomize import KustomizeBinary, find_kubectl
 from setpoint.adapters.render_folder import RenderFolder
 from setpoint.core import digest
-from setpoint.promotion.model import Candidate
+from setpoint.promotion.model import Candidate, PinnedArtifact
 from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.ports import ChartRelease
-from setpoint.reconcile.render import Renderers
+from setpoint.reconcile.render import Place, Renderers
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.sources.files import PinnedFiles
@@ -117,11 +117,11 @@ def _rows(name: str, files: Mapping[str, bytes], tools: Renderers, bare: list[fl
 
     def cold() -> None:
         shutil.rmtree(root, ignore_errors=True)
-        Renders(tools, RenderFolder(root)).render(_pinned(files), "web", "prod")
+        Renders(tools, RenderFolder(root)).render(_pinned(files), Place("web", "prod"))
 
     try:
         first = _times(count, cold)
-        warm = _times(count * 5, lambda: Renders(tools, RenderFolder(root)).render(_pinned(files), "web", "prod"))
+        warm = _times(count * 5, lambda: Renders(tools, RenderFolder(root)).render(_pinned(files), Place("web", "prod")))
     finally:
         shutil.rmtree(root, ignore_errors=True)
     ratio, share = sorted(first)[count // 2] / sorted(bare)[count // 2], sorted(warm)[count * 5 // 2] / sorted(bare)[count // 2]
@@ -157,23 +157,25 @@ def _monorepo(tools: Renderers, counted: _Counting, count: int) -> list[Row]:
     folder = Path(tempfile.mkdtemp(prefix="setpoint-bench-"))
     try:
         git = _repository(folder / "repositories", count)
-        kept = RenderFolder(folder / "renders")
+        kept, image = RenderFolder(folder / "renders"), PinnedArtifact("web", "sha256:" + "a" * 64)
 
         def look(rendering: Rendering) -> float:
-            head, begun = git.heads("delivery")["main"], time.perf_counter()
+            head, begun = git.heads("delivery")["main"], time.process_time()
             for number in range(count):
                 app = f"web{number}"
                 trees = (git.tree_id("delivery", head, f"apps/{app}"), git.tree_id("delivery", head, f"environments/prod/{app}"))
-                error = rendering.render_facts(Candidate(app, "prod", {}, *trees), "delivery").error
-                if "SP621" not in error:  # the image is of no artifact here: all before it is what is measured
-                    raise SystemExit(error or "the benchmark's application should have been refused for its image")
-            return time.perf_counter() - begun
+                error = rendering.render_facts(Candidate(app, "prod", {"web": image}, *trees), "delivery").error
+                if error:
+                    raise SystemExit(error)
+            return time.process_time() - begun
 
         def fresh() -> Rendering:
             return Rendering(git, Renders(tools, kept), lambda _app, _environment: Allowed())
 
         running = fresh()
-        cold, again = look(running), look(running)
+        begun = time.perf_counter()
+        cold = look(running)
+        whole, again = time.perf_counter() - begun, look(running)
         before, memory = counted.runs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
         change = {"environments/prod/web7/kustomization.yaml": b"resources: [../../../apps/web7]\nreplicas: [{name: web, count: 4}]\n"}
         _commit(git, git.heads("delivery")["main"], change)
@@ -182,10 +184,10 @@ def _monorepo(tools: Renderers, counted: _Counting, count: int) -> list[Row]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return [
-        Row(f"{count} applications, all rendered", f"{cold:.1f} s", f"{cold / count * 1000:.0f} ms each; the process has {memory} MiB"),
-        Row("the same again: nothing changed", f"{again * 1000:.0f} ms", "0 renders"),
-        Row("after a commit to one of them", f"{touched * 1000:.0f} ms", f"{rendered} render", "exactly one render"),
-        Row("after a restart", f"{restarted * 1000:.0f} ms", f"{counted.runs - before - rendered} renders"),
+        Row(f"{count} applications, all rendered", f"{whole:.1f} s", f"{cold / count * 1000:.1f} ms of our CPU each; {memory} MiB"),
+        Row("the same again: nothing changed, CPU", f"{again * 1000:.0f} ms", "0 renders"),
+        Row("after a commit to one of them, our CPU", f"{touched * 1000:.0f} ms", f"{rendered} render", "exactly one render"),
+        Row("after a restart, CPU", f"{restarted * 1000:.0f} ms", f"{counted.runs - before - rendered} renders"),
     ]
 
 

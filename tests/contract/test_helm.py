@@ -13,7 +13,7 @@ from setpoint.adapters.renderer_process import Bounds
 from setpoint.core.errors import ConfigError, UserError, WorldError
 from setpoint.reconcile.model import Rendered
 from setpoint.reconcile.ports import ChartRelease
-from setpoint.reconcile.render import Renderers, render
+from setpoint.reconcile.render import Place, Renderers, render
 from setpoint.reconcile.sources.registry_charts import NoCharts
 from setpoint.reconcile.subset import to_host
 from stock_helm import helm, stock_helm
@@ -45,7 +45,7 @@ def rendered(tmp_path: Path) -> Any:
     def run(files: Mapping[str, bytes], includes: tuple[str, ...] = ()) -> Rendered:
         scratch = tmp_path / str(time.monotonic_ns())
         scratch.mkdir()
-        return render(files, "web", "prod", Renderers(KustomizeBinary(), program, NoCharts()), scratch, includes)
+        return render(files, Place("web", "prod"), Renderers(KustomizeBinary(), program, NoCharts()), scratch, includes)
 
     return run
 
@@ -245,7 +245,7 @@ def test_time_memory_and_output_are_bounded(tmp_path: Path) -> None:
 
     begun = time.monotonic()
     loop = "{{ range until 100000 }}{{ range until 100000 }}{{ end }}{{ end }}"
-    assert "did not finish" in (error := refusal(loop, Bounds(time_s=1.0))).what
+    assert "1 seconds of processor time" in (error := refusal(loop, Bounds(cpu_s=1))).what
     assert error.code == "SP612"
     eater = '{{ $a := list }}{{ range until 100 }}{{ $a = append $a (repeat 50000000 "x") }}{{ end }}{{ len $a }}'  # fmt: skip
     assert "memory" in (error := refusal(eater, Bounds(memory_bytes=600 << 20))).what

@@ -10,7 +10,7 @@ import pytest
 
 from setpoint.adapters.kustomize import KustomizeBinary
 from setpoint.reconcile.ports import ChartRelease, Helm, Kustomize
-from setpoint.reconcile.render import Renderers, render
+from setpoint.reconcile.render import Place, Renderers, render
 from setpoint.reconcile.sources.inputs import inputs_of
 from setpoint.reconcile.sources.registry_charts import NoCharts
 from stock_helm import helm
@@ -145,7 +145,7 @@ CHART: dict[str, bytes] = {
 def _counted_and_opened(files: Mapping[str, bytes], scratch: Path) -> tuple[set[str], set[str]]:
     scratch.mkdir()
     programs = Everything(files, KustomizeBinary(), helm())
-    render(files, "web", "prod", Renderers(programs, programs, NoCharts()), scratch)
+    render(files, Place("web", "prod"), Renderers(programs, programs, NoCharts()), scratch)
     values = {f".values/{index:03d}.yaml": path for index, path in enumerate(sorted(path for path in files if path.startswith("env")))}
     opened = {values.get(path, path) for path in programs.opened}
     return set(inputs_of(files, "web", "prod").paths), {path for path in opened if path in files}

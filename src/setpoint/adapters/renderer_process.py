@@ -27,6 +27,8 @@ _ERROR_BYTES: Final = 32 << 10
 _CHUNK_BYTES: Final = 1 << 16
 _SHOWN: Final = 1200
 _LIMITS: Final = 'ulimit -d "$1" && ulimit -t "$2" && shift 2 && exec "$@"'
+_KILLED: Final = 128 + signal.SIGKILL
+"""As bwrap tells it of its program; the kernel kills at the end of the processor time."""
 _NO_MEMORY: Final = re.compile(rb"out of memory|cannot allocate memory|failed to reserve memory|pthread_create failed")
 # One short run: no collection below the limit, one thread (research: 64 ms of CPU instead of 97).
 _ENVIRONMENT: Final = {"GOGC": "off", "GOMEMLIMIT": "384MiB", "GOMAXPROCS": "1", "HOME": "/tmp", "KUBECONFIG": "/dev/null"}  # noqa: S108
@@ -36,7 +38,10 @@ _ENVIRONMENT: Final = {"GOGC": "off", "GOMEMLIMIT": "384MiB", "GOMAXPROCS": "1",
 class Bounds:
     """What one run may use at most."""
 
-    time_s: float = 30.0
+    cpu_s: int = 30
+    """Processor time: what a chart that loops is ended by, however busy the machine is."""
+    wall_s: float = 180.0
+    """After so long the machine is too busy to tell: nothing is decided on that, and it is tried again."""
     output_bytes: int = 32 << 20
     memory_bytes: int = 1 << 30
     """Private, writable memory of the program (RLIMIT_DATA)."""
@@ -67,18 +72,20 @@ class RendererProcess:
         """Run a program with only `root` readable (as ROOT) and no network; folder is what an error names.
 
         Raises:
-            UserError: time, memory or output beyond the bound (SP612).
-            WorldError: the sandbox does not start (SP613).
+            UserError: processor time, memory or output beyond the bound (SP612).
+            WorldError: the sandbox does not start (SP613), or the machine is too busy for it (SP612).
         """
         inside = f"/{self._name.lower()}"
         # A program of the distribution may be linked against /usr; a static one needs nothing.
         mounts = system_mounts() if program.is_relative_to("/usr") else []
         mounts += [Mount("ro", str(program), inside), Mount("ro", str(root.resolve()), ROOT)]
         argv = sandbox_argv([inside, *arguments], mounts, {**_ENVIRONMENT, **(environment or {})}, cwd=ROOT, network=False)
-        limits = [str(self._bounds.memory_bytes >> 10), str(int(self._bounds.time_s) + 1)]
+        limits = [str(self._bounds.memory_bytes >> 10), str(self._bounds.cpu_s)]
         outcome = self._bounded(["/bin/sh", "-c", _LIMITS, "sh", *limits, *argv], folder)
         if outcome.status != 0 and outcome.message.startswith("bwrap:"):
             raise WorldError(NOT_THERE, f"the sandbox does not start: {outcome.message.strip()[:_SHOWN]}", where=folder, fix=INSTALL_HINT)
+        if outcome.status == _KILLED:
+            raise self._too_much(f"needs more than {self._bounds.cpu_s} seconds of processor time", folder)
         if outcome.status != 0 and _NO_MEMORY.search(outcome.message.encode()):
             raise self._too_much(f"needs more than {self._bounds.memory_bytes >> 20} MiB of memory", folder)
         return outcome
@@ -101,7 +108,7 @@ class RendererProcess:
         with process:
             try:
                 output, message = self._collect(process, folder)
-                status = process.wait(self._bounds.time_s)
+                status = process.wait(self._bounds.wall_s)
             except BaseException:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise
@@ -112,7 +119,7 @@ class RendererProcess:
     def _collect(self, process: "subprocess.Popen[bytes]", folder: str) -> tuple[bytes, bytes]:
         """Read both streams until they close, or raise when a bound is reached."""
         output, message = bytearray(), bytearray()
-        deadline = time.monotonic() + self._bounds.time_s
+        deadline = time.monotonic() + self._bounds.wall_s
         with selectors.DefaultSelector() as waiting:
             for stream, into in ((process.stdout, output), (process.stderr, message)):
                 if stream is not None:
@@ -120,7 +127,8 @@ class RendererProcess:
             while waiting.get_map():
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise self._too_much(f"did not finish within {self._bounds.time_s:g} seconds", folder)
+                    what = f"{self._name} had no chance to finish within {self._bounds.wall_s:g} seconds"
+                    raise WorldError(TOO_MUCH, what, where=folder, fix="the machine is too busy: it is tried again", retry_after_s=60)
                 for key, _events in waiting.select(left):
                     data = os.read(key.fd, _CHUNK_BYTES)
                     if not data:

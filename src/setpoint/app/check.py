@@ -31,7 +31,7 @@ from setpoint.promotion.model import PinnedArtifact
 from setpoint.promotion.repository import SETPOINT_PATH
 from setpoint.reconcile.allowed import Allowed, allowed_in, refuse_outside
 from setpoint.reconcile.images import substitute
-from setpoint.reconcile.render import Renderers, render
+from setpoint.reconcile.render import Place, Renderers, render
 from setpoint.reconcile.sources.registry_charts import NO_REGISTRY, NoCharts
 from setpoint.reconcile.subset import to_host
 
@@ -281,7 +281,9 @@ class _Delivery:
         paths = [path for folder in folders for path in self._below(f"{folder}/")]
         files = {path: data for path in paths if (data := self._tree.read(path)) is not None}
         with tempfile.TemporaryDirectory(prefix="setpoint-check-") as scratch:
-            rendered = render(files, app, environment, Renderers(KustomizeBinary(), HelmBinary(), NoCharts()), Path(scratch), includes)
+            rendered = render(
+                files, Place(app, environment), Renderers(KustomizeBinary(), HelmBinary(), NoCharts()), Path(scratch), includes
+            )
         names = artifacts if artifacts is not None else tuple(_bare_images(rendered.objects))
         pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}
         refuse_outside(rendered.objects, allowed, rendered.sources)

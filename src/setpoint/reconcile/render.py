@@ -28,6 +28,21 @@ _CHART: Final = ".chart"
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """What is rendered, and for where."""
+
+    app: str
+    environment: str
+    namespace: str = ""
+    """Of the target; empty where it is called like the environment."""
+
+    @property
+    def where(self) -> str:
+        """The namespace that the objects land in."""
+        return self.namespace or self.environment
+
+
+@dataclass(frozen=True, slots=True)
 class Renderers:
     """The programs that render, and where charts of the registry come from."""
 
@@ -36,9 +51,7 @@ class Renderers:
     charts: ChartStore
 
 
-def render(
-    files: Mapping[str, bytes], app: str, environment: str, tools: Renderers, scratch: Path, includes: Sequence[str] = ()
-) -> Rendered:
+def render(files: Mapping[str, bytes], place: Place, tools: Renderers, scratch: Path, includes: Sequence[str] = ()) -> Rendered:
     """Return the objects of an application in an environment.
 
     files are the pinned trees by repository path: the two folders and those that the application includes; scratch is an empty folder
@@ -48,8 +61,8 @@ def render(
         ConfigError: faulty files, with places (SP601 to SP608, SP615 to SP618).
         UserError: a renderer's own message (SP611, SP614), or nothing to render (SP604).
     """
-    place = (app, environment)
-    return attempt(files, inputs_of(files, app, environment, includes), lambda inputs: render_inputs(files, inputs, place, tools, scratch))
+    found = inputs_of(files, place.app, place.environment, includes)
+    return attempt(files, found, lambda inputs: render_inputs(files, inputs, place, tools, scratch))
 
 
 def attempt(files: Mapping[str, bytes], inputs: Inputs, run: Callable[[Inputs], Rendered]) -> Rendered:
@@ -65,9 +78,9 @@ def attempt(files: Mapping[str, bytes], inputs: Inputs, run: Callable[[Inputs], 
     return run(inputs.everything(files))
 
 
-def render_inputs(files: Mapping[str, bytes], inputs: Inputs, place: tuple[str, str], tools: Renderers, scratch: Path) -> Rendered:
-    """Return the objects that exactly these inputs give for (application, environment); raises what `render` raises."""
-    app, environment = place
+def render_inputs(files: Mapping[str, bytes], inputs: Inputs, place: Place, tools: Renderers, scratch: Path) -> Rendered:
+    """Return the objects that exactly these inputs give; raises what `render` raises."""
+    app = place.app
     if inputs.kind == "helm" and inputs.chart is not None:
         layers = [_chart(files, inputs.chart, place, tools, scratch), *(_plain(files, paths) for paths in inputs.chart.manifests)]
     elif inputs.kind == "kustomize":
@@ -80,11 +93,11 @@ def render_inputs(files: Mapping[str, bytes], inputs: Inputs, place: tuple[str, 
     found = list({name: manifest for objects, _faults in layers for name, manifest in objects.items()}.values())
     if not found:
         fix = f"put manifests (*.yaml, *.yml, *.json), a kustomization.yaml or a chart into apps/{app}/"
-        raise UserError("SP604", f"there is nothing to render for {app} in {environment}", where=f"apps/{app}/", fix=fix)
+        raise UserError("SP604", f"there is nothing to render for {app} in {place.environment}", where=f"apps/{app}/", fix=fix)
     if len(found) > MOST_OBJECTS:
         fix = "make several applications of it: each is planned, rolled out and sent back as a whole"
         raise UserError("SP612", f"{len(found)} objects, more than {MOST_OBJECTS} in one application", where=f"apps/{app}/", fix=fix)
-    findings = [finding for manifest in found for finding in _identity_faults(manifest, environment)]
+    findings = [finding for manifest in found for finding in _identity_faults(manifest, place.where)]
     findings += ciphertext.findings(found)
     if findings:
         raise ConfigError(findings)
@@ -112,14 +125,13 @@ def _kustomized(files: Mapping[str, bytes], inputs: Inputs, kustomize: Kustomize
     return _layer(Manifest(manifest.value, f"{inputs.folder}/", 0) for manifest in built)
 
 
-def _chart(files: Mapping[str, bytes], run: ChartRun, place: tuple[str, str], tools: Renderers, scratch: Path) -> _Layer:
-    app, environment = place
+def _chart(files: Mapping[str, bytes], run: ChartRun, place: Place, tools: Renderers, scratch: Path) -> _Layer:
     wanted = {path: files[path] for path in (*run.files, *run.values)}
     if run.repository:
         fetched = tools.charts.chart(run.repository, run.digest)
         wanted.update({f"{_CHART}/{path}": data for path, data in fetched.items()})
     _lay_out(wanted, scratch)
-    release = ChartRelease(app, environment, run.folder or _CHART, run.values, run.kube_version, run.api_versions, run.label)
+    release = ChartRelease(place.app, place.where, run.folder or _CHART, run.values, run.kube_version, run.api_versions, run.label)
     output = tools.helm.template(scratch, release)
     if chart_output.may_vary(wanted.values()):
         chart_output.refuse_varying(output, tools.helm.template(scratch, release, again=True), run.label)
@@ -159,7 +171,7 @@ def _lay_out(wanted: Mapping[str, bytes], scratch: Path) -> None:
         target.write_bytes(data)
 
 
-def _identity_faults(manifest: Manifest, environment: str) -> list[Finding]:
+def _identity_faults(manifest: Manifest, wanted: str) -> list[Finding]:
     meta = manifest.value["metadata"]
     name, namespace = meta["name"], meta.get("namespace")
     column = 1 if manifest.line else 0
@@ -168,7 +180,7 @@ def _identity_faults(manifest: Manifest, environment: str) -> list[Finding]:
     if len(name) > _MAX_NAME or not _NAME.fullmatch(name):
         what = f"{identity(manifest.value)}: `metadata.name` is no Kubernetes name"
         found.append(Finding("SP603", what, *place, fix="lower-case letters, digits, dashes and dots"))
-    if namespace is not None and namespace != environment:
-        what = f"{identity(manifest.value)}: `metadata.namespace` is {namespace!r}, but the environment is `{environment}`"
+    if namespace is not None and namespace != wanted:
+        what = f"{identity(manifest.value)}: `metadata.namespace` is {namespace!r}, but the environment is `{wanted}`"
         found.append(Finding("SP608", what, *place, fix="remove the line: an environment is one namespace"))
     return found

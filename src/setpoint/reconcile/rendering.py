@@ -21,6 +21,7 @@ from setpoint.reconcile.plan import object_changes
 from setpoint.reconcile.pod_security import decide as pod_security
 from setpoint.reconcile.ports import Vault
 from setpoint.reconcile.recent import Recent
+from setpoint.reconcile.render import Place
 from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.sources.files import PinnedFiles
 from setpoint.reconcile.subset import to_host
@@ -141,7 +142,7 @@ class Rendering:
     def _render_now(self, candidate: Candidate, repository: str, allowed: Allowed) -> _Kept:
         app, environment = candidate.app, candidate.environment
         files = self._files(candidate, repository)
-        rendered = self._renders.render(files, app, environment, tuple(candidate.includes))
+        rendered = self._renders.render(files, Place(app, environment), tuple(candidate.includes))
         refuse_outside(rendered.objects, allowed, rendered.sources)
         objects = self._substituted(rendered, candidate, allowed)
         desired = to_host(objects, app, environment, rendered.sources)

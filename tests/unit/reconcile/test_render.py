@@ -11,7 +11,7 @@ from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.model import Rendered
 from setpoint.reconcile.ports import ChartRelease
-from setpoint.reconcile.render import Renderers, digest_of, render
+from setpoint.reconcile.render import Place, Renderers, digest_of, render
 from setpoint.reconcile.sources.registry_charts import NoCharts
 
 DIGEST = "sha256:" + "a" * 64
@@ -49,7 +49,7 @@ def config_map(name: str, value: str = "1", extra: str = "") -> bytes:
 
 def plain(files: dict[str, bytes]) -> Rendered:
     """Render without a kustomization."""
-    return render(files, "web", "prod", Renderers(NoKustomize(), NoHelm(), NoCharts()), Path("/nonexistent"))
+    return render(files, Place("web", "prod"), Renderers(NoKustomize(), NoHelm(), NoCharts()), Path("/nonexistent"))
 
 
 def test_the_environment_replaces_whole_objects() -> None:

@@ -1,7 +1,9 @@
 """A render is kept by what it read: any file that was read, and only such a file, makes it anew; damage and restarts change nothing."""
 
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +16,7 @@ from setpoint.promotion.model import Candidate
 from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.ports import ChartRelease
 from setpoint.reconcile.recent import Recent
-from setpoint.reconcile.render import Renderers
+from setpoint.reconcile.render import Place, Renderers
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.renders import Renders, decode, encode
 from setpoint.reconcile.sources.files import PinnedFiles
@@ -59,6 +61,11 @@ class Memory(dict[str, bytes]):
         self[key] = data
 
 
+def _pinned(files: Mapping[str, bytes]) -> PinnedFiles:
+    blobs = {digest.sha256(data): data for data in files.values()}
+    return PinnedFiles({path: digest.sha256(data) for path, data in files.items()}, blobs.__getitem__)
+
+
 class World:
     """Renders files, with what was run and kept."""
 
@@ -70,10 +77,7 @@ class World:
     def render(self, files: Mapping[str, bytes], includes: tuple[str, ...] = ()) -> int:
         """Render, and return how many runs it took."""
         before = len(self.programs.runs)
-        pinned = PinnedFiles(
-            {path: digest.sha256(data) for path, data in files.items()}, {digest.sha256(d): d for d in files.values()}.__getitem__
-        )
-        self.renders.render(pinned, "web", "prod", includes)
+        self.renders.render(_pinned(files), Place("web", "prod"), includes)
         return len(self.programs.runs) - before
 
 
@@ -313,3 +317,26 @@ def test_what_is_kept_in_memory_is_bounded_by_weight() -> None:
     assert (kept.get("c"), kept.get("b")) == (None, 1)
     kept.put("e", 4, 99)
     assert (kept.get("e"), len(kept)) == (4, 1)
+
+
+def test_who_asks_at_the_same_time_gets_one_render(world: World) -> None:
+    """Eight askers of one candidate: the program runs once, and all get the same."""
+    together, files = threading.Barrier(8), _pinned(KUSTOMIZED)
+
+    def ask(_number: int) -> str:
+        together.wait(10)
+        return world.renders.render(files, Place("web", "prod")).digest
+
+    with ThreadPoolExecutor(8) as pool:
+        found = set(pool.map(ask, range(8)))
+    assert (len(found), len(world.programs.runs)) == (1, 1)
+
+
+def test_a_target_s_namespace_is_part_of_the_render(world: World) -> None:
+    """The same files for a namespace of another name are another render, and its name is what objects may say."""
+    named = {"apps/web/a.yaml": OBJECT.replace(b"name: one", b"name: one, namespace: shop")}
+    pinned = _pinned(named)
+    assert world.renders.render(pinned, Place("web", "prod", "shop")).objects
+    with pytest.raises(UserError, match="SP608"):
+        world.renders.render(pinned, Place("web", "prod"))
+    assert len(world.kept) == 1
