@@ -59,6 +59,7 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("token.revoked", "t-1", {}),
         ("push.received", "hello", {"updates": updates, "pusher": "a@b.c"}),
         ("run.created", "r-1", encode(run)),
+        ("run.retried", "r-1", {"why": "the network was down"}),
         ("task.started", "r-1", {"task": "test", "key": "key"}),
         ("task.finished", "r-1", encode(result)),
         ("task.started", "r-1", {"task": "slow", "key": "key"}),

@@ -150,6 +150,20 @@ def test_a_run_is_cancelled_by_command_and_by_button_and_says_by_whom(asking: Li
     assert "Cancel the run" in page(live, f"/run/{run}")
     page(live, f"/run/{run}/cancel", {"message": "by button"})
     assert ended(live, commit)["run"]["error"] == "cancelled by operator: by button"
+    with pytest.raises(Exception, match="SP804"):
+        live.api("sam").post(f"/api/v1/runs/{run}/retry", {"message": "mine"})
+    assert "Run what is not green again" in page(live, f"/run/{run}")
+    page(live, f"/run/{run}/retry", {"message": "by button"})
+    assert command(["retry", run]) == 1
+    assert state_of(live, commit, "publish", "lost")["run"]["retried_at"]
+    assert command(["resolve", run, "publish", "--failed", "-m", "nothing is there"]) == 0
+    assert ended(live, commit)["run"]["state"] == "failed"
+    assert command(["retry", run, "-m", "once more"]) == 0
+    assert "goes on: publish, tell" in capsys.readouterr().out
+    state_of(live, commit, "publish", "running")
+    said = [(entry["actor"], entry["body"]["why"]) for entry in live.journal() if entry["kind"] == "run.retried"]
+    assert said == [("operator", "by button"), ("operator", "once more")]
+    assert command(["cancel", run]) == 0
     commit = live.commit("hello", {"app.py": "5\n"})
     run = state_of(live, commit, "publish", "running")["run"]["run"]
     assert command(["cancel", run, "publish"]) == 0

@@ -1,4 +1,4 @@
-"""The acting half of the API: promote, approve, rollback, hold, release, heal, prune, cancel, and what the operator registers and creates.
+"""The acting half of the API: promote, approve, rollback, hold, release, heal, prune, cancel, retry, and what the operator makes.
 
 Every call is journalled by the service it reaches; nothing is decided here.
 """
@@ -223,7 +223,7 @@ def steer(app: Application, caller: Principal, place: tuple[str, str], body: Rol
 
 
 class CancelBody(_Body):
-    """Why a run or task is cancelled."""
+    """Why a run or task is cancelled, or a run goes on."""
 
     message: Message = ""
 
@@ -266,6 +266,14 @@ async def cancel_task(app: App, caller: Caller, run: str, task: str, body: Cance
         fix = f"setpoint cancel {record.run} ends the whole run"
         raise ConflictError("SP231", f"`{task}` neither runs nor waits for a slot", where=record.run, fix=fix)
     return {"run": record.run, "task": task, "state": "cancelled"}
+
+
+@router.post("/runs/{run}/retry")
+async def retry(app: App, caller: Caller, run: str, body: CancelBody | None = None) -> dict[str, Any]:
+    """Let a run that failed or was cancelled go on with what is not green; its pusher or the operator may."""
+    record = await asyncio.to_thread(run_of, app, caller, run)
+    tasks = await app.pipeline.retry(record.run, caller.actor, body.message if body is not None else "")
+    return {"run": record.run, "state": "running", "tasks": tasks}
 
 
 @router.post("/runs/{run}/tasks/{task}/resolve")

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.api.auth import App, Operator
+from setpoint.core.records import encode
 from setpoint.ground.secrets.model import Secret
 
 router = APIRouter(prefix="/api/v1", tags=["secrets"])
@@ -26,9 +27,10 @@ def secrets(app: App, _caller: Operator, repository: str | None = None) -> list[
 
 
 @router.put("/secrets/{repository}/{name}")
-def put_secret(app: App, caller: Operator, repository: str, name: str, body: SecretBody) -> Secret:
-    """Keep a value as the next version of a secret."""
-    return app.secrets.set(repository, name, body.value, caller.actor)
+def put_secret(app: App, caller: Operator, repository: str, name: str, body: SecretBody) -> dict[str, Any]:
+    """Keep a value as the next version of a secret; `waits` says that its repository is not there yet."""
+    kept = app.secrets.set(repository, name, body.value, caller.actor)
+    return {**encode(kept), "waits": app.secrets.waits(repository)}
 
 
 @router.delete("/secrets/{repository}/{name}")

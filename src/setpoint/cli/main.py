@@ -28,6 +28,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "runs": ("setpoint.cli.runs", "command", "List the runs of pipelines."),
     "watch": ("setpoint.cli.watch", "command", "Follow a run; the exit code is its result."),
     "cancel": ("setpoint.cli.cancel", "command", "Stop a run, or one task of it."),
+    "retry": ("setpoint.cli.retry", "command", "Run what is not green in a run again."),
     "resolve": ("setpoint.cli.resolve", "command", "Say what became of a task that was lost."),
     "log": ("setpoint.cli.log", "command", "Print or follow the log of a task."),
     "why": ("setpoint.cli.why", "command", "Explain why something is, or is not, in an environment."),

@@ -35,6 +35,6 @@ def command(api: "Api", repository: str | None, limit: int, *, as_json: bool) ->
 def _row(run: dict[str, Any]) -> list[str]:
     title = run.get("error") or run.get("title") or ""
     ended = run.get("finished_at")
-    took = span(clock.seconds_between(run["created_at"], ended)) if ended else "-"
+    took = span(clock.seconds_between(run.get("retried_at") or run["created_at"], ended)) if ended else "-"
     commit = digest.short(run.get("revision", ""))
     return [run["run"], state(run["state"]), run["repository"], commit, cut(title, _TITLE_COLUMNS), ago(run["created_at"]), took]

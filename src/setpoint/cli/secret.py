@@ -42,6 +42,8 @@ def set_secret(api: "Api", name: str, repository: str, *, as_json: bool) -> None
         print_json(answer)
         return
     print_text(f"{answer['name']}@{answer['version']} of {answer['repository']} is set")
+    if answer.get("waits"):
+        note(f"there is no repository {answer['repository']} yet: its tasks are given it from the first push on")
     note(f"a task is given it with: secrets: [{name}]")
 
 

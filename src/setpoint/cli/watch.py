@@ -146,7 +146,9 @@ def conclusion(report: dict[str, Any]) -> str:
     from setpoint.core import clock, names
 
     run = report["run"]
-    took = f" in {span(clock.seconds_between(run['created_at'], run['finished_at']))}" if run["finished_at"] else ""
+    took = (
+        f" in {span(clock.seconds_between(run.get('retried_at') or run['created_at'], run['finished_at']))}" if run["finished_at"] else ""
+    )
     reused = sum(task["state"] == "reused" for task in report["tasks"])
     count = counted(len(report["tasks"]), "task") + (f", {reused} reused" if reused else "")
     found = [f"run {run['run']} {run['state']}{took}: {count}"]

@@ -4,10 +4,12 @@ Called by the pipeline service after every change; never reads a file or a clock
 depend on (design: task key), so "affected" needs no base commit: a task without a trusted green record for its key is affected.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from setpoint.core import canonical, clock, digest, names, records
+from setpoint.ground.journal.model import Fact
 from setpoint.pipeline.model import KeyManifest, Run, RunState, Taken, TaskResult, TaskState, ToolchainFacts
 from setpoint.pipeline.tasks import Task
 from setpoint.pipeline.written import TaskConfig
@@ -137,6 +139,21 @@ def superseded(runs: Sequence[Run], began: Callable[[Run], bool], supersedes: Ca
         new = newest[run.repository, run.ref]
         if new.run != run.run and not run.cancelling and supersedes(new) and not began(run):
             yield run, new
+
+
+def retried(run: Run, red: Sequence[TaskResult], once: Collection[str], by: tuple[str, str]) -> list[Fact]:
+    """Return what is journalled when a person (actor, why) lets an ended run go on; red are its results that are not green.
+
+    A stopped task of `once` may have happened: it is lost, and not begun again by itself.
+    """
+    actor, why = by
+    unknown = [result for result in red if result.task in once and result.state is TaskState.CANCELLED and result.started_at]
+    reason = "it was stopped in its middle: whether it happened is not known"
+    lost = [replace(result, state=TaskState.LOST, finished_at=None, probed=False, reason=reason) for result in unknown]
+    return [
+        Fact("run.retried", run.run, actor, {"why": why}),
+        *(Fact("task.lost", run.run, "setpoint", records.encode(one)) for one in lost),
+    ]
 
 
 def cancelled_text(actor: str, why: str) -> str:

@@ -82,6 +82,13 @@ class Run:
     """Tasks that wait for a person to say whether they happened."""
     cancelling: str = ""
     """Who cancelled the run and why; it ends as soon as its tasks have."""
+    retried_at: str | None = None
+    """When somebody last let it go on after it had ended."""
+
+    @property
+    def begun_at(self) -> str:
+        """When what it does now, or did last, began."""
+        return self.retried_at or self.created_at
 
 
 @dataclass(frozen=True, slots=True)

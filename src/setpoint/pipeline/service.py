@@ -193,6 +193,34 @@ class PipelineService:
         self._parked.discard(run)
         return result
 
+    async def retry(self, run: str, actor: str, why: str = "") -> list[str]:
+        """Let a run that failed or was cancelled go on, and return the tasks that are not green: they are prepared and executed anew.
+
+        A task that must not run twice and was stopped in its middle becomes lost: a person says first whether it happened.
+
+        Raises:
+            ConflictError: the run goes on, or passed (SP258).
+        """
+        found = self._parts.records.run(run)
+        once = await asyncio.to_thread(self._once, found) if found is not None else set()
+        record = self._parts.records.run(run)
+        if record is None or record.state not in (RunState.FAILED, RunState.CANCELLED):
+            state = record.state if record is not None else "unknown"
+            what = f"the run is {state}: only one that failed or was cancelled can go on"
+            raise ConflictError("SP258", what, where=run, fix=f"setpoint watch {run}")
+        red = [result for result in self._parts.records.results(run) if not result.state.green]
+        self._parts.recorder.record_all(decide.retried(record, red, once, (actor, why)))
+        self._parked.discard(run)
+        return [result.task for result in red]
+
+    def _once(self, run: Run) -> set[str]:
+        """Return the tasks of a run that must not run twice; none when its file cannot be read."""
+        try:
+            tasks = self.document(run.repository, run.revision).tasks
+        except SetpointError:
+            return set()
+        return {name for name, config in tasks.items() if config.once}
+
     def queued(self, run: str) -> dict[str, int]:
         """Return {task: how many stand before it} of the tasks of a run that wait for a slot."""
         return self._slots.ahead(run)
@@ -226,11 +254,7 @@ class PipelineService:
         record = self._parts.records.run(run)
         if record is None or record.state is not RunState.RUNNING:
             return False
-        try:
-            tasks = (await asyncio.to_thread(self.document, record.repository, record.revision)).tasks
-        except SetpointError:
-            tasks = {}
-        once = {name for name, config in tasks.items() if config.once}
+        once = await asyncio.to_thread(self._once, record)
         await asyncio.to_thread(self._parts.tasks.close, record, self._parts.records.started(run), self._parts.records.results(run), once)
         self._parked.discard(run)
         return True

@@ -88,6 +88,14 @@ async def cancel(app: App, caller: Caller, run: str, fields: Form) -> Response:
     return RedirectResponse(f"/run/{record.run}", 303)
 
 
+@router.post("/run/{run}/retry")
+async def retry(app: App, caller: Caller, run: str, fields: Form) -> Response:
+    """Let a run that has ended go on with what is not green."""
+    record = await asyncio.to_thread(run_of, app, caller, run)
+    await app.pipeline.retry(record.run, caller.actor, _message(fields))
+    return RedirectResponse(f"/run/{record.run}", 303)
+
+
 @router.post("/run/{run}/resolve/{task}")
 async def resolve(app: App, caller: Caller, run: str, task: str, fields: Form) -> Response:
     """Say what became of a lost task."""

@@ -156,10 +156,10 @@ def waterfall(report: RunReport, now: datetime) -> Waterfall:
     here = [row for row in report.tasks if row.state != "reused"]
     ends = [row.finished_at for row in here if row.finished_at]
     until = run.finished_at or max([clock.to_text(now), *ends])
-    total = max(0.001, clock.seconds_between(run.created_at, until))
+    total = max(0.001, clock.seconds_between(run.begun_at, until))
 
     def offset(at: str) -> float:
-        return min(total, max(0.0, clock.seconds_between(run.created_at, at)))
+        return min(total, max(0.0, clock.seconds_between(run.begun_at, at)))
 
     def ready(row: TaskRow) -> float:
         needed = [rows[need] for need in row.needs if need in rows]

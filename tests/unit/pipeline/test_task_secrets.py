@@ -96,11 +96,21 @@ def test_a_value_that_cannot_be_kept_secret_is_refused_with_the_reason_and_witho
     assert value.strip() == "" or value not in caught.value.render()
 
 
-@pytest.mark.parametrize(("repository", "name"), [("nobody", "TOKEN"), ("hello", "../x"), ("hello", "A-B"), ("hello", "")])
+@pytest.mark.parametrize(
+    ("repository", "name"),
+    [("../x", "TOKEN"), ("A b", "TOKEN"), ("x.git", "TOKEN"), ("", "TOKEN"), ("hello", "../x"), ("hello", "A-B"), ("hello", "")],
+)
 def test_a_secret_belongs_to_a_repository_and_has_a_name(kept: Secrets, repository: str, name: str) -> None:
-    """Nothing is written for a repository that is not here, or under a name that is no variable's."""
+    """Nothing is written for what can be no repository, or under a name that is no variable's."""
     with pytest.raises(UserError, match="SP250"):
         kept.set(repository, name, VALUE, "operator")
+
+
+def test_a_secret_may_come_before_the_first_push(kept: Secrets) -> None:
+    """A source without a commit yet is no fault: the secret waits for its first push, and that is said."""
+    assert kept.set("coming", "TOKEN", VALUE, "operator").version == 1
+    assert (kept.waits("coming"), kept.waits("hello")) == (True, False)
+    assert kept.value("coming", "TOKEN", 1) == VALUE
 
 
 def test_only_trusted_runs_are_given_secrets(world: World, kept: Secrets, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from setpoint.adapters.database import tables as t
 from setpoint.core import clock
 from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import cancelled_text
+from setpoint.pipeline.model import RunState, TaskState
 
 _BATCH: Final = 1000
 
@@ -128,6 +129,15 @@ def _tasks_finished(connection: Connection, entries: Sequence[Entry]) -> None:
 def _run_cancelling(connection: Connection, entry: Entry) -> None:
     text = cancelled_text(entry.actor, str(entry.body.get("why", ""))) if entry.actor != "setpoint" else str(entry.body.get("why", ""))
     _patch_body(connection, t.runs, {"run": entry.subject}, {"cancelling": text}, {})
+
+
+def _run_retried(connection: Connection, entry: Entry) -> None:
+    """Open a run again: what is green stays, everything else begins as if it never had been begun."""
+    changes = {"state": RunState.RUNNING.value, "error": "", "finished_at": None, "lost": [], "cancelling": "", "retried_at": entry.at}
+    _patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": RunState.RUNNING.value})
+    rows = connection.execute(select(t.tasks.c.task, t.tasks.c.body).where(t.tasks.c.run == entry.subject)).all()
+    again = [task for task, body in rows if body is None or not TaskState(body["state"]).green]
+    connection.execute(delete(t.tasks).where(t.tasks.c.run == entry.subject, t.tasks.c.task.in_(again)))
 
 
 def _task_lost(connection: Connection, entry: Entry) -> None:
@@ -310,6 +320,7 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "run.created": _run_created,
     "run.finished": _run_finished,
     "run.cancelling": _run_cancelling,
+    "run.retried": _run_retried,
     "task.started": _task_started,
     "task.lost": _task_lost,
     "task.resolved": _task_resolved,

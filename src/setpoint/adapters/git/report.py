@@ -104,4 +104,4 @@ def _of_ref(head: PushHead, refused: Mapping[str, str], refs: Mapping[str, str])
     if why == "non-fast-forward":
         fix = f"git pull --rebase origin {name}, then push again; a change is taken back by a new commit: git revert"
         return UserError("SP112", f"history is not rewritten here: `{name}` has commits that your push would drop", fix=fix)
-    return UserError("SP113", f"git did not take `{name}`: {why}", fix="push again; else the server's log says more")
+    return WorldError("SP113", f"git did not take `{name}`: {why}", fix="push again; else the server's log says more")

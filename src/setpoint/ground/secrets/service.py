@@ -17,6 +17,8 @@ SHORTEST: Final = 8
 """Characters. A shorter value would be masked in half of every log, or guessed from what is masked."""
 LONGEST_BYTES: Final = 64 << 10
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_REPOSITORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+"""As the repositories of a home are named: a secret may be set before the first push."""
 _KEPT: Final = 2
 """Versions whose values stay: a task that was prepared before a change is still given what its key says."""
 
@@ -33,11 +35,15 @@ class Secrets:
         """Return the secrets in force."""
         return self._records.secrets(repository)
 
+    def waits(self, repository: str) -> bool:
+        """Say whether a repository is not there yet: its secrets are given to tasks from its first push on."""
+        return repository not in self._records.hosted()
+
     def set(self, repository: str, name: str, value: str, actor: str) -> Secret:
         """Store a value as the next version and journal it.
 
         Raises:
-            UserError: no such repository or name (SP250), or no value that can be kept secret (SP251).
+            UserError: nothing that a repository or secret can be called (SP250), or no value that can be kept secret (SP251).
         """
         self._check_place(repository, name)
         _check_value(value)
@@ -95,11 +101,9 @@ class Secrets:
         return value
 
     def _check_place(self, repository: str, name: str) -> None:
-        hosted = self._records.hosted()
-        if repository not in hosted:
-            raise UserError(
-                "SP250", f"there is no repository `{repository[:80]}`", fix=f"repositories: {', '.join(sorted(hosted)) or 'none'}"
-            )
+        if not _REPOSITORY.fullmatch(repository) or repository.endswith((".git", ".lock")):
+            hosted = ", ".join(sorted(self._records.hosted())) or "none"
+            raise UserError("SP250", f"`{repository[:80]}` can be no repository", fix=f"repositories: {hosted}")
         if not _NAME.fullmatch(name):
             fix = "letters, digits and underscores, no digit first, at most 64"
             raise UserError("SP250", f"`{name[:80]}` is no name of a secret", fix=fix)

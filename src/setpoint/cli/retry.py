@@ -1,0 +1,32 @@
+"""The verb `retry`: a run that failed or was cancelled goes on with what is not green; POST /api/v1/runs/{run}/retry."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from setpoint.cli.options import json_option, server_options
+from setpoint.cli.output import note, print_json, print_text
+
+if TYPE_CHECKING:
+    from setpoint.client.http import Api
+
+
+@click.command()
+@click.argument("run")
+@click.option("--message", "-m", default="", help="Why; the journal says it.")
+@json_option
+@server_options
+def command(api: "Api", run: str, message: str, *, as_json: bool) -> None:
+    """Let RUN, which failed or was cancelled, go on: the same revision, and only tasks that are not green are executed again.
+
+    RUN is an id, its beginning, a commit, or `latest`. Example: setpoint retry latest -m "the network was down"
+    """
+    from setpoint.client.http import segment
+
+    answer = api.post(f"runs/{segment(run)}/retry", {"message": message})
+    if as_json:
+        print_json(answer)
+        return
+    tasks = ", ".join(answer["tasks"]) or "no task; its artifacts are made anew"
+    print_text(f"{answer['run']} goes on: {tasks}")
+    note(f"next: setpoint watch {answer['run']}")

@@ -1,0 +1,105 @@
+"""A run that ended without green goes on: same revision, green stays, the rest is done anew, and nothing of `once` happens twice."""
+
+from pathlib import Path
+
+import pytest
+
+from setpoint.adapters.database.engine import open_database
+from setpoint.adapters.database.projection import Projection
+from setpoint.adapters.database.records import Records
+from setpoint.core.errors import ConflictError
+from setpoint.pipeline.model import Outcome, RunState, TaskExit
+from unit.builders_home import World
+from unit.builders_pipeline import Machine, begin, ended, make_service, run_story, states, stuck
+
+DANA = "person:dana@example.com"
+NETWORKED = b"""apiVersion: setpoint.dev/v1alpha1
+kind: Pipeline
+tasks:
+  fetch: {run: fetch, inputs: ["src/**"], network: true}
+  publish: {run: publish, needs: [fetch], inputs: ["src/**"], once: true}
+  tell: {run: tell, needs: [publish], inputs: ["src/**"]}
+"""
+
+
+def test_only_what_is_not_green_is_executed_again(world: World, tmp_path: Path) -> None:
+    """A task that failed from outside passes the second time; what was green is not touched, and the journal names who asked."""
+
+    async def story() -> None:
+        machine = Machine()
+        machine.exits = {"test": TaskExit("exited", 7)}
+        service = make_service(world, machine, tmp_path)
+        run = begin(world, service)
+        assert run is not None
+        assert (await ended(world, service, run)).state is RunState.FAILED
+        machine.exits, before = {}, list(machine.ran)
+        assert await service.retry(run.run, DANA, "the network was down") == ["test", "pack", "ship"]
+        (entry,) = [entry for entry in world.journal.entries() if entry.kind == "run.retried"]
+        assert (entry.subject, entry.actor, entry.body) == (run.run, DANA, {"why": "the network was down"})
+        done = await ended(world, service, run)
+        assert (done.state, done.error, done.revision) == (RunState.PASSED, "", run.revision)
+        assert machine.ran[len(before) :] == ["test", "pack", "ship"]
+        assert set(states(world, run).values()) == {"passed"}
+        with pytest.raises(ConflictError, match="SP258"):
+            await service.retry(run.run, DANA)
+        records = Records(open_database(tmp_path / "again.db"))
+        Projection(open_database(tmp_path / "again.db")).apply(world.journal.entries())
+        assert records.run(run.run) == done
+        assert records.results(run.run) == world.records.results(run.run)
+
+    run_story(story())
+
+
+def test_a_run_that_goes_on_is_not_retried(world: World, tmp_path: Path) -> None:
+    """Whoever asks too early is told what it does."""
+
+    async def story() -> None:
+        run, service = await stuck(world, Machine(), tmp_path, "test")
+        with pytest.raises(ConflictError, match="the run is running"):
+            await service.retry(run.run, DANA)
+        await service.stop()
+
+    run_story(story())
+
+
+def test_a_cancelled_run_goes_on_also_in_the_next_server(world: World, tmp_path: Path) -> None:
+    """What was stopped begins anew; a server that dies right after the entry changes nothing."""
+
+    async def story() -> None:
+        machine = Machine()
+        run, service = await stuck(world, machine, tmp_path, "test")
+        assert await service.cancel(run.run, DANA)
+        machine.blocked = ""
+        await service.retry(run.run, DANA)
+        found = world.records.run(run.run)
+        assert found is not None
+        assert (found.state, found.cancelling, found.finished_at) == (RunState.RUNNING, "", None)
+        await service.stop()
+        assert (await ended(world, make_service(world, machine, tmp_path), run)).state is RunState.PASSED
+        assert machine.ran.count("deps") == 1
+
+    run_story(story())
+
+
+def test_nothing_that_must_not_run_twice_is_begun_again_by_a_retry(world: World, tmp_path: Path) -> None:
+    """Green stays green although its key reuses nothing; what was stopped in its middle is lost until a person has spoken."""
+
+    async def story() -> None:
+        machine = Machine()
+        run, service = await stuck(world, machine, tmp_path, "publish", {".setpoint/pipeline.yaml": NETWORKED})
+        assert await service.cancel(run.run, DANA)
+        machine.blocked = ""
+        await service.retry(run.run, DANA)
+        assert states(world, run) == {"fetch": "passed", "publish": "lost"}
+        found = world.records.run(run.run)
+        assert found is not None
+        assert found.lost == ("publish",)
+        await service.resolve(run.run, "publish", Outcome.PASSED, (DANA, "it is in the index"))
+        machine.exits = {"tell": TaskExit("exited", 1)}
+        assert (await ended(world, service, run)).state is RunState.FAILED
+        machine.exits = {}
+        await service.retry(run.run, DANA)
+        assert (await ended(world, service, run)).state is RunState.PASSED
+        assert [machine.ran.count(task) for task in ("fetch", "publish", "tell")] == [1, 1, 2]
+
+    run_story(story())
