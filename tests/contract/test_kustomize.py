@@ -122,7 +122,7 @@ def test_output_and_time_are_bounded(tmp_path: Path) -> None:
     root = write(tmp_path, BASE)
     assert refused(KustomizeBinary(bounds=Bounds(output_bytes=10)), root).code == "SP612"
     begun = time.monotonic()
-    with pytest.raises(WorldError, match="SP612"):
+    with pytest.raises(WorldError, match="no chance to finish"):
         KustomizeBinary(bounds=Bounds(wall_s=0.001)).build(root, "apps/hello")
     assert time.monotonic() - begun < 10
 

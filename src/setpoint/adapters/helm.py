@@ -65,7 +65,7 @@ class HelmBinary:
 
         Raises:
             UserError: Helm's message with the template's place (SP614), or output, memory or time beyond the bound (SP612).
-            WorldError: Helm or bubblewrap is missing (SP613), or the machine is too busy (SP612).
+            WorldError: Helm or bubblewrap is missing, or the machine is too busy (SP613).
         """
         self.version()
         if again:

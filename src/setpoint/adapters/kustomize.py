@@ -49,7 +49,7 @@ class KustomizeBinary:
 
         Raises:
             UserError: kubectl's message (SP611), or output, memory or time beyond the bound (SP612).
-            WorldError: kubectl or bubblewrap is missing (SP613), or the machine is too busy (SP612).
+            WorldError: kubectl or bubblewrap is missing, or the machine is too busy (SP613).
         """
         inside = PurePosixPath(folder)
         if inside.is_absolute() or ".." in inside.parts or folder.startswith("-"):

@@ -73,7 +73,7 @@ class RendererProcess:
 
         Raises:
             UserError: processor time, memory or output beyond the bound (SP612).
-            WorldError: the sandbox does not start (SP613), or the machine is too busy for it (SP612).
+            WorldError: the sandbox does not start, or the machine is too busy for it (SP613).
         """
         inside = f"/{self._name.lower()}"
         # A program of the distribution may be linked against /usr; a static one needs nothing.
@@ -128,7 +128,7 @@ class RendererProcess:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     what = f"{self._name} had no chance to finish within {self._bounds.wall_s:g} seconds"
-                    raise WorldError(TOO_MUCH, what, where=folder, fix="the machine is too busy: it is tried again", retry_after_s=60)
+                    raise WorldError(NOT_THERE, what, where=folder, fix="the machine is too busy: it is tried again", retry_after_s=60)
                 for key, _events in waiting.select(left):
                     data = os.read(key.fd, _CHUNK_BYTES)
                     if not data:
