@@ -12,7 +12,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
@@ -63,7 +63,7 @@ class Look:
     """Whether anything is known of it: it was listed, or asked for."""
     stale: Stale | None = None
     digest: str = ""
-    """What stays while nothing but times and the status's owners change: with it a verdict holds that was made before."""
+    """What stays while only the status, times and versions change: with it a verdict holds that was made before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,6 @@ class _Stream:
     version: str = ""
     """Where the watch goes on; empty: it has to be listed."""
     listed: bool = False
-    keys: set[ObjectKey] = field(default_factory=set)
     task: asyncio.Task[None] | None = None
 
 
@@ -164,9 +163,6 @@ class Live:
         key = ObjectKey.of(value)
         if key in self._wanted:
             self._store.keep(key, value)
-            stream = self._stream_of(key)
-            if stream is not None:
-                stream.keys.add(key)
 
     def changes(self) -> frozenset[ObjectKey]:
         """Return the objects that came, went or changed since the last call; a write that changed nothing is none."""
@@ -237,9 +233,9 @@ class Live:
                 if key in self._wanted:
                     seen.add(key)
                     self._tell(key, changed=self._store.keep(key, item))
-        for key in stream.keys - seen:
+        for key in [key for key in self._wanted if key not in seen and self._scope_of(key) == scope]:
             self._tell(key, changed=self._store.forget(key, version))
-        stream.keys, stream.listed = seen, True
+        stream.listed = True
         return version
 
     async def _watch(self, scope: Scope, stream: _Stream, kind: Kind) -> None:
@@ -257,18 +253,16 @@ class Live:
                         change = await anext(changes)
                 except (StopAsyncIteration, TimeoutError):
                     return
-                self._take(stream, change)
+                self._take(change)
                 stream.version = str(change.object["metadata"]["resourceVersion"])
 
-    def _take(self, stream: _Stream, change: Change) -> None:
+    def _take(self, change: Change) -> None:
         if change.what == "BOOKMARK":
             return
         key = ObjectKey.of(change.object)
         if change.what == "DELETED":
-            stream.keys.discard(key)
             self._tell(key, changed=self._store.forget(key, str(change.object["metadata"]["resourceVersion"])))
         elif key in self._wanted:
-            stream.keys.add(key)
             self._tell(key, changed=self._store.keep(key, change.object))
 
     async def _ask(self, key: ObjectKey, api_version: str) -> None:
