@@ -169,6 +169,9 @@ class LiveHome:
     launch: dict[str, Any] = field(default_factory=dict)
     """How its processes are started: more arguments of Popen, such as `env`, `umask` and `user`."""
 
+    options: tuple[str, ...] = ()
+    """More options of `setpoint up`."""
+
     @property
     def home(self) -> Path:
         """The home's folder."""
@@ -189,6 +192,7 @@ class LiveHome:
             f"127.0.0.1:{self.listen}",
             "--ready-file",
             str(ready),
+            *self.options,
         ]
         with (self.work / "server.log").open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self.launch)

@@ -23,6 +23,7 @@ from setpoint.promotion.model import Approval, Candidate, PinnedArtifact, Promot
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, Health, JobRun
 from setpoint.reconcile.prune.model import Held, Inventory
+from setpoint.retention.model import Collection, Sum
 from setpoint.rollout.model import Phase, Rollout, Side
 from setpoint.source.model import RefUpdate
 
@@ -98,6 +99,8 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("quarantine.set", CANDIDATE.digest, encode(barred)),
         ("quarantine.lifted", CANDIDATE.digest, {"app": "web", "environment": "prod"}),
         ("quarantine.set", CANDIDATE.digest, encode(barred)),
+        ("gc.started", "gc-1", encode(Collection("gc-1", "running", AT, "operator"))),
+        ("gc.done", "gc-1", encode(Collection("gc-1", "done", AT, "operator", AT, {"blobs": Sum(2, 4096)}))),
         *_runtime_story(),
     ]
 

@@ -18,6 +18,7 @@ REASON = re.compile(r"^\| `([A-Z][A-Z_]+)` \| .+? \| .+? \|$", re.MULTILINE)
 
 SHARED = {
     "SP003": "an answer that has to be asked for again, at the server and at the client that does so",
+    "SP107": "a repository that cannot be used",
     "SP101": "a name, branch or path that Git must not be given",
     "SP103": "something in Git that is larger than it may be",
     "SP104": "an object of Git, or a file of a working tree, that is not there",

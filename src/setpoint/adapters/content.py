@@ -6,12 +6,16 @@ Built by wiring and by the signer (reading); a file appears under its digest onl
 import hashlib
 import os
 import secrets
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from setpoint.adapters.oci import durable
 from setpoint.core import digest as digests
 from setpoint.core.errors import NotFoundError, WorldError
 from setpoint.pipeline.model import StoredFile
+from setpoint.retention.model import Thing
 
 _PREFIX: Final = "sha256:"
 
@@ -22,6 +26,7 @@ class ContentFolder:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._scratch = root / "scratch"
+        self._lock = threading.Lock()
 
     def put(self, data: bytes) -> StoredFile:
         """Store bytes.
@@ -53,8 +58,10 @@ class ContentFolder:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             path.chmod(0o400)
+            os.utime(path)
             _sync(path)
-            path.replace(target)
+            with self._lock:
+                path.replace(target)
             _sync(target.parent)
         except OSError as error:
             path.unlink(missing_ok=True)
@@ -62,11 +69,12 @@ class ContentFolder:
         return StoredFile(digest, size_bytes)
 
     def path(self, digest: str) -> Path | None:
-        """Return where the bytes lie, None when they are not here."""
+        """Return where the bytes lie, None when they are not here; who asks may rely on them, so that counts as a use."""
         if not digests.is_digest(digest) or not digest.startswith(_PREFIX):
             return None
         place = self._place(digest)
-        return place if place.exists() else None
+        with self._lock:
+            return place if durable.mark_used(place) else None
 
     def open(self, digest: str) -> BinaryIO:
         """Open the bytes.
@@ -90,6 +98,25 @@ class ContentFolder:
         for name in names:
             name.unlink(missing_ok=True)
         return len(names)
+
+    def things(self) -> list[Thing]:
+        """Return everything that is stored, with its last use (garbage collection)."""
+        found: list[Thing] = []
+        for path in (self._root / "sha256").glob("*/*"):
+            with suppress(FileNotFoundError):
+                facts = path.stat()
+                found.append(Thing(_PREFIX + path.name, facts.st_size, facts.st_mtime))
+        return found
+
+    def drop(self, name: str, unused_since: float) -> int | None:
+        """Delete bytes unless they were used since; returns how many."""
+        place = self._place(name)
+        with self._lock, suppress(FileNotFoundError):
+            facts = place.stat()
+            if facts.st_mtime < unused_since:
+                place.unlink()
+                return facts.st_size
+        return None
 
     def _place(self, digest: str) -> Path:
         text = digest.removeprefix(_PREFIX)

@@ -7,7 +7,9 @@ import json
 import os
 import secrets
 import threading
+import time
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +17,12 @@ from setpoint.core import digest as digests
 from setpoint.core import records
 from setpoint.core.errors import BugError
 from setpoint.pipeline.model import TaskResult
+from setpoint.retention.model import Thing
 
 _VERSION: Final = 1
 _LARGEST_BYTES: Final = 16 << 20
+_USE_S: Final = 86_400
+"""A use is noted in the file's modification time at most once in this time; garbage collection goes by it."""
 _KEPT: Final = 4000
 """Results kept in memory, about 2 KB each."""
 _Stamp = tuple[int, int, int]
@@ -36,7 +41,11 @@ class TaskCacheFolder:
         """Return the recorded result for this key in this trust domain, if there is one that can be read."""
         place = self._place(trust, key)
         try:
-            stamp = _stamp(os.stat(place))  # noqa: PTH116 - a Path for each of a thousand tasks costs more than asking
+            status = os.stat(place)  # noqa: PTH116 - a Path for each of a thousand tasks costs more than asking
+            if time.time() - status.st_mtime > _USE_S:
+                os.utime(place)
+                status = os.stat(place)  # noqa: PTH116 - as above
+            stamp = _stamp(status)
             with self._lock:
                 kept = self._kept.get(place)
                 if kept is not None and kept[0] == stamp:
@@ -74,6 +83,27 @@ class TaskCacheFolder:
         fresh.write_text(json.dumps({"version": _VERSION, "result": records.encode(result)}))
         fresh.replace(place)
 
+    def things(self) -> list[Thing]:
+        """Return every entry with its last use and the content that it needs (garbage collection)."""
+        found: list[Thing] = []
+        for path in Path(self._folder).glob("*/*/*"):
+            with suppress(FileNotFoundError):
+                facts = path.stat()
+                found.append(Thing(str(path.relative_to(self._folder)), facts.st_size, facts.st_mtime, _needed(path)))
+        return found
+
+    def drop(self, name: str, unused_since: float) -> int | None:
+        """Delete an entry unless it was used since; returns its bytes."""
+        place = Path(self._folder) / name
+        with suppress(FileNotFoundError):
+            facts = place.stat()
+            if facts.st_mtime < unused_since:
+                place.unlink()
+                with self._lock:
+                    self._kept.pop(str(place), None)
+                return facts.st_size
+        return None
+
     def _place(self, trust: str, key: str) -> str:
         """Return the file of a key: as text, for it is asked for every task of every run, and a Path costs as much as the file's stat.
 
@@ -89,3 +119,13 @@ class TaskCacheFolder:
 def _stamp(status: os.stat_result) -> _Stamp:
     """Return what differs when a file was replaced or written."""
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _needed(path: Path) -> tuple[str, ...]:
+    """Return the content that an entry names; a torn or foreign file names none, as `get` takes it for no entry."""
+    try:
+        result = json.loads(path.read_bytes())["result"]
+        files = [result.get("outputs"), *(result.get("reports") or {}).values()]
+        return tuple(str(file["digest"]) for file in files if file)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return ()

@@ -9,12 +9,14 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from setpoint.pipeline.model import LogRecord
+from setpoint.retention.model import Thing
 
 _ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 _OPEN_FILES: Final = 64
@@ -80,6 +82,32 @@ class TaskLogFolder:
             if writer is not None:
                 os.close(writer.descriptor)
             place.unlink(missing_ok=True)
+
+    def things(self) -> list[Thing]:
+        """Return the runs that have logs, with their size and last line (garbage collection)."""
+        found: list[Thing] = []
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                facts = [path.stat() for path in folder.iterdir()]
+                used = max((fact.st_mtime for fact in facts), default=folder.stat().st_mtime)
+                found.append(Thing(unquote(folder.name), sum(fact.st_size for fact in facts), used))
+        return found
+
+    def drop(self, name: str, unused_since: float) -> int | None:
+        """Delete the logs of a run unless something was written since; returns their bytes."""
+        folder = self._root / _file_name(name)
+        with self._lock, suppress(FileNotFoundError):
+            facts = {path: path.stat() for path in folder.iterdir()}
+            if any(fact.st_mtime >= unused_since for fact in facts.values()):
+                return None
+            for path in facts:
+                writer = self._writers.pop(path, None)
+                if writer is not None:
+                    os.close(writer.descriptor)
+                path.unlink()
+            folder.rmdir()
+            return sum(fact.st_size for fact in facts.values())
+        return None
 
     def close(self) -> None:
         """Close the files that are open for appending."""

@@ -41,6 +41,7 @@ from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
 from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.prune.service import PruneService
+from setpoint.retention.service import GarbageCollection
 from setpoint.rollout.service import HostRollout
 
 
@@ -107,8 +108,10 @@ class Application:
     verifier: Verifier
     registration: Registration
     pushes: Pushes
+    garbage: GarbageCollection
     loop: ControlLoop
 
     def close(self) -> None:
         """End the processes beside the server; replicas and proxies live on."""
+        self.garbage.close()
         self.processes.close()

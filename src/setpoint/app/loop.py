@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 10.0
 """Every controller looks at least this often, whatever woke it or did not."""
 _GLANCE_S = 1.0
+_COLLECT_S = 60.0
 _RETRY_S = 1.0
 _PAUSE_S = 0.1
 """A controller that wants to look again at once waits this long, wakes or not: its own entries wake it too."""
@@ -45,6 +46,8 @@ class LoopParts:
     pushes: Pushes
     glances: tuple[Callable[[], object], ...] = ()
     """Cheap pictures of what changes without an entry; a picture that differs from the last wakes every controller."""
+    collect: Callable[[], None] = lambda: None
+    """Begins the day's garbage collection when it is due; asked once a minute, and returns at once."""
 
 
 class ControlLoop:
@@ -63,6 +66,7 @@ class ControlLoop:
             asyncio.create_task(self._every("promotions", self._parts.promotions.advance)),
             asyncio.create_task(self._glance()),
             asyncio.create_task(self._images()),
+            asyncio.create_task(self._collect()),
         ]
         try:
             while True:
@@ -112,6 +116,12 @@ class ControlLoop:
         while True:
             await self._guarded("images", self._parts.images.advance)
             await asyncio.sleep(LOOK_S)
+
+    async def _collect(self) -> None:
+        """Ask once a minute whether garbage is to be collected."""
+        while True:
+            await self._guarded("garbage collection", self._parts.collect)
+            await asyncio.sleep(_COLLECT_S)
 
     def _resume(self) -> None:
         """Take up open runs, in the loop's own thread; a fault must not end the loop."""

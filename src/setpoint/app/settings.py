@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from setpoint.retention.model import Rules
+
 
 def _slots() -> int:
     return max(2, os.cpu_count() or 2)
@@ -32,6 +34,10 @@ class Settings:
     allow_unsandboxed: bool = False
     """Whether `sandbox: none` is obeyed. Such a task runs as the server's own user and can read the home, its keys too."""
 
+    retention: Rules = field(default_factory=Rules)
+    """How long things stay (docs/gc.md)."""
+    collects: bool = True
+    """Whether garbage is collected once a day."""
     pull: PullAddress | None = None
     """None: the registry answers at the server's own address only."""
 

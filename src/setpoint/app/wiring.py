@@ -43,6 +43,7 @@ from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.app.application import Application, Processes, Store
 from setpoint.app.bus import Bus
 from setpoint.app.commit_check import CommitKeyCheck
+from setpoint.app.garbage import collected, garbage_of
 from setpoint.app.home import Home
 from setpoint.app.looks import served, touched
 from setpoint.app.loop import ControlLoop, LoopParts
@@ -97,6 +98,7 @@ from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.sources.registry_charts import RegistryCharts
 from setpoint.reconcile.upstream import Upstreams
+from setpoint.retention.service import GarbageCollection
 from setpoint.rollout.canary.decide import was_sent_back
 from setpoint.rollout.jobs import HostJobs
 from setpoint.rollout.service import HostRollout, RolloutParts
@@ -151,6 +153,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     target = _target(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions)
     pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
+    garbage = garbage_of(store, target.runtime.images, target.runtime.replicas, settings or Settings())
     runs, secrets, registries = RunsView(store.records, pipeline), secrets_of(store), registries_of(store)
     secrets.sweep()
     registries.sweep()
@@ -170,7 +173,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         rollout=target.rollout,
         drift=target.drift,
         prune=target.prune,
-        status=StatusView(delivery, promotions, store.records, target.prune.orphans, lambda: len(store.journal)),
+        status=StatusView(delivery, promotions, store.records, target.prune.orphans, lambda: len(store.journal), garbage.pressing),
         vault=vault,
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers),
@@ -180,7 +183,8 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),
         registration=Registration(store.git, store.records, store.recorder, delivery),
         pushes=pushes,
-        loop=_loop(store, target, pipeline, promotions, pushes, delivery),
+        garbage=garbage,
+        loop=_loop(store, target, (pipeline, promotions, garbage), pushes, delivery),
     )
 
 
@@ -309,7 +313,9 @@ def _promotions(
         evidence=evidence,
         clock=store.clock,
         holds=store.holds,
-        admissible=lambda repository, pin: "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()),
+        admissible=lambda repository, pin: (
+            "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()) or collected(store.oci, pin)
+        ),
         version=lambda: len(store.journal),
     )
     return PromotionService(parts), Stops(parts)
@@ -330,9 +336,13 @@ def _plan_parts(store: Store, target: _Target, delivery: DeliveryReader, promoti
 
 
 def _loop(
-    store: Store, target: _Target, pipeline: PipelineService, promotions: PromotionService, pushes: Pushes, delivery: DeliveryReader
+    store: Store,
+    target: _Target,
+    driven: tuple[PipelineService, PromotionService, GarbageCollection],
+    pushes: Pushes,
+    delivery: DeliveryReader,
 ) -> ControlLoop:
-    runtime = target.runtime
+    runtime, (pipeline, promotions, garbage) = target.runtime, driven
     return ControlLoop(
         LoopParts(
             store.control,
@@ -344,6 +354,7 @@ def _loop(
             delivery,
             pushes,
             (store.git.glance, runtime.glance, target.proxy.glance, store.recorder.mend),
+            garbage.advance,
         )
     )
 

@@ -8,6 +8,7 @@ import click
 from setpoint.cli.options import home_option, json_option
 from setpoint.cli.output import AnswerNo, print_json, print_text, state, table
 from setpoint.core.errors import SetpointError
+from setpoint.core.sizes import spoken
 from setpoint.core.words import counted
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ def _server(home: Path, listen: str) -> "list[Check]":
         api = Api(of_home(home), timeout_s=10)
         who = api.get("whoami")
         found = api.get("journal/check")
+        garbage = api.get("gc")
+        freeable = api.get("gc/plan", {"limit": 0})["size_bytes"] if garbage["nearly_full"] else 0
     except SetpointError as error:
         if error.code == "SP845":
             return [Check("server", True, "does not run", essential=False), address(listen)]
@@ -65,4 +68,21 @@ def _server(home: Path, listen: str) -> "list[Check]":
     return [
         Check("server", True, f"{api.connection.url} answers {who['kind']}"),
         Check("journal", holds, text, "restore the journal from a backup: it was changed from outside"),
+        _garbage(garbage, freeable),
     ]
+
+
+def _garbage(found: dict[str, Any], freeable: int) -> "Check":
+    """Say whether there is room, what a collection would free, and whether the last one went well."""
+    from setpoint.app.doctor import Check
+
+    disk, last = found["disk"], found["last"]
+    if found["nearly_full"]:
+        text = f"{spoken(disk['free_bytes'])} of {spoken(disk['size_bytes'])} are free; a collection would free {spoken(freeable)}"
+        return Check("garbage", False, text, "setpoint gc; then give the home a larger disk", essential=False)
+    if last is not None and last["state"] == "failed":
+        return Check("garbage", False, f"the last collection failed: {last['why']}", "setpoint gc --dry-run", essential=False)
+    text = (
+        f"{spoken(sum(item['size_bytes'] for item in last['gone'].values()))} freed at {last['ended_at']}" if last else "not yet collected"
+    )
+    return Check("garbage", True, text, essential=False)

@@ -44,6 +44,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "drift": ("setpoint.cli.drift", "command", "Show what changed behind Setpoint's back, and what was done."),
     "heal": ("setpoint.cli.heal", "command", "Bring back what drifted and is only reported."),
     "prune": ("setpoint.cli.prune", "command", "Remove what waits for a person's word before it is removed."),
+    "gc": ("setpoint.cli.gc", "command", "Delete what nothing needs any more, or show what that is."),
     "verify": ("setpoint.cli.verify", "command", "Check signatures and evidence, rule by rule."),
     "evidence": ("setpoint.cli.evidence", "command", "List the signed evidence of a thing, or export it for offline use."),
     "trace": ("setpoint.cli.trace", "command", "Follow a URL, replica, digest or commit through its whole journey."),

@@ -16,6 +16,7 @@ import click
 
 from setpoint.cli.options import Command, home_option, json_option
 from setpoint.cli.output import note, print_json
+from setpoint.cli.retention import Retention, retention_options
 from setpoint.core.errors import ConflictError, UserError, WorldError
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def _pull_address(command: Command) -> Command:
     "--allow-unsandboxed", is_flag=True, help="Obey `sandbox: none` of tasks; whoever may push can then read this home, keys too."
 )
 @_pull_address
+@retention_options
 @click.option("--detach", "-d", is_flag=True, help="Start it as a process of its own and return when it serves.")
 @json_option
 def command(  # noqa: PLR0913 - an option each
@@ -88,6 +90,7 @@ def command(  # noqa: PLR0913 - an option each
     task_slots: int | None,
     *,
     pull: "PullAddress | None",
+    retention: Retention,
     allow_unsandboxed: bool,
     detach: bool,
     as_json: bool,
@@ -103,14 +106,14 @@ def command(  # noqa: PLR0913 - an option each
     _require()
     if detach:
         options = [*(["--task-slots", str(task_slots)] if task_slots is not None else []), *(["--allow-unsandboxed"] * allow_unsandboxed)]
-        options += _pull_options(pull)
+        options += [*_pull_options(pull), *retention.options()]
         connection, log = _detached(place, listen, ready, options)
         _tell(connection, log, as_json=as_json)
         return
     from setpoint.app.settings import Settings
     from setpoint.cli.serve import run_server
 
-    settings = Settings(allow_unsandboxed=allow_unsandboxed, pull=pull)
+    settings = retention.applied(Settings(allow_unsandboxed=allow_unsandboxed, pull=pull))
     settings = replace(settings, task_slots=task_slots) if task_slots is not None else settings
     run_server(place, listen, ready, settings, as_json=as_json)
 

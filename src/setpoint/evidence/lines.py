@@ -13,7 +13,7 @@ from typing import Any, Final
 from setpoint.artifact.model import StoredManifest
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
-from setpoint.core.errors import SetpointError
+from setpoint.core.errors import NotFoundError, SetpointError
 from setpoint.core.words import counted
 from setpoint.evidence import gate
 from setpoint.evidence.candidate import candidate_digest, candidate_repository
@@ -169,6 +169,8 @@ def _blob_fault(store: OciStore, item: NamedArtifact, wanted: str) -> str:
         with store.open_blob(item.oci_repository, wanted) as file:
             while chunk := file.read(_CHUNK):
                 hasher.update(chunk)
+    except NotFoundError:
+        return "is missing (of an old version, `setpoint gc` collects the layers)"
     except (SetpointError, OSError):
         return "is missing"
     return "" if hasher.hexdigest() == value else "does not match its digest"

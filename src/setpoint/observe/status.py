@@ -56,8 +56,13 @@ class StatusView:
         facts: Facts,
         orphans: Callable[[Delivery], Sequence[Prunable]] = lambda _delivery: (),
         version: Callable[[], int] = lambda: 0,
+        room: Callable[[], str] = lambda: "",
     ) -> None:
-        """Orphans returns what runs of applications that the delivery repository no longer has; version grows with every journal entry."""
+        """Orphans returns what runs of applications that the delivery repository no longer has; version grows with every journal entry.
+
+        Room says what a person should know about the disk; empty when there is enough.
+        """
+        self._room = room
         self._reader = reader
         self._promotions = promotions
         self._facts = facts
@@ -90,6 +95,8 @@ class StatusView:
         )
         orphans = tuple(one for one in self._orphans(delivery) if app in (None, one.app))
         needs += tuple(_orphaned(one, environments) for one in orphans)
+        full = self._room()
+        needs += (Need(full, "setpoint gc"),) if full else ()
         return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans)
 
     def _lost(self, runs: tuple[Run, ...]) -> list[Need]:

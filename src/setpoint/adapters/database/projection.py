@@ -133,7 +133,14 @@ def _run_cancelling(connection: Connection, entry: Entry) -> None:
 
 def _run_retried(connection: Connection, entry: Entry) -> None:
     """Open a run again: what is green stays, everything else begins as if it never had been begun."""
-    changes = {"state": RunState.RUNNING.value, "error": "", "finished_at": None, "lost": [], "cancelling": "", "retried_at": entry.at}
+    changes: dict[str, Any] = {
+        "state": RunState.RUNNING.value,
+        "error": "",
+        "finished_at": None,
+        "lost": [],
+        "cancelling": "",
+        "retried_at": entry.at,
+    }
     _patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": RunState.RUNNING.value})
     rows = connection.execute(select(t.tasks.c.task, t.tasks.c.body).where(t.tasks.c.run == entry.subject)).all()
     again = [task for task, body in rows if body is None or not TaskState(body["state"]).green]
@@ -316,6 +323,10 @@ def _push_received(connection: Connection, entry: Entry) -> None:
         connection.execute(insert(t.pushes).values(seq=entry.index * 1000 + number, **common, **change))
 
 
+def _collection(connection: Connection, entry: Entry) -> None:
+    _upsert(connection, t.collections, {"gc": entry.subject}, {"seq": entry.index, "body": entry.body})
+
+
 _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "run.created": _run_created,
     "run.finished": _run_finished,
@@ -348,6 +359,8 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "prune.held": _inventory_told,
     "prune.confirmed": _inventory_told,
     "prune.done": _inventory_told,
+    "gc.started": _collection,
+    "gc.done": _collection,
     "drift.found": _drift_told,
     "drift.ended": _drift_told,
     "push.received": _push_received,

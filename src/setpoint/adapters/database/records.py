@@ -30,7 +30,7 @@ class Records:
     """All reads of one database."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = self._engine = engine
 
     def _all(self, cls: type[T], statement: Select[Any]) -> list[T]:
         with self._engine.connect() as connection:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 9
+SCHEMA: Final = 10
 
 metadata = MetaData()
 
@@ -197,4 +197,12 @@ registry_logins = Table(
     Column("set_at", String, nullable=False),
     Column("set_by", String, nullable=False),
     Column("removed", Boolean, nullable=False),
+)
+
+collections = Table(
+    "collections",
+    metadata,
+    Column("gc", String, primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("body", JSON, nullable=False),
 )

@@ -24,6 +24,7 @@ from setpoint.artifact.model import CONFIG, EMPTY, FOLDER_UNPACK, INDEX, LAYER, 
 from setpoint.artifact.ports import OciStore
 from setpoint.core.digest import is_digest, sha256
 from setpoint.core.errors import NotFoundError, UserError
+from setpoint.retention.model import Thing
 
 _DOCKER: Final = "application/vnd.docker."
 _MANIFESTS: Final = (MANIFEST, _DOCKER + "distribution.manifest.v2+json")
@@ -82,6 +83,7 @@ class ImageFolder:
             if shim_state.read_json(final / "image.json").get("boot_id") != processes.boot_id():
                 self._sweep_once()
                 self._install(final, self._build(image))
+            os.utime(final / "image.json")  # garbage collection goes by the last use
         return _load(image, final)
 
     def place(self, image: str) -> Path:
@@ -120,6 +122,29 @@ class ImageFolder:
         for folder in aside:
             if folder.name.rpartition("-")[2].replace("none", "") not in used:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def things(self) -> list[Thing]:
+        """Return every unpacked image with its size and last use (garbage collection)."""
+        found: list[Thing] = []
+        for folder in self._folder.iterdir() if self._folder.is_dir() else ():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                if not folder.name.startswith("."):
+                    found.append(Thing(folder.name, _size(folder), (folder / "image.json").stat().st_mtime))
+        return found
+
+    def drop(self, name: str, unused_since: float) -> int | None:
+        """Delete an unpacked image unless it was used since; returns its bytes."""
+        folder, gone = self._folder / name, self._folder / f".tmp-gone-{secrets.token_hex(8)}"
+        with self._lock, contextlib.suppress(FileNotFoundError):
+            if (folder / "image.json").stat().st_mtime >= unused_since:
+                return None
+            folder.rename(gone)
+            self._generations.pop(name, None)
+        if not gone.exists():
+            return None
+        size = _size(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+        return size
 
     def _sweep_once(self) -> None:
         """Delete what an earlier server left half-built."""
@@ -250,6 +275,11 @@ def _object(data: bytes, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError("SP633", "not a JSON object", where=where, fix="push the image again")
     return value
+
+
+def _size(folder: Path) -> int:
+    paths = (Path(place) / name for place, _, names in os.walk(folder) for name in names)
+    return sum(path.lstat().st_size for path in paths)
 
 
 def _words(value: object) -> tuple[str, ...]:

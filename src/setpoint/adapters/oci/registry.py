@@ -109,7 +109,7 @@ class Registry:
             await exchange.answer(202)
         elif exchange.method in ("GET", "HEAD"):
             found: StoredManifest | None = await in_thread(self._store.manifest, repository, reference)
-            if found is None:
+            if found is None or not await in_thread(self._store.use_manifest, repository, found.digest):
                 raise OciError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
             await exchange.answer(200, [("Content-Type", found.media_type), ("Docker-Content-Digest", found.digest)], found.data)
         else:

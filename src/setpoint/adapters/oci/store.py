@@ -9,11 +9,13 @@ Built by wiring for the server (which writes) and by the signer process (which o
     repositories/<name>/_referrers/<algorithm>/<hex>/<alg>-<hex>   a descriptor as JSON: subject -> referrer
     uploads/                                                   unfinished work; may be lost
 
-No component of a repository name starts with `_`, so names and links never meet. It never deletes bytes, only links to them.
+No component of a repository name starts with `_`, so names and links never meet. It never deletes bytes, only links to them: `garbage`
+does, by when each file was last written or used (its modification time; `durable.mark_used`).
 """
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -47,8 +49,9 @@ class OciStoreFolder:
     """Blobs, manifests, tags and referrers below one folder; every method may be called from any thread."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
-        self._links = threading.RLock()
+        self.root = self._root = root
+        self.links = self._links = threading.RLock()
+        """Held while links are made or taken away; garbage collection holds it for each thing that it takes."""
         self.uploads = UploadSessions(root / "uploads")
 
     # Places. Every name that comes from outside is checked here, so nothing can point out of the root.
@@ -124,8 +127,11 @@ class OciStoreFolder:
             if expected not in (None, found):
                 raise UserError("SP301", f"the bytes have the digest {found}, not {expected}", where=repository, fix="send the bytes again")
             size = path.stat().st_size
-            durable.move_in(path, self._blob(found))
-            self._link_blob(repository, found)
+            os.utime(path)  # an old file that is put here now is in use now
+            durable.sync_file(path)  # the long part, so that others need not wait for it
+            with self._links:  # as one: bytes that are not linked yet are nobody's to garbage collection
+                durable.move_in(path, self._blob(found))
+                self._link_blob(repository, found)
         return Descriptor(media_type, found, size)
 
     def _link_blob(self, repository: str, digest: str) -> None:
@@ -145,8 +151,23 @@ class OciStoreFolder:
         return True
 
     def has_blob(self, repository: str, digest: str) -> bool:
-        """Say whether the repository links this blob."""
-        return self._link(repository, "_blobs", digest).is_file() and self._blob(digest).is_file()
+        """Say whether the repository links this blob; who asks may rely on it, so that counts as a use (see `garbage`)."""
+        link, blob = self._link(repository, "_blobs", digest), self._blob(digest)
+        with self._links:
+            return link.is_file() and durable.mark_used(blob)
+
+    def use_manifest(self, repository: str, digest: str) -> bool:
+        """Count as used a manifest and all below it: a client that found it sends none of it again; False when it is not there."""
+        with self._links:
+            found = self.manifest(repository, digest)
+            if found is None or not durable.mark_used(self._blob(digest)):
+                return False
+            document = documents.read(found.data, found.media_type)
+            for reference in document.blobs:
+                durable.mark_used(self._blob(reference.digest))
+            for reference in document.manifests:
+                self.use_manifest(repository, reference.digest)
+        return True
 
     def open_blob(self, repository: str, digest: str) -> BinaryIO:
         """Open a blob for reading; NotFoundError SP302 when the repository does not have it."""
@@ -216,6 +237,7 @@ class OciStoreFolder:
         for reference in document.manifests:
             if not self._link(repository, "_manifests", reference.digest).is_file():
                 raise NotFoundError("SP304", f"the index names the manifest {reference.digest}, which is not here", where=repository)
+            self.use_manifest(repository, reference.digest)
 
     def manifest(self, repository: str, reference: str) -> StoredManifest | None:
         """Return a manifest by tag or digest, its digest checked again."""

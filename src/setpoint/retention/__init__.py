@@ -1,0 +1,1 @@
+"""What may go from a home, and why the rest stays; bytes only, the journal never shrinks."""
