@@ -1,5 +1,8 @@
 """Stock Helm in its sandbox: it renders what is pinned and nothing else, says where a template is wrong, and is bounded."""
 
+import gzip
+import io
+import tarfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +17,7 @@ from setpoint.core.errors import ConfigError, UserError, WorldError
 from setpoint.reconcile.model import Rendered
 from setpoint.reconcile.ports import ChartRelease
 from setpoint.reconcile.render import Place, Renderers, render
+from setpoint.reconcile.sources import chart_output
 from setpoint.reconcile.sources.registry_charts import NoCharts
 from setpoint.reconcile.subset import to_host
 from stock_helm import helm, stock_helm
@@ -167,7 +171,40 @@ def test_a_faulty_template_is_one_error_at_its_place(rendered: Any, text: str, c
 
 def test_a_chart_without_chance_is_not_rendered_twice(rendered: Any) -> None:
     """Words that only look like functions of chance cost a second render, and no error when the result is the same."""
-    assert one(rendered({**CHART, "apps/web/README.md": b"call it now"}))["data"]["color"] == "red"
+    assert one(rendered({**CHART, "apps/web/templates/_x.tpl": b"{{/* call it now */}}"}))["data"]["color"] == "red"
+
+
+def test_chance_is_looked_for_where_it_can_be(rendered: Any) -> None:
+    """Actions of templates, values and other files count, those of vendored archives too; prose does not."""
+    assert not chart_output.may_vary({**CHART, "apps/web/README.md": b"{{ now }}", "apps/web/templates/NOTES.txt": b"{{ now }} now"})
+    assert not chart_output.may_vary({"a/values.yaml": b"now: {a: randAlphaNum}", "a/templates/b.yaml": b"{{ .Values.nowhere }} now"})
+    assert chart_output.may_vary({"a/values.yaml": b'a: "{{ dict "}" 1 | now }}"'})
+    dependency = _archive({"db/Chart.yaml": b"apiVersion: v2\nname: db\nversion: 1.0.0\n", "db/templates/a.yaml": CHANCE})
+    needs = CHART["apps/web/Chart.yaml"] + b"dependencies:\n- {name: db, version: 1.0.0, repository: 'https://charts.example.com'}\n"
+    error = refused(rendered, {**CHART, "apps/web/Chart.yaml": needs, "apps/web/charts/db-1.0.0.tgz": dependency})
+    assert isinstance(error, ConfigError)
+    assert (error.findings[0].code, error.findings[0].path) == ("SP616", "apps/web/charts/db/templates/a.yaml")
+    for odd in (b"no archive", gzip.compress(b"x" * 99)[:-9], _archive({"db/charts/x.tgz": b""})):
+        assert chart_output.may_vary({"a/charts/db.tgz": odd})
+
+
+CHANCE = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: db}\ndata: {a: {{ randAlphaNum 9 | quote }}}\n"
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for path, data in files.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return file.getvalue()
+
+
+def test_a_manifest_that_is_called_like_our_file_is_a_manifest(rendered: Any) -> None:
+    """`helm.yaml` of another tool stays what it was: an object among the plain manifests."""
+    found = rendered({"apps/web/helm.yaml": b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: helm}\n"})
+    assert found.sources == {"ConfigMap/helm": "apps/web/helm.yaml:1"}
 
 
 @pytest.mark.parametrize(

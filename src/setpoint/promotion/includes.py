@@ -23,7 +23,8 @@ _PATH: Final = re.compile(r"[\w@+.,=-]+(/[\w@+.,=-]+)*")
 
 def is_folder(text: str) -> bool:
     """Say whether a text is the path of a folder that may be included: below the root, and nothing of the pins."""
-    return bool(_PATH.fullmatch(text)) and not {".", "..", ".git"} & set(text.split("/")) and text.split("/", maxsplit=1)[0] != "pins"
+    names = text.split("/")
+    return bool(_PATH.fullmatch(text)) and not {".", ".."} & set(names) and not text.startswith(".") and names[0] != "pins"
 
 
 def _folder(text: str) -> str:

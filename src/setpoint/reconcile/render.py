@@ -133,7 +133,7 @@ def _chart(files: Mapping[str, bytes], run: ChartRun, place: Place, tools: Rende
     _lay_out(wanted, scratch)
     release = ChartRelease(place.app, place.where, run.folder or _CHART, run.values, run.kube_version, run.api_versions, run.label)
     output = tools.helm.template(scratch, release)
-    if chart_output.may_vary(wanted.values()):
+    if chart_output.may_vary(wanted):
         chart_output.refuse_varying(output, tools.helm.template(scratch, release, again=True), run.label)
     return _layer(chart_output.read(output, run.label))
 

@@ -43,6 +43,7 @@ def test_folders_are_listed_from_the_root() -> None:
         ("[../other]", "SP550"),
         ("[charts/../pins]", "SP550"),
         ("[charts//web]", "SP550"),
+        ("[.hidden]", "SP550"),
         ("['charts/*']", "SP550"),
         ("[apps/web]", "SP551"),
         ("[apps]", "SP551"),

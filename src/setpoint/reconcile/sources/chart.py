@@ -6,7 +6,7 @@ Called by `sources.inputs`; pure. Dependencies must be vendored: nothing is fetc
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
@@ -53,7 +53,13 @@ class ChartRun:
 
 def is_chart(files: Mapping[str, bytes], layers: tuple[str, str]) -> bool:
     """Say whether an application is a chart."""
-    return f"{layers[0]}/{CHART_FILE}" in files or any(f"{layer}/{helm_file.NAME}" in files for layer in layers)
+    return f"{layers[0]}/{CHART_FILE}" in files or bool(helm_files(files, layers))
+
+
+def helm_files(files: Mapping[str, bytes], layers: Sequence[str]) -> dict[str, str]:
+    """Return {layer: path of its `helm.yaml`}."""
+    paths = {layer: f"{layer}/{helm_file.NAME}" for layer in layers}
+    return {layer: path for layer, path in paths.items() if path in files and helm_file.is_one(files[path])}
 
 
 def chart_run(files: Mapping[str, bytes], layers: tuple[str, str]) -> ChartRun:
@@ -95,13 +101,11 @@ def _parsed(files: Mapping[str, bytes], layers: Sequence[str]) -> dict[str, Docu
     """Return {layer: its helm.yaml}."""
     found: dict[str, Document[HelmFile]] = {}
     findings: list[Finding] = []
-    for layer in layers:
-        path = f"{layer}/{helm_file.NAME}"
-        if path in files:
-            try:
-                found[layer] = helm_file.parse(files[path], path)
-            except ConfigError as error:
-                findings += error.findings
+    for layer, path in helm_files(files, layers).items():
+        try:
+            found[layer] = helm_file.parse(files[path], path)
+        except ConfigError as error:
+            findings += error.findings
     if findings:
         raise ConfigError(findings)
     return found
@@ -199,6 +203,6 @@ def _manifests(files: Mapping[str, bytes], layer: str, values: set[str], chart: 
     """Return the plain manifests of a layer; none when the chart is the layer, for then they are the chart's."""
     if layer == chart:
         return ()
-    own: Any = {f"{layer}/{helm_file.NAME}", f"{layer}/{VALUES}", *values}
+    own = {*helm_files(files, [layer]).values(), f"{layer}/{VALUES}", *values}
     inside = f"{chart}/" if chart else "\0"
     return tuple(path for path in below(files, layer) if path.endswith(MANIFESTS) and path not in own and not path.startswith(inside))

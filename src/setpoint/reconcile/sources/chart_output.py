@@ -4,8 +4,9 @@ Called by `reconcile.render`; pure.
 """
 
 import re
+import zlib
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -17,10 +18,13 @@ from setpoint.reconcile.model import identity
 VARIES: Final = "SP616"
 _SOURCE: Final = re.compile(rb"^# Source: [^/\n]+/(?P<path>[^\n]+)$", re.MULTILINE)
 _VARYING: Final = re.compile(
-    rb"\b(rand(AlphaNum|Alpha|Numeric|Ascii|Bytes|Int)|uuidv4|shuffle|now|ago|gen(PrivateKey|CA|SignedCert|SelfSignedCert)\w*"
+    rb"\{\{(?:[^}]|\}(?!\})){0,2000}?\b(rand(AlphaNum|Alpha|Numeric|Ascii|Bytes|Int)|uuidv4|shuffle|now|ago|gen(PrivateKey|CA|SignedCert|SelfSignedCert)\w*"
     rb"|htpasswd|bcrypt|encryptAES|getHostByName)\b"
 )
-"""Functions of Sprig whose answer differs from call to call."""
+"""Functions of Sprig whose answer differs from call to call, inside of an action."""
+_PROSE: Final = (".md", "NOTES.txt")
+"""Files of a chart that make no objects, and say `now` to people."""
+_UNPACKED_BYTES: Final = 100 << 20
 
 
 def read(output: bytes, label: str) -> list[Manifest]:
@@ -37,9 +41,20 @@ def read(output: bytes, label: str) -> list[Manifest]:
     return [replace(one, path=_path(one.line, lines, paths) or f"{label}/", line=0) for one in found]
 
 
-def may_vary(inputs: Iterable[bytes]) -> bool:
-    """Say whether a chart's files name a function that gives another answer each time."""
-    return any(_VARYING.search(data) for data in inputs)
+def may_vary(files: Mapping[str, bytes]) -> bool:
+    """Say whether a chart's files, or those of a vendored archive, name a function that gives another answer each time."""
+    return any(_names_chance(path, data) for path, data in files.items() if not path.endswith(_PROSE))
+
+
+def _names_chance(path: str, data: bytes) -> bool:
+    if not path.endswith(".tgz"):
+        return _VARYING.search(data) is not None
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        tar = stream.decompress(data, _UNPACKED_BYTES)
+    except zlib.error:
+        return True  # Helm says what is wrong with it
+    return not stream.eof or b".tgz\0" in tar or _VARYING.search(tar) is not None
 
 
 def refuse_varying(first: bytes, second: bytes, label: str) -> None:

@@ -65,6 +65,11 @@ class HelmFile(FileModel):
     """What `.Capabilities.APIVersions` has beside Kubernetes' own."""
 
 
+def is_one(data: bytes) -> bool:
+    """Say whether a file of this name is ours, and no manifest of somebody's that is called the same."""
+    return b"setpoint.dev/" in data
+
+
 def parse(data: bytes, path: str) -> Document[HelmFile]:
     """Return a `helm.yaml`.
 

@@ -12,7 +12,6 @@ from setpoint.core.errors import ConfigError, Finding
 from setpoint.reconcile.sources import chart, kustomization
 from setpoint.reconcile.sources.chart import MANIFESTS, ChartRun
 from setpoint.reconcile.sources.files import below, refuse_outside
-from setpoint.reconcile.sources.helm_file import NAME as HELM_FILE
 
 SKIPPED: Final = "SP606"
 
@@ -51,8 +50,7 @@ def inputs_of(files: Mapping[str, bytes], app: str, environment: str, includes: 
             fix = "keep one; plain manifests beside values.yaml replace the chart's objects of the same name"
             raise ConfigError([Finding(SKIPPED, what, f"{built[-1]}/", fix=fix)])
         run = chart.chart_run(files, layers)
-        own = [f"{layer}/{HELM_FILE}" for layer in layers if f"{layer}/{HELM_FILE}" in files]
-        paths = {*own, *run.files, *run.values, *run.manifests[0], *run.manifests[1]}
+        paths = {*chart.helm_files(files, layers).values(), *run.files, *run.values, *run.manifests[0], *run.manifests[1]}
         return Inputs("helm", layers, tuple(sorted(paths)), chart=run)
     if built:
         _refuse_skipped(files, layers, built[-1])
