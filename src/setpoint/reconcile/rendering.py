@@ -24,14 +24,15 @@ from setpoint.reconcile.recent import Recent
 from setpoint.reconcile.render import Place
 from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.sources.files import PinnedFiles
+from setpoint.reconcile.sources.registry_charts import NO_CHART
 from setpoint.reconcile.subset import to_host
 from setpoint.source.ports import GitStore
 
 _KEPT_OBJECTS: Final = 20_000
 """Rendered objects in memory, about 10 KB each with their desired state."""
 _KEPT_LOSSES: Final = 4_000
-_OF_THE_HOME: Final = (sealed.NO_KEY, sealed.BAD_KEYS)
-"""Errors about the age keys of the home."""
+_OF_THE_HOME: Final = (sealed.NO_KEY, sealed.BAD_KEYS, NO_CHART)
+"""Errors about what the home has: its age keys, a chart that is not in its registry yet."""
 
 
 class _Kept(NamedTuple):
@@ -132,7 +133,7 @@ class Rendering:
                 kept = self._render_now(candidate, repository, allowed)
             except UserError as error:
                 if error.code in _OF_THE_HOME:
-                    raise  # not a fault of the candidate: another key may be there at the next look
+                    raise  # not a fault of the candidate: the key or the chart may be there at the next look
                 kept = error
             self._kept.put(key, kept, 1 if isinstance(kept, UserError) else 1 + len(kept.rendered.objects))
         if isinstance(kept, UserError):

@@ -262,6 +262,7 @@ class Monorepo:
     def __init__(self, count: int) -> None:
         self.kustomization = {name: b"resources: [a.yaml]\n#%d\n" % number for number, name in enumerate(self._names(count))}
         self.fetched: list[str] = []
+        self.name = "kustomization.yaml"
 
     @staticmethod
     def _names(count: int) -> Iterator[str]:
@@ -273,7 +274,7 @@ class Monorepo:
 
     def files(self, _repository: str, tree: str) -> list[TreeFile]:
         """List a tree."""
-        return [TreeFile("kustomization.yaml", 0o100644, tree), TreeFile("a.yaml", 0o100644, "a")]
+        return [TreeFile(self.name, 0o100644, tree), TreeFile("a.yaml", 0o100644, "a")]
 
     def blob(self, _repository: str, blob: str) -> bytes:
         """Read a blob."""
@@ -317,6 +318,36 @@ def test_what_is_kept_in_memory_is_bounded_by_weight() -> None:
     assert (kept.get("c"), kept.get("b")) == (None, 1)
     kept.put("e", 4, 99)
     assert (kept.get("e"), len(kept)) == (4, 1)
+
+
+class LateCharts:
+    """A registry to which a chart is pushed later."""
+
+    def __init__(self) -> None:
+        self.pushed: dict[str, bytes] = {}
+
+    def chart(self, repository: str, digest: str) -> Mapping[str, bytes]:
+        """Return the chart, once it is there."""
+        if not self.pushed:
+            raise UserError("SP619", "the registry has no such chart", where=f"oci://{repository}@{digest}")
+        return self.pushed
+
+
+def test_a_chart_that_is_pushed_after_its_commit_is_rendered_at_the_next_look(world: World) -> None:
+    """That the registry does not have it yet is no fault of the candidate that is kept; once it was there, nobody asks for it again."""
+    charts, repo = LateCharts(), Monorepo(1)
+    text = "apiVersion: setpoint.dev/v1alpha1\nkind: Helm\nchart: oci://charts/web@sha256:" + "a" * 64 + "\n"
+    repo.kustomization["app-0"] = text.encode()
+    repo.name = "helm.yaml"
+    renders = Renders(Renderers(world.programs, world.programs, charts), world.kept)
+    rendering = Rendering(cast("GitStore", repo), renders, lambda _app, _environment: Allowed())
+    assert "SP619" in rendering.render_facts(repo.candidate("app-0"), "delivery").error
+    charts.pushed = {"Chart.yaml": b"name: web\n"}
+    assert rendering.render_facts(repo.candidate("app-0"), "delivery").error == ""
+    assert ".chart/Chart.yaml" in world.programs.runs[-1]
+    charts.pushed = {}
+    again = Rendering(cast("GitStore", repo), renders, lambda _app, _environment: Allowed())
+    assert again.render_facts(repo.candidate("app-0"), "delivery").error == ""
 
 
 def test_who_asks_at_the_same_time_gets_one_render(world: World) -> None:
