@@ -81,6 +81,20 @@ def test_reading_starts_anywhere(tmp_path: Path) -> None:
     assert list(journal.entries(5)) == []
 
 
+def test_an_entry_that_lacks_only_its_line_end_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever was told that it is written finds it: the newline is written anew, and the log says so; one byte less is a torn line."""
+    head = _filled(tmp_path).head
+    (segment,) = tmp_path.glob("*.log")
+    data = segment.read_bytes()
+    segment.write_bytes(data[:-1])
+    journal = _open(tmp_path)
+    assert (segment.read_bytes(), len(journal), journal.head, list(tmp_path.glob("*.torn"))) == (data, 5, head, [])
+    assert "it is completed" in caplog.text
+    segment.write_bytes(data[:-2])
+    assert len(_open(tmp_path)) == 4
+    assert "set aside" in caplog.text
+
+
 def test_a_torn_tail_is_set_aside_and_the_chain_goes_on(tmp_path: Path) -> None:
     """Half a line was never acknowledged: it is kept in a file of its own, and the next entry takes its place."""
     _filled(tmp_path, 3)

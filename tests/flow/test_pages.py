@@ -216,7 +216,7 @@ def journey(_commit: str) -> Journey:
         Step("revision", COMMIT, f"{EVIL} (Bob <bob@example.com>)", at(120), "shop"),
         Step("run", RUN.run, f"passed: {EVIL}", at(62), "shop"),
         Step("artifact", DIGEST, "shop/web v1.4.0", at(61), "shop"),
-        Step("evidence", DIGEST, "test-result: PASSED 70 of 70 tests passed", at(60), ""),
+        Step("evidence", DIGEST, "tests: PASSED 70 of 70 tests passed", at(60), ""),
         Step("promotion", "p-1", "advance: pinned in staging", at(50), "staging"),
         Step("deployment", "http://127.0.0.1:7501/", "healthy in staging", at(45), "staging"),
         Step("promotion", OPEN.promotion, "advance: open in production", at(44), "production"),

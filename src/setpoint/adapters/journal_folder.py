@@ -1,15 +1,20 @@
 """Journal storage in a folder: append-only segments of lines, fsynced before an append returns; fills `JournalStorage`.
 
-A half-written last line (power loss) was never acknowledged: it is set aside in a `.torn` file and the segment is cut before it.
+A half-written last line (power loss) was never acknowledged: it is set aside in a `.torn` file and the segment is cut before it. One that
+lacks nothing but its line end is whole, may have been acknowledged, and is kept.
 Built by wiring for the server (writer) and by the signer process (reader); it never rewrites a complete line.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from setpoint.core.errors import WorldError
+from setpoint.ground.journal.model import parse
+
+log = logging.getLogger(__name__)
 
 SEGMENT_BYTES: Final = 8 << 20
 
@@ -29,7 +34,7 @@ class JournalFolder:
         return sorted(self._folder.glob("*.log"))
 
     def _mend_tail(self) -> None:
-        """Cut what a crash left of an append: bytes after the last newline."""
+        """Mend what a crash left of an append: an entry that lacks only its newline is completed, anything less is set aside."""
         segments = self._segments()
         if not segments:
             return
@@ -38,10 +43,22 @@ class JournalFolder:
         whole = data.rfind(b"\n") + 1
         if whole == len(data):
             return
+        if _is_entry(data[whole:]):
+            log.warning("the last entry of the journal lacked its line end; it is completed: %s", last)
+            self._complete(last)
+            return
         torn = last.with_suffix(f".{whole}.torn")
         torn.write_bytes(data[whole:])
+        log.warning("the journal ended in the middle of an entry; the piece is set aside in %s", torn)
         with last.open("r+b") as file:
             file.truncate(whole)
+            os.fsync(file.fileno())
+
+    @staticmethod
+    def _complete(segment: Path) -> None:
+        with segment.open("ab") as file:
+            file.write(b"\n")
+            file.flush()
             os.fsync(file.fileno())
 
     def read(self, start: int = 0) -> Iterator[bytes]:
@@ -109,3 +126,11 @@ class JournalFolder:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _is_entry(data: bytes) -> bool:
+    try:
+        parse(data)
+    except (ValueError, TypeError):
+        return False
+    return True

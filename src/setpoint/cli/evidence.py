@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from setpoint.client.http import Api
 
 _KINDS = {
-    "https://slsa.dev/provenance/v1": "provenance",
     "https://slsa.dev/verification_summary/v1": "gate",
-    "https://in-toto.io/attestation/test-result/v0.1": "tests",
-    "https://setpoint.dev/attestations/approval/v1": "approval",
 }
 _HEAD = ("  KIND", "SAYS", "", "SIGNED BY", "BUNDLE", "AT")
 

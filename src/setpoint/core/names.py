@@ -5,11 +5,15 @@ from typing import Final
 
 from setpoint.core import digest
 
+_OWN: Final = {"https://in-toto.io/attestation/test-result/v0.1": "tests"}
+"""What people write in a pipeline's `evidence:` and in policies is also what they read."""
 _VERSION: Final = re.compile(r"v?[0-9][0-9.]*")
 
 
 def kind(address: str) -> str:
-    """Return the last part of a type's address that is no version: `https://slsa.dev/provenance/v1` -> `provenance`."""
+    """Return the last part of a type's address that is no version (`https://slsa.dev/provenance/v1` -> `provenance`), or our own word."""
+    if address in _OWN:
+        return _OWN[address]
     parts = [part for part in address.split("/")[3:] if part and not _VERSION.fullmatch(part)]
     return parts[-1] if parts else address
 
