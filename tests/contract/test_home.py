@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from setpoint.app import home as homes
+from setpoint.app.doctor import of_home
 from setpoint.app.home import Home, default_home
 from setpoint.app.lock import HomeLock
+from setpoint.app.teardown import stop_all
 from setpoint.core.errors import ConflictError, UserError
 
 HOLD = """
@@ -141,3 +143,23 @@ def test_nobody_holds_a_lock_that_was_never_made(tmp_path: Path) -> None:
     """Asking makes no file."""
     assert HomeLock.holder(tmp_path / "lock") is None
     assert not (tmp_path / "lock").exists()
+
+
+@pytest.mark.parametrize(("mine", "word"), [(False, "belongs to somebody else (uid "), (True, "closed to its own user")])
+def test_a_home_that_is_closed_to_the_caller_says_whose_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, mine: bool, word: str
+) -> None:
+    """`up` and `down` answer in words with a way out, and `doctor` shows the same; nothing in the home is touched."""
+    home = Home(tmp_path / "home")
+    home.root.mkdir()
+    monkeypatch.setattr(homes.os, "access", lambda *_: False)
+    if not mine:
+        monkeypatch.setattr(homes.os, "geteuid", lambda: 4711)
+    for call in (home.prepare, lambda: stop_all(home)):
+        with pytest.raises(UserError, match="SP803") as caught:
+            call()
+        assert word in caught.value.what
+        assert caught.value.fix
+    (found,) = [check for check in of_home(home) if check.name == "home"]
+    assert (found.ok, word in found.found) == (False, True)
+    assert list(home.root.iterdir()) == []

@@ -131,6 +131,9 @@ class TokenFile:
                         self._records, self._stamp = _parse(file.read()), stamp
             except FileNotFoundError:
                 self._records, self._stamp = (), None
+            except PermissionError as error:
+                fix = f"give it back to the server's user: chown and chmod 600 {self._path}; nobody is let in until then"
+                raise WorldError("SP840", "the tokens may not be read", where=str(self._path), fix=fix) from error
             except (OSError, ValueError, TypeError, KeyError) as error:
                 fix = "restore tokens.json from a copy, or move it away and make new tokens; nobody is let in until then"
                 raise WorldError("SP840", "the tokens cannot be read", where=str(self._path), fix=fix) from error

@@ -23,7 +23,7 @@ from setpoint.adapters.kustomize import find_kubectl
 from setpoint.adapters.toolchain import HostToolchain
 from setpoint.app.home import Home
 from setpoint.app.lock import HomeLock
-from setpoint.core.errors import SetpointError
+from setpoint.core.errors import SetpointError, UserError
 
 _FREE_BYTES: Final = 1 << 30
 _PROBE_S: Final = 10
@@ -61,6 +61,10 @@ def of_home(home: Home) -> list[Check]:
         writable = os.access(place, os.W_OK | os.X_OK)
         text = "is made at the first `up`" if writable else f"cannot be made: {place} is not writable"
         return [room, Check("home", writable, f"{home.root} {text}", "choose another: --home DIR or SETPOINT_HOME")]
+    try:
+        home.require_access()
+    except UserError as error:
+        return [room, Check("home", False, error.what, error.fix)]
     info = home.root.stat()
     closed = stat.S_IMODE(info.st_mode) & 0o077 == 0 and info.st_uid == os.geteuid()
     fix = f"chown {os.geteuid()} {home.root}; chmod 700 {home.root}"
@@ -120,8 +124,8 @@ def charts(home: Home) -> list[Check]:
 
 def _has_chart(home: Home) -> bool:
     """Say whether a branch of a hosted repository holds an application that is a chart."""
-    if not home.repositories.is_dir():
-        return False
+    if not os.access(home.repositories, os.R_OK | os.X_OK):
+        return False  # not there yet, or somebody else's, which the line about the home says
     git = GitRepositories(home.repositories)
     for name in git.names():
         for head in git.heads(name).values():

@@ -15,6 +15,9 @@ from setpoint.core.errors import UserError
 SHARED: Final = Path("/var/lib/setpoint-run")
 
 
+_OTHER: Final = "call as its owner, or choose another home: --home DIR or SETPOINT_HOME"
+
+
 def default_home() -> Path:
     """Return $SETPOINT_HOME, else `setpoint` under the user's state folder (XDG base directory specification)."""
     explicit = os.environ.get("SETPOINT_HOME")
@@ -140,12 +143,34 @@ class Home:
         """One folder per environment's proxy."""
         return self.work / "proxies"
 
+    def require_access(self) -> None:
+        """Refuse a home whose folder is there and closed to whoever calls.
+
+        Raises:
+            UserError: it is somebody else's (SP803).
+        """
+        try:
+            owner = self.root.stat().st_uid
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise UserError("SP803", f"the home cannot be looked at: {error.strerror}", where=str(self.root), fix=_OTHER) from error
+        if not os.access(self.root, os.R_OK | os.W_OK | os.X_OK):
+            what = (
+                "the home's folder is closed to its own user"
+                if owner == os.geteuid()
+                else f"the home belongs to somebody else (uid {owner})"
+            )
+            fix = f"chmod 700 {self.root}" if owner == os.geteuid() else _OTHER
+            raise UserError("SP803", what, where=str(self.root), fix=fix)
+
     def prepare(self) -> None:
         """Create the folders with their modes.
 
         Raises:
             UserError: the home lies inside a work tree (SP802) or cannot be made (SP803).
         """
+        self.require_access()
         root = self.root.resolve()
         try:
             for parent in (root, *root.parents):

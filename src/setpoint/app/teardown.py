@@ -33,8 +33,10 @@ def stop_all(home: Home) -> Stopped:
     """Stop the server first, so that nothing is started again, then proxies and replicas.
 
     Raises:
+        UserError: the home is somebody else's (SP803).
         WorldError: something did not end in time (SP808).
     """
+    home.require_access()
     if not home.root.exists():
         return Stopped(server=False, replicas=0, proxies=0)
     server = _stop_server(home)

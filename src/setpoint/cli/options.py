@@ -31,7 +31,8 @@ class DurationType(click.ParamType[int]):
 
 
 DURATION = DurationType()
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FOLDER = click.Path(file_okay=False, readable=False, path_type=Path)
+"""Whether it may be read is found out by who needs it, with a way out."""
 
 
 def home_option(command: Command) -> Command:
