@@ -152,9 +152,9 @@ def test_a_home_that_is_closed_to_the_caller_says_whose_it_is(
     """`up` and `down` answer in words with a way out, and `doctor` shows the same; nothing in the home is touched."""
     home = Home(tmp_path / "home")
     home.root.mkdir()
-    monkeypatch.setattr(homes.os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "access", lambda *_: False)
     if not mine:
-        monkeypatch.setattr(homes.os, "geteuid", lambda: 4711)
+        monkeypatch.setattr(os, "geteuid", lambda: 4711)
     for call in (home.prepare, lambda: stop_all(home)):
         with pytest.raises(UserError, match="SP803") as caught:
             call()
