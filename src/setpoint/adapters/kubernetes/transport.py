@@ -128,7 +128,10 @@ class Transport:
                         raise _fault(
                             response.status, await response.content.read(1 << 20), response.headers.get("Retry-After"), self._where(call)
                         )
-                    yield response
+                    try:
+                        yield response
+                    finally:
+                        _abort(response)
                     return
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise _unreachable(error, self._where(call)) from error
@@ -156,6 +159,13 @@ class Transport:
 
     def _where(self, call: Call) -> str:
         return f"{call.method} {urlsplit(self._access.server).netloc}{call.path}"
+
+
+def _abort(response: aiohttp.ClientResponse) -> None:
+    """End a connection that is left in the middle of an answer at once: a polite end of TLS would outlive the loop."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 class _BusyError(WorldError):
