@@ -24,6 +24,7 @@ SHARED = {
     "SP104": "an object of Git, or a file of a working tree, that is not there",
     "SP105": "a commit that is malformed or names objects of another kind",
     "SP213": "a link that leaves the workspace, found while walking or while packing",
+    "SP214": "content that is not stored here",
     "SP216": "outputs that cannot be kept",
     "SP231": "a run or task that is to be cancelled and does not run",
     "SP222": "a need that is no task",

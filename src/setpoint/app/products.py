@@ -21,6 +21,7 @@ from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.decide import input_root
 from setpoint.pipeline.model import Run, TaskResult
 from setpoint.pipeline.ports import ContentStore, Toolchain
+from setpoint.pipeline.prepared import stored_outputs
 from setpoint.source.ports import GitStore
 
 
@@ -67,12 +68,7 @@ class Products:
     def _assemble(self, run: Run, document: PipelineDocument, name: str, results: Mapping[str, TaskResult]) -> None:
         parts = self._parts
         recipe = recipe_of(document, name)
-        outputs = {}
-        for task in recipe.tasks:
-            file = results[task].outputs
-            path = parts.content.path(file.digest) if file is not None else None
-            if path is not None:
-                outputs[task] = path
+        outputs = {task: stored_outputs(parts.content, results[task]) for task in recipe.tasks if results[task].outputs is not None}
         version = self.version(run)
         oci_repository = f"{run.repository}/{name}"
         source = self._source(run, recipe)

@@ -5,9 +5,10 @@ Called by the task runner; reads the tree and kept outputs, journals nothing and
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from setpoint.core import clock
-from setpoint.core.errors import UserError
+from setpoint.core.errors import NotFoundError, UserError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline import decide
 from setpoint.pipeline.config import PipelineDocument, select_inputs
@@ -133,10 +134,23 @@ def inputs_of(parts: TaskParts, task: PreparedTask) -> Iterator[tuple[str, int, 
 
 
 def archives_of(parts: TaskParts, task: PreparedTask) -> list[Archive]:
-    """Return the outputs to be laid into the workspace: all that `needs` names, then what `from` takes."""
-    found = []
-    for name, take in task.config.laid:
-        outputs = task.upstream[name].outputs
-        path = parts.content.path(outputs.digest) if outputs is not None else None
-        found += [Archive(path, take)] if path is not None else []
-    return found
+    """Return the outputs to be laid into the workspace: all that `needs` names, then what `from` takes.
+
+    Raises:
+        NotFoundError: outputs that a task left are not stored any more (SP214): without them it would do something else.
+    """
+    laid = [(task.upstream[name], take) for name, take in task.config.laid]
+    return [Archive(stored_outputs(parts.content, result), take) for result, take in laid if result.outputs is not None]
+
+
+def stored_outputs(content: ContentStore, result: TaskResult) -> Path:
+    """Return where the outputs of a task lie.
+
+    Raises:
+        NotFoundError: they are not stored any more (SP214).
+    """
+    path = content.path(result.outputs.digest) if result.outputs is not None else None
+    if path is None:
+        what = f"the outputs of `{result.task}` are not stored any more: garbage was collected (docs/gc.md)"
+        raise NotFoundError("SP214", what, where=f"{result.run}/{result.task}", fix="push a commit: its run makes them again")
+    return path

@@ -50,6 +50,29 @@ def test_only_what_is_not_green_is_executed_again(world: World, tmp_path: Path) 
     run_story(story())
 
 
+def test_a_task_whose_inputs_were_collected_fails_and_never_runs_without_them(world: World, tmp_path: Path) -> None:
+    """The outputs that green tasks left are gone when the run goes on: what needs them says so, and is not executed."""
+
+    async def story() -> None:
+        machine = Machine()
+        machine.exits = {"test": TaskExit("exited", 7)}
+        service = make_service(world, machine, tmp_path)
+        run = begin(world, service)
+        assert run is not None
+        assert (await ended(world, service, run)).state is RunState.FAILED
+        for file in (tmp_path / "content").rglob("*"):
+            if file.is_file():
+                file.unlink()
+        machine.exits, before = {}, len(machine.ran)
+        await service.retry(run.run, DANA)
+        assert (await ended(world, service, run)).state is RunState.FAILED
+        assert "test" not in machine.ran[before:]
+        (reason,) = [result.reason for result in world.records.results(run.run) if result.task == "test"]
+        assert reason.startswith("SP214: the outputs of `")
+
+    run_story(story())
+
+
 def test_a_run_that_goes_on_is_not_retried(world: World, tmp_path: Path) -> None:
     """Whoever asks too early is told what it does."""
 
