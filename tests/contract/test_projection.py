@@ -189,10 +189,12 @@ def test_more_entries_than_a_transaction_holds_are_all_applied(tmp_path: Path) -
 
 
 def test_a_schema_change_drops_everything_and_asks_for_all_entries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another SCHEMA means: fold anew from entry 0, and end with the same tables."""
+    """Another SCHEMA means: fold anew from entry 0, and end with the same tables; one that only an older release knew is gone."""
     path = tmp_path / "a.db"
     _fold(path, STORY)
     before = _dump(path)
+    with open_database(path).begin() as connection:
+        connection.execute(text("CREATE TABLE renamed_away (body TEXT)"))
     monkeypatch.setattr(tables, "SCHEMA", tables.SCHEMA + 1)
     projection = Projection(open_database(path))
     assert projection.applied() == 0
@@ -200,6 +202,8 @@ def test_a_schema_change_drops_everything_and_asks_for_all_entries(tmp_path: Pat
     after = _dump(path)
     assert after.pop("meta") != before.pop("meta")
     assert after == before
+    with open_database(path).connect() as connection:
+        assert connection.execute(text("SELECT name FROM sqlite_master WHERE name = 'renamed_away'")).all() == []
 
 
 def test_a_fault_in_the_middle_of_a_batch_applies_nothing_of_it(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
@@ -29,7 +29,7 @@ class Projection:
         with engine.begin() as connection:
             t.metadata.create_all(connection)
             if self._meta(connection, "schema") not in (None, str(t.SCHEMA)):
-                t.metadata.drop_all(connection)
+                _drop_everything(connection)
                 t.metadata.create_all(connection)
             self._set_meta(connection, "schema", str(t.SCHEMA))
 
@@ -70,6 +70,13 @@ class Projection:
     @staticmethod
     def _set_meta(connection: Connection, name: str, value: str) -> None:
         _upsert(connection, t.meta, {"name": name}, {"value": value})
+
+
+def _drop_everything(connection: Connection) -> None:
+    """Drop every table that the file has, also those that this release does not know any more; SQLite uses their room again."""
+    there = MetaData()
+    there.reflect(connection)
+    there.drop_all(connection)
 
 
 def _upsert(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
