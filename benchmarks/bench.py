@@ -1,7 +1,7 @@
 """The benchmarks of one machine's road; `tools/bench [NAME ...]` runs them, or all.
 
 One module each: push, task, cached, help (start.py), road, rollout, canary (both rollout.py),
-rollback, memory, render.
+rollback, memory, render, many.
 """
 
 import sys
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 import cached
+import many
 import memory
 import push
 import render
@@ -29,6 +30,7 @@ BENCHMARKS: Final[dict[str, Callable[[], None]]] = {
     "canary": rollout.run_canaries,
     "memory": memory.run,
     "render": render.run,
+    "many": many.run,
 }
 
 

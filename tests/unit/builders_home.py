@@ -335,7 +335,7 @@ class World:
                 clock=self.clock,
                 holds=self.holds,
                 admissible=lambda _repository, _pin: self.inadmissible,
-                version=lambda: len(self.journal),
+                changes=self.records,
             )
         )
 
@@ -353,24 +353,24 @@ class World:
         assert found is not None
         return found
 
-    def pinned(self, environment: str) -> Pin | None:
+    def pinned(self, environment: str, app: str = "web") -> Pin | None:
         """Return the pin at HEAD."""
-        return self.reader.pin(self.delivery(), environment, "web")
+        return self.reader.pin(self.delivery(), environment, app)
 
     def version(self, environment: str) -> str:
         """Return the pinned version, empty when nothing is pinned."""
         found = self.pinned(environment)
         return found.version if found is not None else ""
 
-    def healthy(self, environment: str) -> None:
+    def healthy(self, environment: str, app: str = "web") -> None:
         """Journal that what is pinned is healthy."""
-        found = self.pinned(environment)
+        found = self.pinned(environment, app)
         assert found is not None
         at = clock.to_text(self.clock.now())
         seen = Deployment(
-            "web", environment, found.promotion, found.commit, Health.HEALTHY, at, version=found.version, revision=found.source_revision
+            app, environment, found.promotion, found.commit, Health.HEALTHY, at, version=found.version, revision=found.source_revision
         )
-        self.recorder.record("deployment.observed", f"web/{environment}", "setpoint", encode(seen))
+        self.recorder.record("deployment.observed", f"{app}/{environment}", "setpoint", encode(seen))
 
     def promotions(self, environment: str) -> list[Promotion]:
         """Return an environment's promotions, oldest first."""

@@ -41,6 +41,7 @@ from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
 from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.prune.service import PruneService
+from setpoint.reconcile.rendering import Rendering
 from setpoint.retention.service import GarbageCollection
 from setpoint.rollout.service import HostRollout
 
@@ -98,6 +99,7 @@ class Application:
     drift: DriftService
     prune: PruneService
     vault: SopsVault
+    rendering: Rendering
     rollout: HostRollout
     status: StatusView
     runs: RunsView

@@ -123,7 +123,8 @@ def open_store(home: Home) -> Store:
     journal = Journal(JournalFolder(home.journal, writable=True), time)
     engine = open_database(home.database)
     control = Bus()
-    recorder = JournalRecorder(journal, Projection(engine), bus, control)
+    projection = Projection(engine)
+    recorder = JournalRecorder(journal, projection, bus, control)
     recorder.catch_up()
     git = GitRepositories(home.repositories)
     oci = OciStoreFolder(home.registry)
@@ -132,7 +133,7 @@ def open_store(home: Home) -> Store:
     oci.sweep(time.now())
     logs = TaskLogFolder(home.logs, log_bus.notify)
     tokens = TokenFile(home.tokens, time)
-    records = Records(engine)
+    records = Records(engine, lambda: projection.folded)
     holds = Holds(records, recorder, time, lambda: journal.last_at)
     return Store(home, time, git, oci, content, logs, tokens, journal, records, recorder, holds, bus, log_bus, control)
 
@@ -175,6 +176,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         prune=target.prune,
         status=StatusView(delivery, promotions, store.records, target.prune.orphans, lambda: len(store.journal), garbage.pressing),
         vault=vault,
+        rendering=rendering,
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers),
         plan=PlanView(_plan_parts(store, target, delivery, promotions, rendering)),
@@ -226,7 +228,7 @@ def _target(store: Store, judges: tuple[DeliveryReader, Rendering, Admission], m
             served=lambda environment: served(proxy, environment),
         )
     )
-    pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds))
+    pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds, store.git, store.clock))
     parts = ReconcileParts(delivery, pins, lambda _delivery, _environment: host, records, recorder, store.clock)
     return _Target(runtime, proxy, drift, prune, rollout, ReconcileService(parts))
 
@@ -287,7 +289,7 @@ def _promotions(
     judges: tuple[TrustRoot, CelPolicy, Rendering, Admission],
 ) -> tuple[PromotionService, Stops]:
     (delivery, evidence), (trust, policy, rendering, admission) = served, judges
-    exclusions = Exclusions(store.git, store.records)
+    exclusions = Exclusions(store.git, store.records, delivery.lines)
     facts = FactParts(
         delivery=delivery,
         records=store.records,
@@ -301,7 +303,7 @@ def _promotions(
         holds=store.holds,
         clock=store.clock,
     )
-    pinning = Pinning(PinningParts(store.git, processes.signer, evidence, store.recorder))
+    pinning = Pinning(PinningParts(store.git, processes.signer, evidence, store.recorder, delivery.lines))
     builds = Builds(store.git, store.records)
     parts = PromotionParts(
         delivery=delivery,
@@ -316,7 +318,7 @@ def _promotions(
         admissible=lambda repository, pin: (
             "; ".join(reason.found for reason in admission.returns(repository, pin).blocking()) or collected(store.oci, pin)
         ),
-        version=lambda: len(store.journal),
+        changes=store.records,
     )
     return PromotionService(parts), Stops(parts)
 

@@ -3,7 +3,7 @@
 Called by the API; computes nothing that a stage has not decided.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -87,9 +87,10 @@ class StatusView:
             delivery.check_app(app)
         apps = tuple(name for name in delivery.setpoint.apps if app in (None, name))
         environments = tuple(delivery.ordered())
-        cells = tuple(self._cell(self._look(name, place)) for name in apps for place in environments)
-        drifts = self._facts.drifts(ended=False, limit=_DRIFTS)
-        cells = tuple(replace(cell, drift=len(_of(drifts, cell))) for cell in cells)
+        explain = self._promotions.explaining(delivery)
+        drifts = _by_place(self._facts.drifts(ended=False, limit=_DRIFTS))
+        rows = [self._cell(self._look(explain, name, place)) for name in apps for place in environments]
+        cells = tuple(replace(cell, drift=len(_of(drifts, cell))) for cell in rows)
         needs = tuple(
             dict.fromkeys([*self._lost(runs), *(need for cell in cells for need in (*_needs(cell), *_left_alone(cell, _of(drifts, cell))))])
         )
@@ -119,11 +120,11 @@ class StatusView:
         every = {run.run: run for run in [*newest.values(), *self._facts.open_runs()]}
         return tuple(every.values())
 
-    def _look(self, app: str, environment: str) -> _Place:
+    def _look(self, explain: Callable[[str, str], Explanation], app: str, environment: str) -> _Place:
         """Return what is known of a place as of one moment: read again, when an entry came in between."""
         for _ in range(_LOOKS):
             version = self._version()
-            explanation = self._promotions.explain(app, environment)
+            explanation = explain(app, environment)
             seen, rollout = self._facts.deployment(app, environment), self._facts.rollout(app, environment)
             if self._version() == version:
                 break
@@ -155,7 +156,7 @@ class StatusView:
         Raises:
             NotFoundError: application or environment is unknown, or nothing was rolled out there yet (SP658).
         """
-        place = self._look(app, environment)
+        place = self._look(self._promotions.explain, app, environment)
         coming, found = _coming(place.seen, place.explanation), place.rollout
         if found is None:
             what, fix = f"nothing was rolled out yet: {app} in {environment}", f"setpoint why {app} {environment}"
@@ -168,9 +169,9 @@ class StatusView:
         Raises:
             NotFoundError: application or environment is unknown.
         """
-        place = self._look(app, environment)
-        explanation, rollout = place.explanation, place.rollout
         delivery = self._reader.require(app, environment)
+        place = self._look(self._promotions.explaining(delivery), app, environment)
+        explanation, rollout = place.explanation, place.rollout
         cell = self._cell(place)
         promotion = explanation.promotion
         approvals = tuple(self._facts.approvals(promotion.promotion)) if promotion else ()
@@ -225,7 +226,8 @@ def _is_stale(seen: Deployment, explanation: Explanation) -> bool:
 def _coming(seen: Deployment | None, explanation: Explanation) -> str:
     """Return the version that gets in by itself and has no rollout yet: let in by its gates and not pinned, or pinned and not looked at."""
     promotion = explanation.promotion
-    if promotion is not None and promotion.kind != "rollback" and explanation.verdict.outcome is Outcome.ALLOW:
+    stands = [reason.code for reason in explanation.verdict.blocking()]
+    if promotion is not None and promotion.kind != "rollback" and stands in ([], ["GIT_LAGS"]):
         return promotion.names
     if explanation.pin is not None and (seen is None or _is_stale(seen, explanation)):
         return explanation.pin.version
@@ -273,8 +275,16 @@ def _orphaned(one: Prunable, environments: Sequence[str]) -> Need:
     return Need(what, command, one.app, one.environment)
 
 
-def _of(drifts: Sequence[Drift], cell: Cell) -> list[Drift]:
-    return [one for one in drifts if one.environment == cell.environment and one.app in (cell.app, "")]
+def _by_place(drifts: Sequence[Drift]) -> dict[tuple[str, str], list[Drift]]:
+    found: dict[tuple[str, str], list[Drift]] = {}
+    for one in drifts:
+        found.setdefault((one.app, one.environment), []).append(one)
+    return found
+
+
+def _of(drifts: Mapping[tuple[str, str], list[Drift]], cell: Cell) -> list[Drift]:
+    """Return the cases of an application, and those of its environment's proxy."""
+    return [*drifts.get((cell.app, cell.environment), ()), *drifts.get(("", cell.environment), ())]
 
 
 def _left_alone(cell: Cell, drifts: Sequence[Drift]) -> list[Need]:

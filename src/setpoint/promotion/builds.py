@@ -32,22 +32,22 @@ class Builds:
     """Answers which build is the newest."""
 
     def __init__(self, git: GitStore, records: BuildRecords) -> None:
-        self._git = git
+        self.git = git
         self._records = records
 
     def is_older(self, app: AppConfig, revision: str, than: str) -> bool:
         """Say whether a revision comes before another on the first parents of the application's branch; False when either is not there."""
-        head = self._git.heads(app.source).get(app.branch) if app.source in self._git.names() else None
+        head = self.git.heads(app.source).get(app.branch) if app.source in self.git.names() else None
         if app.source is None or head is None:
             return False
-        line = self._git.first_parents(app.source, head)
+        line = self.git.first_parents(app.source, head)
         return revision in line and than in line and line.index(revision) > line.index(than)
 
     def newest(self, app: AppConfig) -> Build | None:
         """Return the newest passed run's artifacts along the branch's first parents; None when nothing was built yet."""
-        if app.source is None or app.source not in self._git.names():
+        if app.source is None or app.source not in self.git.names():
             return None
-        head = self._git.heads(app.source).get(app.branch)
+        head = self.git.heads(app.source).get(app.branch)
         if head is None:
             return None
         for commit in self._line(app.source, head):
@@ -62,7 +62,7 @@ class Builds:
 
     def _line(self, source: str, head: str) -> Iterator[str]:
         """Yield first parents, a few at first: nearly always one of the newest was built."""
-        newest = self._git.first_parents(source, head, limit=_NEWEST)
+        newest = self.git.first_parents(source, head, limit=_NEWEST)
         yield from newest
         if len(newest) == _NEWEST:
-            yield from self._git.first_parents(source, head)[_NEWEST:]
+            yield from self.git.first_parents(source, head)[_NEWEST:]

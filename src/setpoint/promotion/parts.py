@@ -10,10 +10,11 @@ from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.builds import Builds
 from setpoint.promotion.facts import FactGatherer
+from setpoint.promotion.inputs import ChangeRecords, Inputs, NothingKnown
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pinning import Pinning
 from setpoint.promotion.ports import PromotionRecords
-from setpoint.promotion.repository import DeliveryReader
+from setpoint.promotion.repository import Delivery, DeliveryReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,11 @@ class PromotionParts:
     holds: Holds
     admissible: Callable[[str, Pin], str]
     """(delivery repository, pin) -> why an earlier pin may not come back (law 2), or empty; filled from reconcile's admission"""
-    version: Callable[[], object] = object
-    """What differs after every entry of the journal: a verdict is shown again only while it is the same; left out, it never is"""
+    changes: ChangeRecords = field(default_factory=NothingKnown)
+    """How far the journal is: what was found is found again without looking while it is the same; left out, it never is"""
     deciding: threading.RLock = field(default_factory=threading.RLock)
     """Held while promotions are decided and pinned: one at a time."""
+
+    def inputs(self, delivery: Delivery) -> Inputs:
+        """Return what looks at the places of a delivery repository rest on."""
+        return Inputs(delivery, self.delivery, self.builds.git, self.changes)

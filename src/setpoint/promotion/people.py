@@ -9,7 +9,9 @@ from typing import Final, Protocol
 
 from setpoint.core import digest
 from setpoint.core.errors import NotAllowedError
+from setpoint.core.recent import Recent
 from setpoint.ground.identity.model import Principal
+from setpoint.promotion.lines import Lines, is_unit
 from setpoint.promotion.model import Pin, Promotion
 from setpoint.promotion.repository import SETPOINT_PATH, Delivery
 from setpoint.source.model import Revision
@@ -33,6 +35,7 @@ def require_responsible(delivery: Delivery, environment: str, principal: Princip
 
 
 _MOST_COMMITS: Final = 20_000
+_KEPT: Final = 2048
 _CO_AUTHOR: Final = re.compile(r"^[ \t]*co-authored-by:[^<\n]{0,200}<([^<>\s]{3,254})>", re.IGNORECASE | re.MULTILINE)
 """git-interpret-trailers(1) wants them in the last paragraph; whoever writes one elsewhere is believed too."""
 
@@ -48,9 +51,15 @@ class PushRecords(Protocol):
 class Exclusions:
     """Computes {person name: why} for the kinds that an environment excludes."""
 
-    def __init__(self, git: GitStore, pushes: PushRecords) -> None:
+    def __init__(self, git: GitStore, pushes: PushRecords, lines: Lines | None = None) -> None:
+        """Lines are the delivery reader's, where there is one: each commit is compared with its parent once."""
         self._git = git
         self._pushes = pushes
+        self._lines = lines if lines is not None else Lines(git)
+        self._revisions: Recent[tuple[str, str], Revision] = Recent(_KEPT)
+        self._signed: Recent[tuple[str, str], bool] = Recent(_MOST_COMMITS)
+        self._ranges: Recent[tuple[str, str, str], list[Revision]] = Recent(_KEPT)
+        """(repository, head, base) -> the commits between"""
 
     def of(self, promotion: Promotion, delivery: Delivery, pin: Pin | None, kinds: Sequence[str]) -> dict[str, str]:
         """Return the people whose approval does not count, each with one reason."""
@@ -87,7 +96,7 @@ class Exclusions:
                 yield revision.author_email, f"author of {digest.short(revision.commit)}"
                 for email in _CO_AUTHOR.findall(revision.message):
                     yield email, f"co-author of {digest.short(revision.commit)}"
-            if "commit-signer" in kinds and self._git.raw_commit(repository, revision.commit) is not None:
+            if "commit-signer" in kinds and self._is_signed(repository, revision.commit):
                 yield revision.committer_email, f"signed {digest.short(revision.commit)}"
 
     def _commits(self, promotion: Promotion, delivery: Delivery, pin: Pin | None) -> dict[str, list[Revision]]:
@@ -96,9 +105,9 @@ class Exclusions:
         source, revision = promotion.source_repository, promotion.source_revision
         if revision:
             if pin is not None and pin.source_revision:
-                found[source] = self._git.history(source, revision, pin.source_revision, _MOST_COMMITS)
+                found[source] = list(self._range(source, revision, pin.source_revision))
             else:
-                found[source] = [self._git.revision(source, revision)]
+                found[source] = [self._revision(source, revision)]
         candidate, before = promotion.candidate, pin.candidate if pin is not None else None
         now, then = candidate.folders(), before.folders() if before is not None else {}
         trees = [(folder, now.get(folder), then.get(folder)) for folder in dict.fromkeys((*now, *then))]
@@ -109,21 +118,30 @@ class Exclusions:
         base = pin.commit if pin is not None and pin.commit else delivery.accepted
         changes: dict[str, Revision] = {}
         for folder, wanted, pinned in trees:
-            for commit in self._changes(delivery.repository, promotion.delivery_commit, base, (folder, wanted, pinned)):
+            for commit in self._changes(delivery, promotion.delivery_commit, base, (folder, wanted, pinned)):
                 changes[commit.commit] = commit
         if changes:
             found.setdefault(delivery.repository, []).extend(changes.values())
         return found
 
-    def _changes(self, repository: str, head: str, base: str, folder: tuple[str, str | None, str | None]) -> list[Revision]:
+    def _changes(self, delivery: Delivery, head: str, base: str, folder: tuple[str, str | None, str | None]) -> list[Revision]:
         """Return the commits that took a folder (path, wanted tree, pinned tree) from the pinned tree to the wanted one.
 
         A pin may carry an older tree than the commit it was written on (what is promoted from another environment does), so the way back
         is measured by trees; where the pinned tree is nowhere on the branch, it ends at base.
         """
         path, wanted, pinned = folder
+        repository = delivery.repository
         if wanted == pinned:
             return []
+        line = self._lines.of(repository, delivery.head)
+        if is_unit(path) and head in line and line.whole and (found := line.between(head, path, wanted, pinned, base)) is not None:
+            return [self._revision(repository, commit) for commit in found]
+        return self._walked(repository, head, base, folder)
+
+    def _walked(self, repository: str, head: str, base: str, folder: tuple[str, str | None, str | None]) -> list[Revision]:
+        """Return the same by walking history: for a commit that the branch's first parents do not lead to, or for what is included."""
+        path, wanted, pinned = folder
         line = self._git.first_parents(repository, head)
 
         def place(tree: str | None, start: int) -> int | None:
@@ -135,3 +153,16 @@ class Exclusions:
         if len(revisions) >= _MOST_COMMITS:
             return revisions
         return [r for r in revisions if any(f"{name}/".startswith(f"{path}/") for name in self._git.changed_paths(repository, r.commit))]
+
+    def _is_signed(self, repository: str, commit: str) -> bool:
+        return self._signed.of((repository, commit), lambda: self._git.raw_commit(repository, commit) is not None)
+
+    def _revision(self, repository: str, commit: str) -> Revision:
+        return self._revisions.of((repository, commit), lambda: self._git.revision(repository, commit))
+
+    def _range(self, repository: str, head: str, base: str) -> list[Revision]:
+        kept = self._ranges.get((repository, head, base))
+        if kept is not None:
+            return kept
+        found = self._git.history(repository, head, base, _MOST_COMMITS)
+        return self._ranges.put((repository, head, base), found) if len(found) <= _KEPT else found

@@ -33,6 +33,7 @@ _TOP: Final = frozenset(
 )
 
 
+@lru_cache(maxsize=16_384)
 def pin_path(environment: str, app: str) -> str:
     """Return `pins/<env>/<app>.yaml`.
 
@@ -91,7 +92,7 @@ def pin_of(promotion: Promotion) -> Pin:
     )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def parse_pin(data: bytes, path: str, commit: str = "") -> Pin:
     """Return the pin in a file's bytes; path is the file's own, for the place in an error and to compare app and environment.
 

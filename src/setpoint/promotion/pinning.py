@@ -9,6 +9,7 @@ from setpoint.core.errors import SetpointError
 from setpoint.evidence.ports import Signer
 from setpoint.evidence.service import EvidenceService
 from setpoint.ground.journal.ports import Recorder
+from setpoint.promotion.lines import Lines
 from setpoint.promotion.model import Promotion
 from setpoint.promotion.pin import parse_trailers, pin_path
 from setpoint.promotion.repository import Delivery
@@ -23,6 +24,8 @@ class PinningParts:
     signer: Signer
     evidence: EvidenceService
     recorder: Recorder
+    lines: Lines | None = None
+    """The delivery reader's; without them history is walked."""
 
 
 class Pinning:
@@ -50,7 +53,9 @@ class Pinning:
     def commit_of(self, promotion: Promotion, delivery: Delivery) -> str | None:
         """Return the commit at HEAD that pinned this promotion, also when a crash came between commit and journal."""
         path = pin_path(promotion.candidate.environment, promotion.candidate.app)
-        commit = self._parts.git.last_change(delivery.repository, delivery.head, path)
+        lines = self._parts.lines
+        commit = lines.of(delivery.repository, delivery.head).changed_by(delivery.head, path) if lines is not None else ""
+        commit = self._parts.git.last_change(delivery.repository, delivery.head, path) if commit == "" else commit
         if commit is None:
             return None
         message = self._parts.git.revision(delivery.repository, commit).message

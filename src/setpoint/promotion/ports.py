@@ -79,8 +79,8 @@ class PromotionRecords(HoldRecords, Protocol):
         """Return promotions, newest first."""
         ...
 
-    def unfinished(self) -> list[Promotion]:
-        """Return promotions in state open or decided, oldest first."""
+    def unfinished(self, app: str = "", environment: str = "") -> list[Promotion]:
+        """Return promotions in state open or decided, oldest first: of a place, or all."""
         ...
 
     def approvals(self, promotion: str) -> list[Approval]:

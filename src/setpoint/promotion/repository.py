@@ -11,18 +11,20 @@ from typing import Protocol
 from setpoint.core.documents import Document
 from setpoint.core.errors import ConfigError, Finding, NotFoundError, UserError
 from setpoint.core.reasons import Outcome, Reason
+from setpoint.core.recent import Recent
 from setpoint.ground.identity.model import Directory
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
 from setpoint.promotion.delivery import policy_name_findings, validate_delivery
+from setpoint.promotion.lines import Lines, is_unit
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import parse_pin, pin_path
 from setpoint.promotion.ports import PolicyEngine
-from setpoint.source.model import TreeFile
 from setpoint.source.ports import GitStore
 
 SETPOINT_PATH = "setpoint.yaml"
 _COMMITS = 256
+_PINS = 8192
 BY_PATH = "somebody by path"
 """How a pusher is named when nobody authenticated: the push was made into the bare repository by path."""
 
@@ -112,12 +114,18 @@ class DeliveryReader:
         self._records = records
         self._recorder = recorder
         self._policy = policy
-        self._files: dict[tuple[str, str], Governed] = {}
-        self._judging: dict[tuple[str, str], dict[str, str]] = {}
+        self._files: Recent[tuple[str, str], Governed] = Recent(_COMMITS)
+        self._judging: Recent[tuple[str, str], dict[str, str]] = Recent(_COMMITS)
         """The last commits looked at -> {path: blob id} of the files that judge there."""
         self._judged: dict[tuple[str, str, str, int], tuple[Reason, ...]] = {}
         self._trees: dict[str, bool] = {}
         """Object id of an included path -> whether it is a folder."""
+        self._pins: Recent[tuple[str, str, str, str], Pin] = Recent(_PINS)
+        """(repository, path, blob, the commit that changed it) -> the pin in it"""
+        self._ids: Recent[tuple[str, str, str], str] = Recent(_PINS)
+        """(repository, commit, path that lines do not know of) -> its id there"""
+        self.lines = Lines(git)
+        """Which commit put what where; shared with who asks about commits."""
         self._lock = threading.Lock()
 
     def load(self) -> Delivery | None:
@@ -181,11 +189,16 @@ class DeliveryReader:
 
     def tree(self, delivery: Delivery, path: str) -> str | None:
         """Return the tree id of a folder at HEAD."""
-        return self._git.tree_id(delivery.repository, delivery.head, path)
+        if is_unit(path):
+            return self.lines.of(delivery.repository, delivery.head).id_at(delivery.head, path)
+        found = self._ids.of(
+            (delivery.repository, delivery.head, path), lambda: self._git.tree_id(delivery.repository, delivery.head, path) or ""
+        )
+        return found or None
 
     def includes(self, delivery: Delivery, app: str) -> dict[str, str | None]:
         """Return {folder of the application's `includes:`, as accepted: its tree at HEAD}; None when there is no such folder."""
-        found = {path: self._git.tree_id(delivery.repository, delivery.head, path) for path in delivery.setpoint.apps[app].includes}
+        found = {path: self.tree(delivery, path) for path in delivery.setpoint.apps[app].includes}
         return {path: tree if tree is not None and self._is_tree(delivery.repository, tree) else None for path, tree in found.items()}
 
     def _is_tree(self, repository: str, object_id: str) -> bool:
@@ -203,6 +216,8 @@ class DeliveryReader:
 
         False when the branch's first parents do not have both.
         """
+        if is_unit(path):
+            return self.lines.of(delivery.repository, delivery.head).is_older(delivery.head, path, tree, than)
         for commit in (line := iter(self._git.first_parents(delivery.repository, delivery.head))):
             found = self._git.tree_id(delivery.repository, commit, path)
             if found == tree:
@@ -223,23 +238,34 @@ class DeliveryReader:
         Raises:
             UserError: the file is not a pin (a hand edit); its place is named.
         """
+        self.lines.of(delivery.repository, delivery.head)
         return self.pin_at(delivery.repository, delivery.head, environment, app)
 
     def pin_at(self, repository: str, commit: str, environment: str, app: str) -> Pin | None:
         """Return the pin as it stood at a commit (see `pin`)."""
         path = pin_path(environment, app)
+        line = self.lines.find(repository, commit)
+        blob = line.id_at(commit, path) if line is not None else None
+        changed = line.changed_by(commit, path) if line is not None else None
+        if line is not None and blob is None:
+            return None
+        if blob and changed and (kept := self._pins.get((repository, path, blob, changed))) is not None:
+            return kept
         data = self._git.read(repository, commit, path)
         if data is None:
             return None
-        return parse_pin(data, path, self._git.last_change(repository, commit, path) or "")
+        found = parse_pin(data, path, changed or self._git.last_change(repository, commit, path) or "")
+        return self._pins.put((repository, path, blob, changed), found) if blob and changed else found
 
     def pin_commit(self, delivery: Delivery, environment: str, app: str) -> str:
         """Return the commit that last touched the pin's file, whoever wrote it; empty when there is no such file at HEAD."""
-        return self._git.last_change(delivery.repository, delivery.head, pin_path(environment, app)) or ""
+        path = pin_path(environment, app)
+        changed = self.lines.of(delivery.repository, delivery.head).changed_by(delivery.head, path)
+        return changed or (self._git.last_change(delivery.repository, delivery.head, path) or "" if changed is not None else "")
 
     def policy_id(self, delivery: Delivery, environment: str) -> str:
         """Return the blob id of the environment.yaml in force."""
-        return self._git.tree_id(delivery.repository, delivery.accepted, f"environments/{environment}/environment.yaml") or ""
+        return self._governed(delivery.repository, delivery.accepted).get(f"environments/{environment}/environment.yaml", "")
 
     def governed(self, repository: str, commit: str) -> Governed:
         """Return the parsed files that judge at a commit.
@@ -247,9 +273,9 @@ class DeliveryReader:
         Raises:
             ConfigError: every finding of every file at once.
         """
-        key = (repository, commit)
-        if key in self._files:
-            return self._files[key]
+        kept = self._files.get((repository, commit))
+        if kept is not None:
+            return kept
         findings: list[Finding] = []
         setpoint: Document[SetpointFile] | None = None
         environments: dict[str, Document[EnvironmentFile]] = {}
@@ -269,40 +295,19 @@ class DeliveryReader:
             findings += validate_delivery(setpoint, environments, self._apps(repository, commit), self._policy.compile_error)
         if findings or setpoint is None:
             raise ConfigError(findings)
-        self._files[key] = Governed(setpoint, environments)
-        return self._files[key]
+        return self._files.put((repository, commit), Governed(setpoint, environments))
 
     def _apps(self, repository: str, commit: str) -> set[str]:
-        return {file.path.partition("/")[0] for file in self._below(repository, commit, "apps")}
-
-    def _below(self, repository: str, commit: str, folder: str) -> list[TreeFile]:
-        """Return the files of a folder; none when the path is absent, or a file instead of a folder."""
-        tree = self._git.tree_id(repository, commit, folder)
-        try:
-            return self._git.files(repository, tree) if tree is not None else []
-        except NotFoundError:
-            return []
-        except UserError as error:
-            error.where = f"{folder}/{error.where}"
-            raise
+        return set(self._git.entries(repository, commit, "apps"))
 
     def _governed(self, repository: str, commit: str) -> dict[str, str]:
         """Return {path: blob id} of the files that judge: setpoint.yaml and every environment.yaml."""
-        key = (repository, commit)
-        if key in self._judging:
-            return self._judging[key]
-        found = {}
-        root = self._git.tree_id(repository, commit, SETPOINT_PATH)
-        if root is not None:
-            found[SETPOINT_PATH] = root
-        for file in self._below(repository, commit, "environments"):
-            folder, _, name = file.path.partition("/")
-            if name == "environment.yaml":
-                found[f"environments/{folder}/environment.yaml"] = file.blob
-        while len(self._judging) >= _COMMITS:
-            self._judging.pop(next(iter(self._judging)), None)
-        self._judging[key] = found
-        return found
+        return self._judging.of((repository, commit), lambda: self._governed_now(repository, commit))
+
+    def _governed_now(self, repository: str, commit: str) -> dict[str, str]:
+        folders = (f"environments/{name}/environment.yaml" for name in self._git.entries(repository, commit, "environments"))
+        found = {path: self._git.tree_id(repository, commit, path) for path in (SETPOINT_PATH, *folders)}
+        return {path: blob for path, blob in found.items() if blob is not None}
 
     def _judge_change(self, repository: str, branch: str, accepted: str, head: str) -> tuple[Reason, ...]:
         """Accept a change of governed files when owners under the last accepted version pushed it; else say why not (law 9)."""

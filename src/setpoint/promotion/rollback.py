@@ -107,8 +107,7 @@ class Rollbacks:
             return SentBack(done=True, promotion=opened.promotion, verdict=verdict)
 
     def _under_way(self, app: str, environment: str) -> list[Promotion]:
-        every = self._parts.records.unfinished()
-        return [p for p in every if p.kind == "rollback" and (p.candidate.app, p.candidate.environment) == (app, environment)]
+        return [p for p in self._parts.records.unfinished(app, environment) if p.kind == "rollback"]
 
     def _open(self, delivery: Delivery, wish: Wish) -> Promotion:
         """Journal hold, promotion and quarantine at once; a hold that another rollback opened for the same pin ends with it."""

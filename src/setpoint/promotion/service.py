@@ -4,10 +4,10 @@ Called by the control loop (`advance`), by the API (`request`, `approve`, `rollb
 (`send_back`); the only writer of promotions. It never renders, probes or signs anything itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from functools import partial
 
 from setpoint.core import clock, ids, records
 from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError, WorldError
@@ -17,6 +17,7 @@ from setpoint.ground.journal.model import Fact
 from setpoint.promotion import decide, propose
 from setpoint.promotion.candidates import Candidates
 from setpoint.promotion.explaining import Explanation, Explanations
+from setpoint.promotion.inputs import Inputs, Rest, at_most_s, rest
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.people import require_responsible
@@ -24,8 +25,7 @@ from setpoint.promotion.quarantining import Quarantining
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.rollback import AUTOMATIC, Rollbacks, SentBack, Wish, told
 from setpoint.promotion.superseding import Superseding
-
-_JUDGED = 1000
+from setpoint.promotion.verdicts import Verdicts
 
 
 class PromotionService:
@@ -38,11 +38,10 @@ class PromotionService:
         self._superseding = Superseding(parts)
         self._candidates = Candidates(parts)
         self._quarantining = Quarantining(parts, self._candidates)
-        self._explanations = Explanations(parts, self._candidates, self._shown)
-        self._judged: dict[str, tuple[tuple[object, ...], datetime, Verdict]] = {}
-        """promotion -> what its last verdict was about, when it was given, and the verdict"""
-        self._recheck_at = ""
-        """The earliest instant at which time alone may change a verdict of this pass; empty when there is none."""
+        self._verdicts = Verdicts(parts)
+        self._explanations = Explanations(parts, self._candidates, self._verdicts)
+        self._rests: dict[tuple[str, str], Rest] = {}
+        """(app, environment) -> how long its last look stands"""
 
     # The loop
 
@@ -52,7 +51,6 @@ class PromotionService:
         Returns the seconds until time alone may change a verdict; None when only a change can.
         """
         with self._lock:
-            self._recheck_at = ""
             delivery = self._parts.delivery.load()
             if delivery is None:
                 return None
@@ -61,20 +59,36 @@ class PromotionService:
             # Rollbacks first: what a person sends back must not be pinned once more before.
             for promotion in sorted(self._parts.records.unfinished(), key=lambda p: p.kind != "rollback"):
                 with _collected(faults):
-                    self._go_on(self._parts.records.promotion(promotion.promotion) or promotion, delivery)
-            for environment in delivery.ordered():
-                for app in delivery.setpoint.apps:
-                    with _collected(faults):
-                        self._advance_one(self._parts.delivery.load() or delivery, app, environment)
+                    self._go_on(promotion, delivery)
+            inputs = self._parts.inputs(self._parts.delivery.load() or delivery)
+            places = [(app, environment) for environment in delivery.ordered() for app in delivery.setpoint.apps]
+            for place in places:
+                with _collected(faults):
+                    inputs = self._look(inputs, place)
             if faults:
                 raise faults[0]
-            if not self._recheck_at:
-                return None
-            return max(0.0, (clock.from_text(self._recheck_at) - self._parts.clock.now()).total_seconds())
+            again = [self._rests[place].recheck_at for place in places if place in self._rests and self._rests[place].recheck_at]
+            return max(0.0, (clock.from_text(min(again)) - self._parts.clock.now()).total_seconds()) if again else None
+
+    def _look(self, inputs: Inputs, place: tuple[str, str]) -> Inputs:
+        """Take a place one step on, unless all that its last look rested on is as it was; returns the inputs as of the newest head."""
+        rested = self._rests.get(place)
+        if rested is not None and rested.holds(inputs.of(*place), self._parts.clock.now()):
+            return inputs
+        self._rests.pop(place, None)
+        inputs = inputs.renewed()
+        on, now = inputs.of(*place), self._parts.clock.now()
+        waits = self._advance_one(inputs, *place)
+        if waits is None:
+            self._rests[place] = rest(on, now)
+        else:
+            self._rests[place] = rest(on, now, waits.blocking(), at_most_s(inputs.delivery, place[1]))
+        return inputs
 
     def _go_on(self, promotion: Promotion, delivery: Delivery) -> None:
         """Finish what an earlier pass began."""
         candidate = promotion.candidate
+        promotion = self._parts.records.promotion(promotion.promotion) or promotion
         if promotion.state not in (PromotionState.OPEN, PromotionState.DECIDED):
             return  # a rollback of this very pass took its place
         if candidate.environment not in delivery.environments or candidate.app not in delivery.setpoint.apps:
@@ -85,19 +99,19 @@ class PromotionService:
             with self._explanations.noting_lag(promotion):
                 self._act(promotion, delivery)
 
-    def _advance_one(self, delivery: Delivery, app: str, environment: str) -> None:
+    def _advance_one(self, inputs: Inputs, app: str, environment: str) -> Verdict | None:
+        """Take a place one step on; returns the verdict that what is open waits by."""
+        delivery = inputs.delivery
         proposal = self._candidates.next(delivery, app, environment)
         promotion = self._ensure(delivery, proposal, "setpoint", "") if proposal.candidate is not None else self._open(app, environment)
         if promotion is None or promotion.kind != "advance" or promotion.state is not PromotionState.OPEN:
-            return
+            return None
         if proposal.candidate is None:
             self._superseding.end(promotion)
-            return
-        verdict = self._decide(promotion, delivery)
+            return None
+        verdict = self._verdicts.take(promotion, inputs)
         if verdict.outcome is Outcome.WAIT:
-            again = [reason.recheck_at for reason in verdict.blocking() if reason.recheck_at]
-            self._recheck_at = min([*again, *([self._recheck_at] if self._recheck_at else [])], default="")
-            return
+            return verdict
         for approval in self._parts.records.approvals(promotion.promotion):
             # Attached already, unless a crash came between the approval's entry and its statement.
             if approval.binding == promotion.binding:
@@ -107,6 +121,7 @@ class PromotionService:
         if state is PromotionState.DECIDED:
             with self._explanations.noting_lag(promotion):
                 self._act(promotion, self._parts.delivery.load() or delivery)
+        return None
 
     def _settle(self, promotion: Promotion, verdict: Verdict, state: PromotionState) -> None:
         body = {"state": state.value, "verdict": records.encode(verdict)}
@@ -121,34 +136,6 @@ class PromotionService:
             self._superseding.end(promotion)
         elif not self._parts.holds.stops(promotion.candidate.app, promotion.candidate.environment):
             self._parts.pinning.pin(promotion, delivery)
-
-    def _decide(self, promotion: Promotion, delivery: Delivery) -> Verdict:
-        about = self._about(promotion, delivery)  # before the facts are gathered: what changes meanwhile makes it another
-        facts = self._parts.gatherer.gather(promotion, delivery)
-        gates = delivery.environment(promotion.candidate.environment).gates
-        now = self._parts.clock.now()
-        verdict = decide.decide(facts, gates, promotion, now)
-        while len(self._judged) >= _JUDGED:
-            del self._judged[next(iter(self._judged))]
-        self._judged[promotion.promotion] = (about, now, verdict)
-        return verdict
-
-    def _shown(self, promotion: Promotion, delivery: Delivery) -> Verdict:
-        """Return the verdict as people are shown it: the last one, while nothing it rests on changed and no check is due again."""
-        about, at, verdict = self._judged.get(promotion.promotion, ((), None, None))
-        now = self._parts.clock.now()
-        if (
-            verdict is None
-            or at is None
-            or about != self._about(promotion, delivery)
-            or now - at >= timedelta(seconds=decide.CHECK_INTERVAL_S)
-        ):
-            return self._decide(promotion, delivery)
-        due = any(reason.recheck_at is not None and clock.from_text(reason.recheck_at) <= now for reason in verdict.reasons)
-        return self._decide(promotion, delivery) if due else verdict
-
-    def _about(self, promotion: Promotion, delivery: Delivery) -> tuple[object, ...]:
-        return (self._parts.version(), delivery.head, delivery.accepted, promotion)
 
     def _open(self, app: str, environment: str) -> Promotion | None:
         return next((p for p in self._superseding.unfinished(app, environment) if p.state is PromotionState.OPEN), None)
@@ -208,8 +195,11 @@ class PromotionService:
         Raises:
             NotFoundError: the application or environment is unknown, or no delivery repository is registered (SP504-506).
         """
-        with self._lock:
-            return self._explanations.of(self._parts.delivery.require(app, environment), app, environment)
+        return self.explaining(self._parts.delivery.require(app, environment))(app, environment)
+
+    def explaining(self, delivery: Delivery) -> Callable[[str, str], Explanation]:
+        """Return what explains one application in one environment after the other: the same as `explain`, for who shows many."""
+        return partial(self._explanations.of, self._parts.inputs(delivery))
 
     def request(self, app: str, environment: str, principal: Principal, note: str = "") -> Promotion:
         """Ask for the next candidate: joins the open promotion (you become its requester) or asks a denied one again.

@@ -17,8 +17,7 @@ class Superseding:
 
     def unfinished(self, app: str, environment: str) -> list[Promotion]:
         """Return what is open, and what is decided but not pinned yet (no signer, or a lost race for the branch); oldest first."""
-        every = self._parts.records.unfinished()
-        return [p for p in every if (p.candidate.app, p.candidate.environment) == (app, environment)]
+        return self._parts.records.unfinished(app, environment)
 
     def end(self, promotion: Promotion, by: str = "") -> None:
         """End a promotion; `by` is the one that takes its place, empty when nothing does."""

@@ -5,17 +5,21 @@ the records only (laws 2 and 7).
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
+from setpoint.core import clock
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.core.reasons import Outcome
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.hold.service import Holds
+from setpoint.promotion.inputs import ChangeRecords, Inputs, Rest, rest
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.reconcile.admission import Admission
 from setpoint.reconcile.model import DeployReason, DesiredState
 from setpoint.reconcile.ports import DeploymentRecords
 from setpoint.reconcile.rendering import Rendering
+from setpoint.source.ports import GitStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,10 @@ class Refused:
     faults: tuple[DeployReason, ...]
 
 
+class EffectiveRecords(DeploymentRecords, ChangeRecords, Protocol):
+    """Deployments, and how far the journal is, as its projection tells."""
+
+
 @dataclass(frozen=True, slots=True)
 class EffectiveParts:
     """What is read to find it."""
@@ -46,8 +54,10 @@ class EffectiveParts:
     delivery: DeliveryReader
     admission: Admission
     rendering: Rendering
-    records: DeploymentRecords
+    records: EffectiveRecords
     holds: Holds
+    git: GitStore
+    clock: clock.Clock
 
 
 class EffectivePins:
@@ -55,9 +65,34 @@ class EffectivePins:
 
     def __init__(self, parts: EffectiveParts) -> None:
         self._parts = parts
+        self._inputs: dict[str, Inputs] = {}
+        """environment -> what its last pass rested on"""
+        self._rests: dict[tuple[str, str], tuple[Rest, Effective | None]] = {}
+        """(application, environment) -> what should run, where nothing stood against it, and how long that stands"""
 
     def of(self, delivery: Delivery, app: str, environment: str) -> Effective | Refused | None:
-        """Return what should run of an application; None when it was never there and nothing stands against that."""
+        """Return what should run of an application; None when it was never there and nothing stands against that.
+
+        It is found out again when something changed that it rests on, and at least every minute; what is refused at every look.
+        """
+        on, now = self._inputs_of(delivery, environment).of(app, environment), self._parts.clock.now()
+        rested = self._rests.get((app, environment))
+        if rested is not None and rested[0].holds(on, now):
+            return rested[1]
+        self._rests.pop((app, environment), None)
+        found = self._now(delivery, app, environment)
+        if not isinstance(found, Refused) and (found is None or not found.faults):
+            self._rests[app, environment] = (rest(on, now), found)
+        return found
+
+    def _inputs_of(self, delivery: Delivery, environment: str) -> Inputs:
+        inputs = self._inputs.get(environment)
+        if inputs is None or inputs.delivery is not delivery:
+            inputs = Inputs(delivery, self._parts.delivery, self._parts.git, self._parts.records)
+            self._inputs[environment] = inputs
+        return inputs
+
+    def _now(self, delivery: Delivery, app: str, environment: str) -> Effective | Refused | None:
         faults: tuple[DeployReason, ...]
         try:
             held = self._held(delivery, app, environment)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple
 
 from setpoint.core.errors import UserError
+from setpoint.core.recent import Recent
 from setpoint.promotion.model import Candidate, RenderFacts
 from setpoint.promotion.pod_standard import PodStandard, PodVerdict
 from setpoint.promotion.render_content import RenderContent
@@ -20,7 +21,6 @@ from setpoint.reconcile.model import DesiredState, Rendered, identity
 from setpoint.reconcile.plan import object_changes
 from setpoint.reconcile.pod_security import decide as pod_security
 from setpoint.reconcile.ports import Vault
-from setpoint.reconcile.recent import Recent
 from setpoint.reconcile.render import Place
 from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.sources.files import PinnedFiles
@@ -64,6 +64,8 @@ class Rendering:
         """Opens Secrets, to find out whether they open; without one they are taken as they are."""
         self._kept: Recent[tuple[str, str, Allowed], _Kept | UserError] = Recent(_KEPT_OBJECTS)
         self._lost: Recent[tuple[str, str, str], tuple[str, ...]] = Recent(_KEPT_LOSSES)
+        self.rendered = 0
+        """How often something was rendered since this began."""
 
     def desired(self, candidate: Candidate, repository: str) -> DesiredState:
         """Return the desired state of a candidate on the host target.
@@ -142,6 +144,7 @@ class Rendering:
 
     def _render_now(self, candidate: Candidate, repository: str, allowed: Allowed) -> _Kept:
         app, environment = candidate.app, candidate.environment
+        self.rendered += 1
         files = self._files(candidate, repository)
         rendered = self._renders.render(files, Place(app, environment), tuple(candidate.includes))
         refuse_outside(rendered.objects, allowed, rendered.sources)

@@ -88,10 +88,13 @@ class HostJobs:
 
     def advance(self, environment: str, releases: Sequence[Release]) -> dict[str, list[JobStatus]]:
         """Take every Job of an environment one step on (see the port)."""
-        present = [r for r in self._runtime.replicas() if r.spec.identity.environment == environment and r.spec.job is not None]
+        present: dict[str, dict[str, ReplicaStatus]] = {}
+        for replica in self._runtime.replicas():
+            if replica.spec.identity.environment == environment and replica.spec.job is not None:
+                present.setdefault(replica.spec.identity.app, {})[replica.spec.replica] = replica
         statuses = {}
         for release in releases:
-            mine = {r.spec.replica: r for r in present if r.spec.identity.app == release.app}
+            mine = present.get(release.app, {})
             if not mine and not release.desired.jobs:
                 continue
             known = self._runs.job_runs(release.app, environment)

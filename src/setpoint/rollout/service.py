@@ -69,9 +69,12 @@ class HostRollout:
         statuses: dict[str, list[WorkloadStatus]] = {}
         routes: list[tuple[str, Route]] = []
         servers: list[tuple[str, ProxyServer]] = []
+        wanted = {release.app: release for release in releases}
+        present_of: dict[str, list[ReplicaStatus]] = {}
+        for replica in present:
+            present_of.setdefault(replica.spec.identity.app, []).append(replica)
         for app in dict.fromkeys(apps):
-            mine = [r for r in present if r.spec.identity.app == app]
-            release = next((one for one in releases if one.app == app), None)
+            mine, release = present_of.get(app, []), wanted.get(app)
             if release is not None:
                 statuses[app] = self._act(release, mine)
             served = self._left_alone((app, environment), mine, before) if release is None else self._serve(release, mine)

@@ -4,10 +4,11 @@ All of it works on object ids without a work tree. A name or path that could lea
 refused with SP101. Objects are read with a bound: more than `limit_bytes` is SP103.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from setpoint.source.line import Step
 from setpoint.source.model import Revision, TreeFile
 
 
@@ -88,4 +89,19 @@ class GitStore(Protocol):
 
     def changed_paths(self, name: str, commit: str) -> Iterable[str]:
         """Return the paths that a commit changed against its first parent (all paths, for a root commit)."""
+        ...
+
+    def steps(self, name: str, head: str, known: Container[str], depths: Mapping[str, int], limit: int) -> tuple[list[Step], str]:
+        """Return the commits of the first-parent line from head back to one that is known, newest first, as steps of a `Line`.
+
+        Beside them the first parent of the last one: the known commit, empty at the root, or where the limit ended it; a last one whose
+        parent is not known is told like a root. depths says what the units are (see `source.line`).
+        """
+        ...
+
+    def entries(self, name: str, commit: str, folder: str) -> dict[str, str]:
+        """Return {name: object id} of what lies directly in a folder of a commit; empty where there is no such folder.
+
+        UserError SP106 for a name that is not UTF-8; a submodule is never listed.
+        """
         ...

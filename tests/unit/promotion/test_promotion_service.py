@@ -508,7 +508,7 @@ def test_an_approval_binds_to_what_is_destroyed(world: World) -> None:
 
 
 def test_a_verdict_is_shown_again_while_nothing_it_rests_on_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`status` judges nothing a second time; an entry, a commit, a passed instant or five seconds are reasons to judge again (law 6)."""
+    """`status` judges nothing a second time; an entry or commit about the place, or a passed instant, is a reason to (law 6)."""
     world.register()
     world.build("1")
     service = world.service()
@@ -527,11 +527,18 @@ def test_a_verdict_is_shown_again_while_nothing_it_rests_on_changed(world: World
     assert service.explain("web", "prod").verdict == first
     assert judged == [], "the loop's own verdict is shown"
     world.recorder.record("repository.created", "other", "operator", {})
+    world.commit("delivery", {"apps/api/app.yaml": b"another application's"}, pusher=None)
     assert service.explain("web", "prod").verdict == first
-    assert len(judged) == 1
-    world.clock.move(5)
+    assert judged == [], "neither an entry nor a commit about something else is a reason"
+    world.pushed("delivery", "0" * 40, world.delivery().head, "pat@example.com")
+    service.explain("web", "prod")
+    assert len(judged) == 1, "who pushed configuration may not approve it: a push that becomes known is a reason"
+    world.clock.move(60)
     service.explain("web", "prod")
     assert len(judged) == 2
+    world.commit("delivery", {"environments/prod/web/patch.yaml": b"patch 2"})
+    service.explain("web", "prod")
+    assert len(judged) == 3
     (promotion,) = world.promotions("prod")
     service.approve(promotion.promotion, PAT, "yes")
     assert service.explain("web", "prod").verdict.outcome is Outcome.ALLOW

@@ -98,6 +98,7 @@ def test_what_waits_beside_a_denied_candidate_ends_in_its_name(world: World) -> 
     """A candidate that was denied and comes up again stays denied, and what waits there is ended in its name, also in the next life."""
     service = _waiting(world)
     world.render_error = "no"
+    service = world.service()
     service.advance()
     (denied,) = (p for p in world.promotions("prod") if p.state is PromotionState.DENIED)
     beside = replace(denied, promotion="p-beside", state=PromotionState.OPEN, binding="another", verdict=None)

@@ -153,7 +153,7 @@ def _service(world: World, engine: Engine) -> ReconcileService:
             served=lambda _environment: engine.served,
         )
     )
-    pins = EffectivePins(EffectiveParts(world.reader, part, part, records, world.holds))
+    pins = EffectivePins(EffectiveParts(world.reader, part, part, records, world.holds, world.git, world.clock))
     return ReconcileService(ReconcileParts(world.reader, pins, lambda _delivery, _environment: host, records, world.recorder, world.clock))
 
 
@@ -529,3 +529,46 @@ def test_inventories_are_folded_from_the_journal_again(world: World, engine: Eng
     before = world.records.inventories()
     assert Records(engine_anew).inventories() == before
     assert before[0].held is not None
+
+
+def test_what_was_admitted_is_judged_again_only_when_something_changed(
+    world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While pin, files that judge and the journal about the place are the same, a pass proves nothing; a minute ends every rest."""
+    _pinned(world, "1")
+    service = _service(world, engine)
+    service.advance("staging")
+    service.advance("staging")
+    judged: list[str] = []
+    real = engine.admit
+
+    def admit(repository: str, pin: Pin) -> Verdict:
+        judged.append(pin.commit)
+        return real(repository, pin)
+
+    monkeypatch.setattr(engine, "admit", admit)
+    world.recorder.record("repository.created", "other", "operator", {})
+    world.commit("delivery", {"apps/other": b"of nobody"}, pusher=None)
+    service.advance("staging")
+    assert (judged, engine.ran[-1]) == ([], ["1"])
+    world.clock.move(60)
+    service.advance("staging")
+    assert len(judged) == 1
+    world.build("2")
+    world.service().advance()
+    service.advance("staging")
+    assert (len(judged), engine.ran[-1]) == (2, ["2"])
+
+
+def test_what_is_refused_is_looked_at_on_every_pass(world: World, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal rests on nothing: what was mended where no entry tells of it is found at the next pass (law 5)."""
+    _pinned(world, "1")
+    service = _service(world, engine)
+    refused = conclude([Reason("ARTIFACT_GONE", Outcome.DENY, "artifact web", "not in the registry")])
+    with monkeypatch.context() as gone:
+        gone.setattr(engine, "admit", lambda _repository, _pin: refused)
+        for _ in range(3):
+            service.advance("staging")
+        assert engine.ran[-1] == []
+    service.advance("staging")
+    assert engine.ran[-1] == ["1"]

@@ -12,10 +12,10 @@ import pytest
 from setpoint.adapters.render_folder import RenderFolder
 from setpoint.core import digest
 from setpoint.core.errors import UserError
+from setpoint.core.recent import Recent
 from setpoint.promotion.model import Candidate
 from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.ports import ChartRelease
-from setpoint.reconcile.recent import Recent
 from setpoint.reconcile.render import Place, Renderers
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.renders import Renders, decode, encode

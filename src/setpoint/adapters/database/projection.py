@@ -4,15 +4,15 @@ Called by `app.recorder` after every append and at start-up for what is missing;
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select, update
-from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
 from setpoint.adapters.database import tables as t
+from setpoint.adapters.database.changes import note
+from setpoint.adapters.database.upsert import upsert, upsert_all
 from setpoint.core import clock
 from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import cancelled_text
@@ -32,6 +32,8 @@ class Projection:
                 _drop_everything(connection)
                 t.metadata.create_all(connection)
             self._set_meta(connection, "schema", str(t.SCHEMA))
+            self.folded = int(self._meta(connection, "applied") or "0")
+            """How many entries are folded in, as this object knows: grows once their transaction is through."""
 
     def applied(self) -> int:
         """Return how many entries are folded in: the index of the next one."""
@@ -61,7 +63,9 @@ class Projection:
                 elif (fold := _FOLDS.get(kind)) is not None:
                     for entry in group:
                         fold(connection, entry)
+            note(connection, batch)
             self._set_meta(connection, "applied", str(batch[-1].index + 1))
+        self.folded = batch[-1].index + 1
 
     @staticmethod
     def _meta(connection: Connection, name: str) -> str | None:
@@ -69,7 +73,7 @@ class Projection:
 
     @staticmethod
     def _set_meta(connection: Connection, name: str, value: str) -> None:
-        _upsert(connection, t.meta, {"name": name}, {"value": value})
+        upsert(connection, t.meta, {"name": name}, {"value": value})
 
 
 def _drop_everything(connection: Connection) -> None:
@@ -77,21 +81,6 @@ def _drop_everything(connection: Connection) -> None:
     there = MetaData()
     there.reflect(connection)
     there.drop_all(connection)
-
-
-def _upsert(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
-    _upsert_all(connection, table, tuple(key), [{**key, **values}])
-
-
-def _upsert_all(connection: Connection, table: Table, key: tuple[str, ...], rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows of the same columns in one call; building a statement costs ten times what SQLite needs for the row."""
-    connection.execute(_upsert_statement(table, key, tuple(rows[0])), rows)
-
-
-@cache
-def _upsert_statement(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
-    statement = upsert_insert(table)
-    return statement.on_conflict_do_update(index_elements=key, set_={name: statement.excluded[name] for name in columns if name not in key})
 
 
 def _patch_body(connection: Connection, table: Table, key: dict[str, Any], changes: dict[str, Any], columns: dict[str, Any]) -> None:
@@ -105,7 +94,7 @@ def _patch_body(connection: Connection, table: Table, key: dict[str, Any], chang
 def _run_created(connection: Connection, entry: Entry) -> None:
     body = entry.body
     values = {"seq": entry.index, "repository": body["repository"], "revision": body["revision"], "state": body["state"], "body": body}
-    _upsert(connection, t.runs, {"run": entry.subject}, values)
+    upsert(connection, t.runs, {"run": entry.subject}, values)
 
 
 def _run_finished(connection: Connection, entry: Entry) -> None:
@@ -115,7 +104,7 @@ def _run_finished(connection: Connection, entry: Entry) -> None:
 
 def _task_started(connection: Connection, entry: Entry) -> None:
     key = {"run": entry.subject, "task": entry.body["task"]}
-    _upsert(connection, t.tasks, key, {"seq": entry.index, "started_at": entry.at, "body": None})
+    upsert(connection, t.tasks, key, {"seq": entry.index, "started_at": entry.at, "body": None})
 
 
 def _tasks_finished(connection: Connection, entries: Sequence[Entry]) -> None:
@@ -130,7 +119,7 @@ def _tasks_finished(connection: Connection, entries: Sequence[Entry]) -> None:
         }
         for entry in entries
     ]
-    _upsert_all(connection, t.tasks, ("run", "task"), rows)
+    upsert_all(connection, t.tasks, ("run", "task"), rows)
 
 
 def _run_cancelling(connection: Connection, entry: Entry) -> None:
@@ -183,35 +172,39 @@ def _evidence_attached(connection: Connection, entry: Entry) -> None:
     values = {"seq": entry.index, "subject": body["subject"], "run": body.get("run", ""), "promotion": body.get("promotion", "")}
     connection.execute(insert(t.evidence).values(body=body, **values))
     if body["predicate_type"].startswith("https://slsa.dev/verification_summary/"):
-        _patch_body(connection, t.promotions, {"promotion": values["promotion"]}, {"gate_bundle": body["bundle"]}, {})
+        _patch_body(connection, t.promotions, {"promotion": values["promotion"]}, {"gate_bundle": body["bundle"]}, {"changed": entry.index})
 
 
 def _promotion_created(connection: Connection, entry: Entry) -> None:
     body = entry.body
     values = {"app": body["candidate"]["app"], "environment": body["candidate"]["environment"], "state": body["state"], "body": body}
-    _upsert(connection, t.promotions, {"promotion": entry.subject}, {"seq": entry.index, **values})
+    upsert(connection, t.promotions, {"promotion": entry.subject}, {"seq": entry.index, "changed": entry.index, **values})
 
 
 def _promotion_decided(connection: Connection, entry: Entry) -> None:
     state = entry.body["state"]
     changes = {"state": state, "verdict": entry.body["verdict"], "decided_at": entry.at}
-    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": state})
+    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": state, "changed": entry.index})
 
 
 def _promotion_superseded(connection: Connection, entry: Entry) -> None:
     changes = {"state": "superseded", "superseded_by": entry.body["superseded_by"]}
-    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "superseded"})
+    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "superseded", "changed": entry.index})
 
 
 def _promotion_requested(connection: Connection, entry: Entry) -> None:
     _patch_body(
-        connection, t.promotions, {"promotion": entry.subject}, {"requested_by": entry.actor, "note": entry.body.get("note", "")}, {}
+        connection,
+        t.promotions,
+        {"promotion": entry.subject},
+        {"requested_by": entry.actor, "note": entry.body.get("note", "")},
+        {"changed": entry.index},
     )
 
 
 def _promotion_pinned(connection: Connection, entry: Entry) -> None:
     changes = {"state": "pinned", "pin_commit": entry.body["commit"], "pinned_at": entry.at}
-    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "pinned"})
+    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "pinned", "changed": entry.index})
 
 
 def _approval_given(connection: Connection, entry: Entry) -> None:
@@ -221,24 +214,25 @@ def _approval_given(connection: Connection, entry: Entry) -> None:
 def _quarantine_set(connection: Connection, entry: Entry) -> None:
     body = entry.body
     values = {"app": body["app"], "environment": body["environment"], "candidate": entry.subject, "open": True, "body": body}
-    connection.execute(insert(t.quarantines).values(seq=entry.index, **values))
+    connection.execute(insert(t.quarantines).values(seq=entry.index, changed=entry.index, **values))
 
 
 def _quarantine_lifted(connection: Connection, entry: Entry) -> None:
     table = t.quarantines
     where = [table.c.candidate == entry.subject, table.c.app == entry.body["app"], table.c.environment == entry.body["environment"]]
-    connection.execute(update(table).where(*where).values(open=False))
+    connection.execute(update(table).where(*where).values(open=False, changed=entry.index))
 
 
 def _hold_opened(connection: Connection, entry: Entry) -> None:
     body = entry.body
-    values = {"seq": entry.index, "app": body["app"], "environment": body["environment"], "open": True, "body": body}
-    _upsert(connection, t.holds, {"hold": entry.subject}, values)
+    place = {"app": body["app"], "environment": body["environment"]}
+    values = {"seq": entry.index, "changed": entry.index, **place, "open": True, "body": body}
+    upsert(connection, t.holds, {"hold": entry.subject}, values)
 
 
 def _hold_closed(connection: Connection, entry: Entry) -> None:
     changes = {"ended_at": entry.at, "ended_by": entry.actor, "ended_why": entry.body["why"]}
-    _patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"open": False})
+    _patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"open": False, "changed": entry.index})
 
 
 def _repository_created(connection: Connection, entry: Entry) -> None:
@@ -247,32 +241,33 @@ def _repository_created(connection: Connection, entry: Entry) -> None:
 
 
 def _delivery_registered(connection: Connection, entry: Entry) -> None:
-    _upsert(connection, t.repositories, {"repository": entry.subject}, {"delivery_branch": entry.body["branch"]})
+    upsert(connection, t.repositories, {"repository": entry.subject}, {"delivery_branch": entry.body["branch"]})
 
 
 def _baseline_accepted(connection: Connection, entry: Entry) -> None:
-    _upsert(connection, t.repositories, {"repository": entry.subject}, {"accepted": entry.body["commit"]})
+    upsert(connection, t.repositories, {"repository": entry.subject}, {"accepted": entry.body["commit"]})
 
 
 def _deployment_observed(connection: Connection, entry: Entry) -> None:
     key = {"app": entry.body["app"], "environment": entry.body["environment"]}
     if entry.body.get("gone"):
-        connection.execute(delete(t.deployments).where(*(t.deployments.c[name] == value for name, value in key.items())))
+        upsert(connection, t.deployments, key, {"seq": entry.index, "changed": entry.index, "body": None})
         return
-    _upsert(connection, t.deployments, key, {"seq": entry.index, "body": entry.body})
+    upsert(connection, t.deployments, key, {"seq": entry.index, "changed": entry.index, "body": entry.body})
     if entry.body["health"] == "healthy":
-        _served(connection, entry.body["promotion"], entry.at)
+        _served(connection, entry)
 
 
-def _served(connection: Connection, promotion: str, at: str) -> None:
+def _served(connection: Connection, entry: Entry) -> None:
     """Note when a promotion was healthy for the first time."""
+    promotion = entry.body["promotion"]
     body = connection.execute(select(t.promotions.c.body).where(t.promotions.c.promotion == promotion)).scalar()
     if body is not None and body.get("served_at") is None:
-        _patch_body(connection, t.promotions, {"promotion": promotion}, {"served_at": at}, {})
+        _patch_body(connection, t.promotions, {"promotion": promotion}, {"served_at": entry.at}, {"changed": entry.index})
 
 
 def _replica_exited(connection: Connection, entry: Entry) -> None:
-    _upsert(connection, t.exits, {"replica": entry.subject}, {"restarts": entry.body["restarts"]})
+    upsert(connection, t.exits, {"replica": entry.subject}, {"restarts": entry.body["restarts"]})
 
 
 def _drift_told(connection: Connection, entry: Entry) -> None:
@@ -288,7 +283,7 @@ def _inventory_told(connection: Connection, entry: Entry) -> None:
     body = entry.body["inventory"]
     key = {"app": body["app"], "environment": body["environment"]}
     if body["objects"] or body["confirmed"]:
-        _upsert(connection, t.inventories, key, {"body": body})
+        upsert(connection, t.inventories, key, {"body": body})
     else:
         connection.execute(delete(t.inventories).where(*(t.inventories.c[name] == value for name, value in key.items())))
 
@@ -296,7 +291,7 @@ def _inventory_told(connection: Connection, entry: Entry) -> None:
 def _secret_set(connection: Connection, entry: Entry) -> None:
     key = {"repository": entry.body["repository"], "name": entry.body["name"]}
     values = {"version": entry.body["version"], "set_at": entry.at, "set_by": entry.actor, "removed": False}
-    _upsert(connection, t.secrets, key, values)
+    upsert(connection, t.secrets, key, values)
 
 
 def _secret_removed(connection: Connection, entry: Entry) -> None:
@@ -307,7 +302,7 @@ def _secret_removed(connection: Connection, entry: Entry) -> None:
 def _registry_login(connection: Connection, entry: Entry) -> None:
     body = {name: entry.body[name] for name in ("user", "plain_http", "own_authorities", "version")}
     values = {**body, "set_at": entry.at, "set_by": entry.actor, "removed": False}
-    _upsert(connection, t.registry_logins, {"host": entry.subject}, values)
+    upsert(connection, t.registry_logins, {"host": entry.subject}, values)
 
 
 def _registry_logout(connection: Connection, entry: Entry) -> None:
@@ -316,12 +311,12 @@ def _registry_logout(connection: Connection, entry: Entry) -> None:
 
 def _job_run(connection: Connection, entry: Entry) -> None:
     values = {"app": entry.body["app"], "environment": entry.body["environment"], "seq": entry.index, "body": entry.body}
-    _upsert(connection, t.job_runs, {"run": entry.subject}, values)
+    upsert(connection, t.job_runs, {"run": entry.subject}, values)
 
 
 def _rollout(connection: Connection, entry: Entry) -> None:
     key = {"app": entry.body["app"], "environment": entry.body["environment"]}
-    _upsert(connection, t.rollouts, key, {"seq": entry.index, "body": entry.body})
+    upsert(connection, t.rollouts, key, {"seq": entry.index, "changed": entry.index, "body": entry.body})
 
 
 def _push_received(connection: Connection, entry: Entry) -> None:

@@ -4,14 +4,18 @@ HoldRecords and DeploymentRecords.
 Built by wiring; every answer is a frozen record decoded from the journalled JSON; it never writes.
 """
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Engine, Select, func, select
 
 from setpoint.adapters.database import tables as t
+from setpoint.adapters.database.changes import REPOSITORIES, Changes, place
+from setpoint.adapters.database.changes import repository as of_repository
+from setpoint.adapters.database.mirror import Mirror
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import records
+from setpoint.core.recent import Recent
 from setpoint.evidence.model import EvidenceRecord
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.registries.model import Registry
@@ -24,13 +28,39 @@ from setpoint.reconcile.prune.model import Inventory
 from setpoint.rollout.model import Rollout
 
 T = TypeVar("T")
+_PROMOTIONS: Final = 8192
 
 
 class Records:
     """All reads of one database."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, folded: Callable[[], int] | None = None) -> None:
+        """Folded returns how many entries the tables have by now; without it the database is asked each time."""
         self.engine = self._engine = engine
+        self._folded = folded if folded is not None else self._applied
+        source = (engine, self._folded)
+        self._changes = Changes(*source)
+        self._deployments = Mirror(source, Deployment, t.deployments)
+        self._rollouts = Mirror(source, Rollout, t.rollouts)
+        self._holds = Mirror(source, Hold, t.holds, t.holds.c.open)
+        self._quarantines = Mirror(source, Quarantine, t.quarantines, t.quarantines.c.open)
+        unfinished = t.promotions.c.state.in_((PromotionState.OPEN, PromotionState.DECIDED))
+        self._unfinished = Mirror(source, Promotion, t.promotions, unfinished)
+        self._repositories: tuple[int, Mapping[str, tuple[str | None, str | None]]] = (-2, {})
+        self._promotions: Recent[str, tuple[int, Promotion]] = Recent(_PROMOTIONS)
+        """promotion -> (the newest entry about its place when it was read, the promotion)"""
+
+    def _applied(self) -> int:
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(t.meta.c.value).where(t.meta.c.name == "applied")).scalar() or "0")
+
+    def changed(self, app: str, environment: str) -> int:
+        """Return the index of the newest entry about an application in an environment, or about all of that environment."""
+        return max(self._changes.of(place(app, environment)), self._changes.of(place("", environment)))
+
+    def repository_changed(self, repository: str) -> int:
+        """Return the index of the newest entry about what was pushed, run or built of a repository."""
+        return self._changes.of(of_repository(repository))
 
     def _all(self, cls: type[T], statement: Select[Any]) -> list[T]:
         with self._engine.connect() as connection:
@@ -94,7 +124,16 @@ class Records:
 
     def promotion(self, promotion: str) -> Promotion | None:
         """Return one promotion."""
-        return self._one(Promotion, select(t.promotions.c.body).where(t.promotions.c.promotion == promotion))
+        kept = self._promotions.get(promotion)
+        if kept is not None and kept[0] == self.changed(kept[1].candidate.app, kept[1].candidate.environment):
+            return kept[1]
+        folded = self._folded()
+        found = self._one(Promotion, select(t.promotions.c.body).where(t.promotions.c.promotion == promotion))
+        if found is not None:
+            changed = self.changed(found.candidate.app, found.candidate.environment)
+            if changed < folded:  # otherwise more was said of it while it was read
+                self._promotions.put(promotion, (changed, found))
+        return found
 
     def promotions(self, app: str | None = None, environment: str | None = None, limit: int = 100) -> list[Promotion]:
         """Return promotions, newest first."""
@@ -105,11 +144,9 @@ class Records:
             statement = statement.where(t.promotions.c.environment == environment)
         return self._all(Promotion, statement)
 
-    def unfinished(self) -> list[Promotion]:
-        """Return promotions in state open or decided, oldest first."""
-        states = (PromotionState.OPEN, PromotionState.DECIDED)
-        statement = select(t.promotions.c.body).where(t.promotions.c.state.in_(states)).order_by(t.promotions.c.seq)
-        return self._all(Promotion, statement)
+    def unfinished(self, app: str = "", environment: str = "") -> list[Promotion]:
+        """Return promotions in state open or decided, oldest first: of a place, or all."""
+        return list(self._unfinished.at(app, environment) if app else self._unfinished.all())
 
     def approvals(self, promotion: str) -> list[Approval]:
         """Return the approvals of a promotion, in journal order."""
@@ -118,21 +155,12 @@ class Records:
 
     def quarantines(self, app: str, environment: str) -> list[Quarantine]:
         """Return the quarantines in force (not lifted)."""
-        table = t.quarantines
-        where = (table.c.app == app, table.c.environment == environment, table.c.open.is_(True))
-        return self._all(Quarantine, select(table.c.body).where(*where).order_by(table.c.seq))
+        return list(self._quarantines.at(app, environment))
 
     def holds(self, app: str | None = None, environment: str | None = None, *, ended: bool = False) -> list[Hold]:
         """Return open holds (with `ended`: all), oldest first; those of a whole environment belong to each of its applications."""
-        table = t.holds
-        statement = select(table.c.body).order_by(table.c.seq)
-        if not ended:
-            statement = statement.where(table.c.open.is_(True))
-        if app is not None:
-            statement = statement.where(table.c.app.in_((app, "")))
-        if environment is not None:
-            statement = statement.where(table.c.environment == environment)
-        return self._all(Hold, statement)
+        every = self._all(Hold, select(t.holds.c.body).order_by(t.holds.c.seq)) if ended else self._holds.all()
+        return [hold for hold in every if app in (None, hold.app) or not hold.app if environment in (None, hold.environment)]
 
     # Secrets
 
@@ -173,21 +201,25 @@ class Records:
 
     def accepted(self, repository: str) -> str | None:
         """Return the last accepted commit of a delivery repository (law 9)."""
-        statement = select(t.repositories.c.accepted).where(t.repositories.c.repository == repository)
-        with self._engine.connect() as connection:
-            value: str | None = connection.execute(statement).scalar()
-            return value
+        return self._hosted().get(repository, (None, None))[1]
 
     def hosted(self) -> set[str]:
         """Return the repositories whose creation is journalled."""
-        with self._engine.connect() as connection:
-            return set(connection.execute(select(t.repositories.c.repository)).scalars())
+        return set(self._hosted())
 
     def deliveries(self) -> dict[str, str]:
         """Return {delivery repository: branch}."""
-        statement = select(t.repositories.c.repository, t.repositories.c.delivery_branch)
-        with self._engine.connect() as connection:
-            return {name: branch for name, branch in connection.execute(statement) if branch is not None}
+        return {name: branch for name, (branch, _accepted) in self._hosted().items() if branch is not None}
+
+    def _hosted(self) -> Mapping[str, tuple[str | None, str | None]]:
+        """Return {repository: (branch it delivers, accepted commit)}, read again once an entry was about repositories."""
+        changed = self._changes.of(REPOSITORIES)
+        if self._repositories[0] != changed:
+            columns = t.repositories.c
+            with self._engine.connect() as connection:
+                rows = connection.execute(select(columns.repository, columns.delivery_branch, columns.accepted))
+                self._repositories = (changed, {name: (branch, accepted) for name, branch, accepted in rows})
+        return self._repositories[1]
 
     def pushers(self, repository: str, commits: list[str]) -> dict[str, str]:
         """Return {pushed head: pusher} for those of commits that were pushed as a head."""
@@ -215,8 +247,7 @@ class Records:
 
     def deployment(self, app: str, environment: str) -> Deployment | None:
         """Return the last observation."""
-        where = (t.deployments.c.app == app, t.deployments.c.environment == environment)
-        return self._one(Deployment, select(t.deployments.c.body).where(*where))
+        return next(iter(self._deployments.at(app, environment)), None)
 
     def job_runs(self, app: str, environment: str) -> list[JobRun]:
         """Return the runs of an application's Jobs in an environment, oldest first."""
@@ -227,7 +258,7 @@ class Records:
 
     def deployments(self) -> list[Deployment]:
         """Return all last observations."""
-        return self._all(Deployment, select(t.deployments.c.body).order_by(t.deployments.c.app, t.deployments.c.environment))
+        return sorted(self._deployments.all(), key=lambda seen: (seen.app, seen.environment))
 
     # Drift
 
@@ -267,9 +298,8 @@ class Records:
 
     def rollout(self, app: str, environment: str) -> Rollout | None:
         """Return the newest rollout of an application in an environment."""
-        where = (t.rollouts.c.app == app, t.rollouts.c.environment == environment)
-        return self._one(Rollout, select(t.rollouts.c.body).where(*where))
+        return next(iter(self._rollouts.at(app, environment)), None)
 
     def rollouts(self) -> list[Rollout]:
         """Return the newest rollout of every place."""
-        return self._all(Rollout, select(t.rollouts.c.body).order_by(t.rollouts.c.app, t.rollouts.c.environment))
+        return sorted(self._rollouts.all(), key=lambda rollout: (rollout.app, rollout.environment))

@@ -14,6 +14,13 @@ metadata = MetaData()
 
 meta = Table("meta", metadata, Column("name", String, primary_key=True), Column("value", String, nullable=False))
 
+changes = Table(
+    "changes",
+    metadata,
+    Column("scope", String, primary_key=True),
+    Column("changed", Integer, nullable=False, index=True),
+)
+
 runs = Table(
     "runs",
     metadata,
@@ -65,6 +72,7 @@ promotions = Table(
     Column("app", String, nullable=False, index=True),
     Column("environment", String, nullable=False),
     Column("state", String, nullable=False, index=True),
+    Column("changed", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )
 
@@ -84,6 +92,7 @@ quarantines = Table(
     Column("environment", String, nullable=False),
     Column("candidate", String, nullable=False),
     Column("open", Boolean, nullable=False),
+    Column("changed", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )
 
@@ -95,6 +104,7 @@ holds = Table(
     Column("app", String, nullable=False),
     Column("environment", String, nullable=False, index=True),
     Column("open", Boolean, nullable=False, index=True),
+    Column("changed", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )
 
@@ -129,6 +139,7 @@ deployments = Table(
     Column("app", String, primary_key=True),
     Column("environment", String, primary_key=True),
     Column("seq", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )
 
@@ -160,6 +171,7 @@ rollouts = Table(
     Column("app", String, primary_key=True),
     Column("environment", String, primary_key=True),
     Column("seq", Integer, nullable=False),
+    Column("changed", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )
 

@@ -123,13 +123,14 @@ def files_of(top: pygit2.Tree) -> list[TreeFile]:
             if isinstance(entry, pygit2.Tree):
                 waiting.append((path + b"/", entry))
             elif entry.filemode in _FILES:
-                found.append(TreeFile(_text(path), int(entry.filemode), str(entry.id)))
+                found.append(TreeFile(path_text(path), int(entry.filemode), str(entry.id)))
         if len(found) + len(waiting) > _MAX_FILES:
             raise UserError("SP103", f"the tree has more than {_MAX_FILES} files", where=str(top.id))
     return sorted(found, key=lambda file: file.path)
 
 
-def _text(path: bytes) -> str:
+def path_text(path: bytes) -> str:
+    """Return a path of a tree as text; UserError SP106 when it is not UTF-8."""
     try:
         return path.decode()
     except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +20,10 @@ from pygit2.enums import FileMode, ObjectType, Option, RepositoryInitFlag, Repos
 from setpoint.adapters.git.changes import LastChanges
 from setpoint.adapters.git.commits import files_of, join_signature, nest, parts_of_path, split_signature, write_nested
 from setpoint.adapters.git.glance import heads_picture
+from setpoint.adapters.git.steps import changed_paths, entries_of, line_steps
 from setpoint.core import clock
 from setpoint.core.errors import NotFoundError, UserError, WorldError
+from setpoint.source.line import Step
 from setpoint.source.model import Revision, TreeFile
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -256,14 +258,17 @@ class GitRepositories:
     def changed_paths(self, name: str, commit: str) -> list[str]:
         """Return the paths that a commit changed against its first parent (all paths, for a root commit), sorted."""
         with self._open(name) as repository:
-            found = _commit(repository, commit)
-            if not found.parent_ids:
-                return [file.path for file in files_of(found.tree)]
-            before = _commit(repository, str(found.parent_ids[0])).tree
-            paths: set[str] = set()
-            for delta in before.diff_to_tree(found.tree).deltas:
-                paths.update(side.raw_path.decode(errors="replace") for side in (delta.old_file, delta.new_file))
-            return sorted(paths)
+            return sorted(changed_paths(_commit(repository, commit)))
+
+    def steps(self, name: str, head: str, known: Container[str], depths: Mapping[str, int], limit: int) -> tuple[list[Step], str]:
+        """Return the first-parent line from head back to a known commit, newest first, and where it ended (see the port)."""
+        with self._open(name) as repository:
+            return line_steps(repository, _commit(repository, head), known, depths, limit)
+
+    def entries(self, name: str, commit: str, folder: str) -> dict[str, str]:
+        """Return {name: object id} of what lies directly in a folder of a commit (see the port)."""
+        with self._open(name) as repository:
+            return dict(entries_of(_at(_commit(repository, commit).tree, parts_of_path(folder))))
 
     def _folder(self, name: str) -> Path:
         if not _is_name(name):

@@ -1,11 +1,12 @@
 """What was worked out and may be asked for again, bounded by weight: the least recently used goes first.
 
-Called by rendering from several threads; a miss costs time only, so nothing here is ever written anywhere.
+Used by stages and adapters from several threads, under keys that name immutable things (commits, trees, digests) or versions, so that
+nothing here goes out of date by itself. A miss costs time only, so nothing is ever written anywhere.
 """
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
@@ -31,8 +32,8 @@ class Recent(Generic[K, V]):
             self._entries.move_to_end(key)
             return found[0]
 
-    def put(self, key: K, value: V, weight: int = 1) -> None:
-        """Keep a value; older ones make room for it."""
+    def put(self, key: K, value: V, weight: int = 1) -> V:
+        """Keep a value and return it; older ones make room for it."""
         with self._lock:
             replaced = self._entries.pop(key, None)
             self._weight += weight - (replaced[1] if replaced is not None else 0)
@@ -40,6 +41,12 @@ class Recent(Generic[K, V]):
             while self._weight > self._most and len(self._entries) > 1:
                 _, (_, lost) = self._entries.popitem(last=False)
                 self._weight -= lost
+        return value
+
+    def of(self, key: K, make: Callable[[], V]) -> V:
+        """Return what is kept, made when it is not; what fails is not kept, and two threads may make the same at once."""
+        found = self.get(key)
+        return found if found is not None else self.put(key, make())
 
     def __len__(self) -> int:
         """Return how many entries there are."""
