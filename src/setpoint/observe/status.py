@@ -170,7 +170,7 @@ class StatusView:
             NotFoundError: application or environment is unknown.
         """
         delivery = self._reader.require(app, environment)
-        place = self._look(self._promotions.explaining(delivery), app, environment)
+        place = self._look(self._promotions.explain, app, environment)
         explanation, rollout = place.explanation, place.rollout
         cell = self._cell(place)
         promotion = explanation.promotion
