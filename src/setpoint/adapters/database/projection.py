@@ -326,7 +326,7 @@ def _push_received(connection: Connection, entry: Entry) -> None:
 
 
 def _collection(connection: Connection, entry: Entry) -> None:
-    _upsert(connection, t.collections, {"gc": entry.subject}, {"seq": entry.index, "body": entry.body})
+    upsert(connection, t.collections, {"gc": entry.subject}, {"seq": entry.index, "body": entry.body})
 
 
 _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
