@@ -164,6 +164,23 @@ def test_an_image_is_unpacked_once_and_its_configuration_is_told(shelf: Shelf) -
     assert [path.name for path in (shelf.folder / "images").iterdir()] == [image.partition("sha256:")[2]]
 
 
+def test_an_unpacked_image_goes_when_it_is_old_and_stays_when_a_replica_starts_from_it(shelf: Shelf) -> None:
+    """Unpacking again, also of what is there, counts as a use; what was dropped is unpacked anew when it is wanted."""
+    images, image = shelf.images(), shelf.put(layer(entry("a", "alpha")))
+    record = images.unpack(image).rootfs.parent / "image.json"
+    (thing,) = images.things()
+    assert (thing.name, thing.size_bytes > 5) == (record.parent.name, True)
+    os.utime(record, (1, 1))
+    images.unpack(image)
+    assert images.drop(thing.name, unused_since=2) is None
+    os.utime(record, (1, 1))
+    assert images.drop(thing.name, unused_since=2) == thing.size_bytes
+    assert images.things() == []
+    assert list(record.parents[1].iterdir()) == []
+    assert images.drop(thing.name, unused_since=2) is None
+    assert tree(images.unpack(image).rootfs) == {"a": "alpha"}
+
+
 def test_files_are_placed_under_their_titles(shelf: Shelf) -> None:
     """A file artifact, of ours or pushed with oras, becomes its files; a folder layer is unpacked; once, like an image."""
     packed = layer(entry("vocab", None), entry("vocab/words", "a b", mode=0o755))

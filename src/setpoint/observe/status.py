@@ -71,6 +71,10 @@ class StatusView:
 
     def status(self, app: str | None = None) -> Status:
         """Return the matrix, of one application or all."""
+        found, full = self._matrix(app), self._room()
+        return replace(found, needs=(*found.needs, Need(full, "setpoint gc"))) if full else found
+
+    def _matrix(self, app: str | None) -> Status:
         runs = self._runs()
         try:
             delivery = self._reader.load()
@@ -96,8 +100,6 @@ class StatusView:
         )
         orphans = tuple(one for one in self._orphans(delivery) if app in (None, one.app))
         needs += tuple(_orphaned(one, environments) for one in orphans)
-        full = self._room()
-        needs += (Need(full, "setpoint gc"),) if full else ()
         return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans)
 
     def _lost(self, runs: tuple[Run, ...]) -> list[Need]:

@@ -73,6 +73,14 @@ def test_the_matrix_shows_what_runs_and_what_waits_with_the_gates_own_reasons(wo
     assert "is NOT in prod yet" in why.sentence
 
 
+def test_a_disk_that_is_nearly_full_needs_somebody(world: World) -> None:
+    """Status, and so the first page, say it with the command that helps; a disk with room is not mentioned."""
+    view = StatusView(world.reader, world.service(), world.records, room=lambda: "the disk is nearly full")
+    needs = [(need.what, need.command) for need in view.status().needs]
+    assert ("the disk is nearly full", "setpoint gc") in needs
+    assert all(need.command != "setpoint gc" for need in _status(world).status().needs)
+
+
 def test_configuration_alone_is_told_apart_from_a_version(world: World) -> None:
     """What is missing is the commit of the configuration: the version that runs already is never said to be missing."""
     world.register()
