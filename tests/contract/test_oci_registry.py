@@ -142,6 +142,23 @@ def test_a_machine_that_may_pull_can_do_nothing_else(server: Server) -> None:
     assert {server.call(method, path, b"x", authorization=PULL).told for method, path in writes} == {(403, "DENIED")}
 
 
+def test_a_manifest_whose_layers_were_collected_is_none_and_a_push_that_looks_first_heals_it(server: Server) -> None:
+    """HEAD and GET by digest and tag say that it is not there, an index cannot name it; its layer and manifest sent again, all is whole."""
+    data = server.image("web")
+    manifest, tag = f"/v2/web/manifests/{sha256(data)}", "/v2/web/manifests/v1"
+    assert server.call("PUT", tag, data).status == 201
+    assert server.store.delete_blob("web", sha256(b"layer"))
+    assert {server.call(method, path).status for method in ("GET", "HEAD") for path in (manifest, tag)} == {404}
+    assert b"not here any more" in server.call("GET", manifest).body
+    child = {"mediaType": MANIFEST, "digest": sha256(data), "size": len(data)}
+    index = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [child]}).encode()
+    assert server.call("PUT", "/v2/web/manifests/all", index, content_type=INDEX).status == 404
+    server.push("web", b"layer")
+    assert server.call("PUT", manifest, data).status == 201
+    assert {server.call(method, path).status for method in ("GET", "HEAD") for path in (manifest, tag)} == {200}
+    assert server.call("PUT", "/v2/web/manifests/all", index, content_type=INDEX).status == 201
+
+
 def test_only_the_operator_deletes(server: Server) -> None:
     """A person pushes and pulls, but a delete of blob, tag or manifest is DENIED."""
     data = server.image("web")

@@ -3,26 +3,34 @@
 It reads pins at the branch of every delivery repository as Git has them, so what is pinned stays even when `setpoint.yaml` forgot it.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 from setpoint.adapters.database.retained import RetainedRecords
 from setpoint.adapters.git.upkeep import GitRepack
 from setpoint.adapters.host.unpack import ImageFolder
-from setpoint.adapters.oci import documents
 from setpoint.adapters.oci.garbage import RegistryGarbage
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.app.application import Store
 from setpoint.app.settings import Settings
+from setpoint.artifact.recipe import PIPELINE_FILE
 from setpoint.core import digest as digests
+from setpoint.core.errors import UserError
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import ALLOWED_SIGNERS, LIMIT_BYTES, parse_pin
+from setpoint.promotion.repository import SETPOINT_PATH
 from setpoint.reconcile.model import ReplicaStatus
 from setpoint.retention.model import Disk, Kind
 from setpoint.retention.service import GarbageCollection, RetentionParts
+
+_DIGEST: Final = re.compile(rb"sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128}")
+_FILE_BYTES: Final = 1 << 20
+"""No larger file is parsed (SP010)."""
 
 
 def garbage_of(store: Store, images: ImageFolder, replicas: Callable[[], Sequence[ReplicaStatus]], settings: Settings) -> GarbageCollection:
@@ -40,7 +48,7 @@ def garbage_of(store: Store, images: ImageFolder, replicas: Callable[[], Sequenc
                 Kind.IMAGE: images,
             },
             git=GitRepack(store.git),
-            pinned=partial(pinned, store),
+            pinned=lambda: named(store) | pinned(store),
             running=partial(running, replicas),
             leftovers=lambda: store.oci.sweep(store.clock.now()),
             disk=partial(disk_of, store.home.root),
@@ -72,26 +80,49 @@ def pinned(store: Store) -> dict[str, str]:
     return found
 
 
+def named(store: Store) -> dict[str, str]:
+    """Return {digest: what names it} of digests that files at heads hold, and of what was built from heads themselves.
+
+    A pipeline may build on an older version, an `images:` or a manifest may have one run, and a branch that was made anew at an old commit
+    makes its build the newest. Digests are looked for in the text, so a file that cannot be parsed keeps what it names.
+    """
+    found: dict[str, str] = {}
+    for repository in store.git.names():
+        branches = store.git.heads(repository)
+        for branch, head in branches.items():
+            run = store.records.run_for(repository, head)
+            if run is not None:
+                found |= {record.digest: f"built from {branch} of {repository}" for record in store.records.artifacts(run=run.run)}
+            found |= _in_file(store, repository, head, PIPELINE_FILE)
+        delivery = store.records.deliveries().get(repository)
+        if delivery in branches:
+            for file in store.git.files(repository, branches[delivery]):
+                if file.path.startswith(("apps/", "environments/")) or file.path == SETPOINT_PATH:
+                    found |= _in_file(store, repository, branches[delivery], file.path)
+    return found
+
+
+def _in_file(store: Store, repository: str, commit: str, path: str) -> dict[str, str]:
+    """Return the digests in a file; what is no file, or larger than any that is parsed, names none."""
+    try:
+        data = store.git.read(repository, commit, path, _FILE_BYTES) or b""
+    except UserError as error:
+        if error.code != "SP103":
+            raise
+        return {}
+    return {digest.decode(): f"{path} of {repository} names it" for digest in _DIGEST.findall(data)}
+
+
 def collected(store: OciStoreFolder, pin: Pin) -> str:
     """Return why a pin cannot come back although all of its evidence is here: bytes that were collected; empty when all are there.
 
     Asking counts as a use, so a collection that goes on meanwhile takes none of them.
     """
     for name, artifact in sorted(pin.candidate.artifacts.items()):
-        if store.use_manifest(artifact.oci_repository, artifact.digest) and not _is_whole(store, artifact.oci_repository, artifact.digest):
+        if store.use_manifest(artifact.oci_repository, artifact.digest) and not store.is_whole(artifact.oci_repository, artifact.digest):
             again = f"build revision {digests.short(pin.source_revision)} of {pin.source_repository} again to have them back"
             return f"the bytes of {name} {pin.version} are gone, `setpoint gc` collected them (docs/gc.md says what it keeps); {again}"
     return ""
-
-
-def _is_whole(store: OciStoreFolder, repository: str, digest: str) -> bool:
-    found = store.manifest(repository, digest)
-    if found is None:
-        return True  # an index may name what was never pushed here, for other platforms
-    document = documents.read(found.data, found.media_type)
-    return all(blob.elsewhere or store.has_blob(repository, blob.digest) for blob in document.blobs) and all(
-        _is_whole(store, repository, child.digest) for child in document.manifests
-    )
 
 
 def running(replicas: Callable[[], Sequence[ReplicaStatus]]) -> dict[str, str]:

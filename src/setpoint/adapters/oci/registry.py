@@ -108,12 +108,19 @@ class Registry:
                 raise OciError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
             await exchange.answer(202)
         elif exchange.method in ("GET", "HEAD"):
-            found: StoredManifest | None = await in_thread(self._store.manifest, repository, reference)
-            if found is None or not await in_thread(self._store.use_manifest, repository, found.digest):
-                raise OciError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
+            found = await in_thread(self._wanted, repository, reference)
             await exchange.answer(200, [("Content-Type", found.media_type), ("Docker-Content-Digest", found.digest)], found.data)
         else:
             raise OciError(405, "UNSUPPORTED", "manifests know GET, HEAD, PUT and DELETE")
+
+    def _wanted(self, repository: str, reference: str) -> StoredManifest:
+        """Return a manifest that a client may rely on. One whose layers were collected is none: a push that looks first sends them all."""
+        found = self._store.manifest(repository, reference)
+        if found is None or not self._store.use_manifest(repository, found.digest):
+            raise OciError(404, "MANIFEST_UNKNOWN", "there is no such manifest")
+        if not self._store.is_whole(repository, found.digest):
+            raise OciError(404, "MANIFEST_UNKNOWN", "its layers are not here any more; push or build it again")
+        return found
 
     async def _put_manifest(self, exchange: Exchange, repository: str, reference: str) -> None:
         data = await exchange.body(documents.LIMIT_BYTES)

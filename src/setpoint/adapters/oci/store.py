@@ -226,6 +226,15 @@ class OciStoreFolder:
                 durable.write(scratch, tag_path, digest.encode())
         return descriptor
 
+    def is_whole(self, repository: str, digest: str) -> bool:
+        """Say whether nothing of a manifest was collected; what an index names for other platforms need never have been here."""
+        found = self.manifest(repository, digest)
+        if found is None:
+            return True
+        document = documents.read(found.data, found.media_type)
+        blobs = all(blob.elsewhere or self.has_blob(repository, blob.digest) for blob in document.blobs)
+        return blobs and all(self.is_whole(repository, child.digest) for child in document.manifests)
+
     def _require(self, repository: str, document: documents.Document) -> None:
         """Check that everything a manifest names is in the repository, with the size it says."""
         for reference in document.blobs:
@@ -235,7 +244,8 @@ class OciStoreFolder:
             if present and self._blob(reference.digest).stat().st_size != reference.size_bytes:
                 raise UserError("SP304", f"the manifest names another size for {reference.digest}", where=repository)
         for reference in document.manifests:
-            if not self._link(repository, "_manifests", reference.digest).is_file():
+            known = self._link(repository, "_manifests", reference.digest).is_file()
+            if not known or not self.is_whole(repository, reference.digest):
                 raise NotFoundError("SP304", f"the index names the manifest {reference.digest}, which is not here", where=repository)
             self.use_manifest(repository, reference.digest)
 
