@@ -7,6 +7,8 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from setpoint.adapters.kubernetes.client import Client
@@ -14,6 +16,14 @@ from setpoint.adapters.kubernetes.kubeconfig import Access
 from setpoint.adapters.kubernetes.transport import Transport
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A cluster with a node, and where its pods may pull from over plain HTTP when something listens there."""
+
+    kubeconfig: Path
+    registry: str
 
 
 class World:

@@ -69,6 +69,29 @@ def started(folder: Path) -> Iterator[TlsRegistry]:
         process.wait(10)
 
 
+@contextmanager
+def plain(folder: Path, listen: str) -> Iterator[None]:
+    """Start a registry without TLS and password at an address of a test's own network, and stop it at the end."""
+    config = f'version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}/data}}}}\nhttp: {{addr: "{listen}"}}\n'
+    (folder / "config.yml").write_text(config)
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(folder / "config.yml")], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    )
+    try:
+        host, _, port = listen.rpartition(":")
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                socket.create_connection((host, int(port)), 1).close()
+                break
+            except OSError:
+                time.sleep(0.02)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
 def _answers(registry: TlsRegistry, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 20
     while process.poll() is None and time.monotonic() < end:

@@ -38,7 +38,7 @@ from setpoint.adapters.signer.ledger import Ledger
 from setpoint.adapters.signer.process import SigningDesk
 from setpoint.adapters.signer.runs import Sources
 from setpoint.api import actions
-from setpoint.app import wiring
+from setpoint.app import targets, wiring
 from setpoint.app.application import Application, Processes, Store
 from setpoint.app.home import Home
 from setpoint.core.errors import SetpointError
@@ -150,14 +150,20 @@ class TornJournal(JournalFolder):
             file.write(b"\n".join(lines)[:-2])
 
 
+PLACES = (wiring, targets)
+"""The modules that make adapters."""
 MODELLED = frozenset({"HostRuntime", "HaProxy", "HostToolchain", "HttpProbe", "SystemClock"})
 """The adapters that the world stands for: they start processes, listen or tell the time."""
 
 
 def adapters() -> list[tuple[str, type]]:
-    """Return every adapter that app.wiring builds, by its name there; one that is added is found here and may die like all others."""
-    found = [(name, value) for name, value in vars(wiring).items() if isinstance(value, type)]
-    return [(name, value) for name, value in found if value.__module__.startswith("setpoint.adapters.") and not is_dataclass(value)]
+    """Return every adapter that the server builds, by its name there; one that is added is found here and may die like all others."""
+    found = {(name, value) for place in PLACES for name, value in vars(place).items() if isinstance(value, type)}
+    return [
+        (name, value)
+        for name, value in sorted(found, key=lambda one: one[0])
+        if value.__module__.startswith("setpoint.adapters.") and not is_dataclass(value)
+    ]
 
 
 def _files(folder: str) -> Iterator[tuple[object, ...]]:
@@ -169,6 +175,13 @@ def _files(folder: str) -> Iterator[tuple[object, ...]]:
                 yield entry.path, facts.st_ino, facts.st_size, facts.st_mtime_ns
             if entry.is_dir(follow_symlinks=False):
                 yield from _files(entry.path)
+
+
+def _everywhere(patch: pytest.MonkeyPatch, name: str, value: object) -> None:
+    """Replace a name in every module that makes adapters and has it."""
+    for place in PLACES:
+        if hasattr(place, name):
+            patch.setattr(place, name, value)
 
 
 def _always() -> bool:
@@ -227,19 +240,19 @@ class Road:
 
         for name, made in adapters():
             if name == "HostRuntime":
-                patch.setattr(wiring, name, lambda *_args, vault, name=name: mortal(Runtime(world, vault), fate, name))
+                _everywhere(patch, name, lambda *_args, vault, name=name: mortal(Runtime(world, vault), fate, name))
             elif name in MODELLED:
-                patch.setattr(wiring, name, lambda *_args, name=name, **_named: mortal(world, fate, name))
+                _everywhere(patch, name, lambda *_args, name=name, **_named: mortal(world, fate, name))
             elif name == "JournalFolder":
-                patch.setattr(wiring, name, TornJournal)
+                _everywhere(patch, name, TornJournal)
             elif name == "KeyFile":  # made by a class method, and only read once it is there
                 patch.setattr(KeyFile, "create", lambda file: fate.pass_through("KeyFile.create", lambda: create_key(file)))
             else:
-                patch.setattr(wiring, name, lambda *args, made=made, **named: mortal(made(*args, **named), fate))
+                _everywhere(patch, name, lambda *args, made=made, **named: mortal(made(*args, **named), fate))
         patch.setattr(wiring, "open_database", KEPT.open_database)
         patch.setattr(RegistryClient, "greet", lambda _client: None)
         patch.setattr(pygit2, "Repository", KEPT.repository)
-        patch.setattr(wiring, "dedicated_uid", lambda: None)
+        _everywhere(patch, "dedicated_uid", lambda: None)
         patch.setattr(Home, "_make_reachable", lambda _home: None)
         patch.setattr(os, "fsync", lambda _descriptor: None)
         for name in ("write", "move_in"):

@@ -76,6 +76,8 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("secret.set", "hello/TOKEN", {"repository": "hello", "name": "TOKEN", "version": 2}),
         ("registry.login", "r.test", {"host": "r.test", "user": "robot", "plain_http": False, "own_authorities": True, "version": 1}),
         ("registry.logout", "r.test", {"host": "r.test", "version": 1}),
+        ("cluster.added", "prod", {"name": "prod", "server": "https://c.test", "context": "", "runs": "", "version": 1}),
+        ("cluster.removed", "prod", {"name": "prod", "version": 1}),
         ("artifact.built", IMAGE, encode(artifact)),
         ("artifact.copied", f"r.test/web@{IMAGE}", {"repository": "web", "digest": IMAGE, "manifests": 1, "size_bytes": 1, "referrers": 0}),
         ("evidence.attached", IMAGE, encode(evidence)),

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tarfile
 import urllib.request
 from pathlib import Path
 
@@ -10,18 +9,12 @@ import pytest
 
 from live_home import PIPELINE, TESTS, LiveHome
 from pusher import Pusher
+from rootfs import busybox_entries
 
 
 def busybox_image(live: LiveHome, busybox: Path) -> str:
     """Push a root file system with nothing but busybox and return its reference by digest."""
-    entries = []
-    for name in ("bin", "www", "etc", "tmp"):
-        folder = tarfile.TarInfo(name)
-        folder.type, folder.mode = tarfile.DIRTYPE, 0o755
-        entries.append((folder, b""))
-    program = tarfile.TarInfo("bin/busybox")
-    program.mode = 0o755
-    return Pusher(live, "base/busybox").image([*entries, (program, busybox.read_bytes())], ("PATH=/bin", "FROM_BASE=yes"))
+    return Pusher(live, "base/busybox").image(busybox_entries(busybox), ("PATH=/bin", "FROM_BASE=yes"))
 
 
 def test_an_image_on_another_base_serves(live: LiveHome) -> None:

@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,15 +12,18 @@ import pytest
 from tools.kubernetes import cluster as machine
 from tools.kubernetes.layout import Layout
 
-from kubernetes_world import World
+from kubernetes_world import Machine, World
+from live_home import LiveHome, free_port, new_home
+from setpoint.adapters import sandbox
 from setpoint.adapters.kubernetes import kubeconfig
 from setpoint.adapters.kubernetes.client import Client
 from setpoint.adapters.kubernetes.kubeconfig import Access
+from tls_registry import plain
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Access]:
-    """Start a cluster with a node, and give an administrator's access to it."""
+def node() -> Iterator[Machine]:
+    """Start a cluster with a node."""
     lacking = machine.missing()
     if lacking:
         pytest.skip(f"INCOMPLETE: needs {lacking}")
@@ -32,25 +34,44 @@ def cluster() -> Iterator[Access]:
         pytest.skip("INCOMPLETE: needs Go 1.26 to build Kubernetes")
     # Short: containerd's socket lies below it, and a socket's path may have 107 bytes.
     state = Path(tempfile.mkdtemp(prefix="spk-", dir="/tmp"))
-    layout = Layout(Path(built.stdout.strip()), state / "c", number=_free_number())
+    layout = Layout(Path(built.stdout.strip()), state / "c", number=os.getpid() % 15 + 1)
+    registry = f"{layout.host_address}:{free_port()}"
     try:
-        yield kubeconfig.read(machine.up(layout))
+        yield Machine(machine.up(layout, registry), registry)
     finally:
         machine.down(layout)
         shutil.rmtree(state, ignore_errors=True)
 
 
-def _free_number() -> int:
-    """Return the number of no cluster that runs on this machine, beginning at another one in each process."""
-    for step in range(15):
-        number = (os.getpid() + step) % 15 + 1
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", Layout(Path(), Path(), number).etcd_port))
-            except OSError:
-                continue
-        return number
-    pytest.skip("INCOMPLETE: needs one of fifteen places for a cluster on this machine")
+@pytest.fixture(scope="session")
+def cluster(node: Machine) -> Access:
+    """Give an administrator's access to the cluster."""
+    return kubeconfig.read(node.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def registry(node: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start an empty registry of somebody else's that the node pulls from; returns its host."""
+    if shutil.which("docker-registry") is None:
+        pytest.skip("INCOMPLETE: needs docker-registry")
+    with plain(tmp_path_factory.mktemp("registry"), node.registry):
+        yield node.registry
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[LiveHome]:
+    """A home whose server runs, with an empty source repository and a registered delivery repository."""
+    problem = sandbox.probe()
+    if problem:
+        pytest.skip(f"INCOMPLETE: needs a sandbox: {problem}")
+    folder = Path(tempfile.mkdtemp(prefix="setpoint-flow-"))
+    folder.chmod(0o711)
+    found = new_home(folder)
+    try:
+        yield found
+    finally:
+        found.down()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture

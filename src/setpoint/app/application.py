@@ -10,6 +10,7 @@ from setpoint.adapters.database.records import Records
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostRuntime
+from setpoint.adapters.kubernetes.clusters import KubernetesClusters
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.runner.client import RunnerClient
 from setpoint.adapters.signer.client import SignerClient
@@ -25,6 +26,7 @@ from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
 from setpoint.core import clock
 from setpoint.evidence.verify import TrustRoot
+from setpoint.ground.clusters.service import Clusters
 from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.service import Journal
 from setpoint.ground.registries.service import Registries
@@ -91,6 +93,8 @@ class Application:
     pipeline: PipelineService
     secrets: Secrets
     registries: Registries
+    clusters: Clusters
+    connections: KubernetesClusters
     promotions: PromotionService
     stops: Stops
     delivery: DeliveryReader
@@ -116,4 +120,5 @@ class Application:
     def close(self) -> None:
         """End the processes beside the server; replicas and proxies live on."""
         self.garbage.close()
+        self.connections.close()
         self.processes.close()

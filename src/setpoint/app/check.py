@@ -33,7 +33,7 @@ from setpoint.reconcile.allowed import Allowed, allowed_in, refuse_outside
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.render import Place, Renderers, render
 from setpoint.reconcile.sources.registry_charts import NO_REGISTRY, NoCharts
-from setpoint.reconcile.subset import to_host
+from setpoint.reconcile.subset import elsewhere, to_host
 
 _PLACEHOLDER: Final = "sha256:" + "0" * 64
 _LINK: Final = 0o120000
@@ -288,7 +288,7 @@ class _Delivery:
         pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}
         refuse_outside(rendered.objects, allowed, rendered.sources)
         objects = substitute(rendered.objects, pinned, allowed, rendered.sources)
-        desired = to_host(objects, app, environment, rendered.sources)
+        desired = to_host(objects, app, environment, rendered.sources) if allowed.on_host else elsewhere(app, environment, objects)
         self._report.notes += preflight.uncovered(config, desired)
         for finding in preflight.pods(config, replace(rendered, objects=objects), allowed):
             self._report.take(ConfigError([finding]), self._prefix)

@@ -109,6 +109,11 @@ class Home:
         return self.root / "registries"
 
     @property
+    def clusters(self) -> Path:
+        """Kubeconfigs, 0600; names and addresses are in the journal."""
+        return self.root / "clusters"
+
+    @property
     def inbox(self) -> Path:
         """What `init` asked for while no server ran; done and removed at the next `up`."""
         return self.root / "inbox"
@@ -179,7 +184,7 @@ class Home:
                     raise UserError("SP802", f"the home would lie in the work tree {parent}", where=str(root), fix=fix)
             for folder in (root, self.journal, self.keys, self.repositories, self.registry, self.content):
                 _make(folder, 0o700)
-            for folder in (self.task_cache, self.logs, self.inbox, self.secrets, self.registries):
+            for folder in (self.task_cache, self.logs, self.inbox, self.secrets, self.registries, self.clusters):
                 _make(folder, 0o700)
             self._make_reachable()
             for folder in (self.work, self.workspaces, self.images, self.replicas, self.proxies):

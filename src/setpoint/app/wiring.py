@@ -4,8 +4,6 @@ Called by `setpoint up` (in cli.serve) and by tests. What works without a server
 order matters: the runner is forked before any key is read, the signer reads the keys in its own process, and the server never holds one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from setpoint.adapters.age import KeyFile
@@ -19,13 +17,10 @@ from setpoint.adapters.git.spool import PushSpool
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.helm import HelmBinary
 from setpoint.adapters.host.image_care import ImageCare
-from setpoint.adapters.host.proxy import HaProxy
-from setpoint.adapters.host.runtime import HostFolders, HostRuntime
 from setpoint.adapters.http_check import HttpProbe, setpoint_headers
 from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.kustomize import KustomizeBinary
-from setpoint.adapters.oci.client import RegistryClient
 from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.output_index import OutputIndex
@@ -40,18 +35,17 @@ from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.adapters.tokens import LoginLinks, TokenFile
 from setpoint.adapters.toolchain import HostToolchain
 from setpoint.adapters.workspaces import WorkspaceFolder
+from setpoint.app import targets
 from setpoint.app.application import Application, Processes, Store
 from setpoint.app.bus import Bus
 from setpoint.app.commit_check import CommitKeyCheck
 from setpoint.app.garbage import collected, garbage_of
 from setpoint.app.home import Home
-from setpoint.app.looks import served, touched
 from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
 from setpoint.app.pushes import Pushes
 from setpoint.app.recorder import JournalRecorder
 from setpoint.app.registration import Registration
-from setpoint.app.returns import CanaryReturns
 from setpoint.app.secret_source import ServerSecrets
 from setpoint.app.settings import Settings
 from setpoint.app.trust import ensure_trust
@@ -63,15 +57,13 @@ from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.hold.service import Holds
 from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.service import Journal
-from setpoint.ground.registries.service import Registries
 from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.evidence import EvidenceView
-from setpoint.observe.plan import PlanParts, PlanView
+from setpoint.observe.plan import PlanView
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.observe.verify import Verifier
-from setpoint.pipeline.model import ToolchainFacts
 from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskRunner
@@ -87,21 +79,12 @@ from setpoint.promotion.stops import Stops
 from setpoint.reconcile.admission import Admission, AdmissionParts
 from setpoint.reconcile.allowed import Allowed, allowed_in
 from setpoint.reconcile.drift.images import ImageDrift
-from setpoint.reconcile.drift.service import DriftParts, DriftService
-from setpoint.reconcile.effective import EffectiveParts, EffectivePins
-from setpoint.reconcile.host.target import HostParts, HostTarget
-from setpoint.reconcile.model import ReplicaStatus
-from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.render import Renderers
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.renders import Renders
-from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.sources.registry_charts import RegistryCharts
 from setpoint.reconcile.upstream import Upstreams
 from setpoint.retention.service import GarbageCollection
-from setpoint.rollout.canary.decide import was_sent_back
-from setpoint.rollout.jobs import HostJobs
-from setpoint.rollout.service import HostRollout, RolloutParts
 from setpoint.source.service import SourceService
 
 
@@ -152,12 +135,15 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
-    target = _target(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions)
+    own = (settings.pull.name,) if settings is not None and settings.pull is not None else ()
+    target = targets.build(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions, own)
     pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
     garbage = garbage_of(store, target.runtime.images, target.runtime.replicas, settings or Settings())
-    runs, secrets, registries = RunsView(store.records, pipeline), secrets_of(store), registries_of(store)
+    runs, secrets, registries = RunsView(store.records, pipeline), secrets_of(store), targets.registries_of(store)
     secrets.sweep()
     registries.sweep()
+    clusters = targets.clusters_of(store)
+    clusters.sweep()
     return Application(
         store=store,
         processes=processes,
@@ -166,6 +152,8 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         pipeline=pipeline,
         secrets=secrets,
         registries=registries,
+        clusters=clusters,
+        connections=target.connections,
         promotions=promotions,
         stops=stops,
         delivery=delivery,
@@ -179,7 +167,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         rendering=rendering,
         runs=runs,
         trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers),
-        plan=PlanView(_plan_parts(store, target, delivery, promotions, rendering)),
+        plan=PlanView(targets.plan_parts(store, target, delivery, promotions, rendering)),
         evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),
@@ -188,49 +176,6 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         garbage=garbage,
         loop=_loop(store, target, (pipeline, promotions, garbage), pushes, delivery),
     )
-
-
-Machine = tuple[Callable[[], ToolchainFacts], SopsVault]
-"""What of this machine replicas start with: its toolchain, and who opens their Secrets."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Target:
-    """The host: what runs, what leads to it, and who keeps both as desired."""
-
-    runtime: HostRuntime
-    proxy: HaProxy
-    drift: DriftService
-    prune: PruneService
-    rollout: HostRollout
-    reconcile: ReconcileService
-
-
-def _target(store: Store, judges: tuple[DeliveryReader, Rendering, Admission], machine: Machine, promotions: PromotionService) -> _Target:
-    (delivery, rendering, admission), records, recorder = judges, store.records, store.recorder
-    facts, vault = machine
-    folders = HostFolders(store.home.replicas, store.home.images)
-    runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
-    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, partial(_sent_back, records)))
-    proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
-    prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
-    rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, CanaryReturns(promotions)))
-    host = HostTarget(
-        HostParts(
-            delivery=delivery,
-            rendering=rendering,
-            rollout=rollout,
-            jobs=HostJobs(runtime, records, recorder, store.clock),
-            records=records,
-            clock=store.clock,
-            drift=drift,
-            prune=prune,
-            served=lambda environment: served(proxy, environment),
-        )
-    )
-    pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds, store.git, store.clock))
-    parts = ReconcileParts(delivery, pins, lambda _delivery, _environment: host, records, recorder, store.clock)
-    return _Target(runtime, proxy, drift, prune, rollout, ReconcileService(parts))
 
 
 def _pipeline(
@@ -261,7 +206,7 @@ def _pipeline(
             git=store.git,
             content=store.content,
             toolchain=toolchain,
-            artifacts=ArtifactService(store.oci, RegistryPull(store.oci, access=registries_of(store).access)),
+            artifacts=ArtifactService(store.oci, RegistryPull(store.oci, access=targets.registries_of(store).access)),
             evidence=evidence,
             records=store.records,
             recorder=store.recorder,
@@ -275,11 +220,6 @@ def _pipeline(
 def secrets_of(store: Store) -> Secrets:
     """Return the secrets of a home."""
     return Secrets(store.records, SecretFolder(store.home.secrets), store.recorder)
-
-
-def registries_of(store: Store) -> Registries:
-    """Return the logins of a home to other registries."""
-    return Registries(store.records, SecretFolder(store.home.registries), store.recorder, lambda access: RegistryClient(access).greet())
 
 
 def _promotions(
@@ -323,23 +263,9 @@ def _promotions(
     return PromotionService(parts), Stops(parts)
 
 
-def _plan_parts(store: Store, target: _Target, delivery: DeliveryReader, promotions: PromotionService, rendering: Rendering) -> PlanParts:
-    return PlanParts(
-        reader=delivery,
-        promotions=promotions,
-        rendering=rendering,
-        git=store.git,
-        store=store.oci,
-        replicas=target.runtime.replicas,
-        proxy=target.proxy.differences,
-        images=touched(store.records),
-        rollout=store.records.rollout,
-    )
-
-
 def _loop(
     store: Store,
-    target: _Target,
+    target: targets.Targets,
     driven: tuple[PipelineService, PromotionService, GarbageCollection],
     pushes: Pushes,
     delivery: DeliveryReader,
@@ -359,11 +285,6 @@ def _loop(
             garbage.advance,
         )
     )
-
-
-def _sent_back(records: Records, replica: ReplicaStatus) -> bool:
-    spec = replica.spec
-    return was_sent_back(records.rollout(spec.identity.app, spec.identity.environment), spec.workload, spec.revision_hash)
 
 
 def _allowed(delivery: DeliveryReader, app: str, environment: str) -> Allowed:

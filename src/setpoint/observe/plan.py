@@ -47,6 +47,8 @@ class PlanParts:
     """(application, environment) -> what is known to differ in its unpacked images."""
     rollout: Callable[[str, str], Rollout | None]
     """(application, environment) -> its newest rollout."""
+    cluster: Callable[[Delivery, str, Pin], list[Difference]]
+    """(delivery, environment, pin) -> how the live objects of a Kubernetes target differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,11 @@ class PlanView:
             UserError: the pin cannot be read or rendered, so that there is nothing to compare with.
         """
         delivery = self._parts.reader.require(app, environment)
-        listen = delivery.environment(environment).target.host.listen
+        host = delivery.environment(environment).target.host
         pin = self._parts.reader.pin(delivery, environment, app)
+        if host is None:
+            found = self._parts.cluster(delivery, environment, pin) if pin is not None else []
+            return Diff(app, environment, _version(pin), pin.promotion if pin is not None else "", tuple(found))
         every = [r for r in self._parts.replicas() if r.spec.identity.environment == environment]
         mine = [replica for replica in every if replica.spec.identity.app == app]
         if pin is None:
@@ -155,7 +160,7 @@ class PlanView:
             return Diff(app, environment, _version(pin), pin.promotion, (*self._images_missing(pin), live))
         desired = self._parts.rendering.desired(pin.candidate, delivery.repository)
         found = [*self._images_missing(pin), *self._parts.images(app, environment), *comparing.replica_differences(desired, mine)]
-        found += self._proxy_differences(delivery, (app, desired), environment, listen, every)
+        found += self._proxy_differences(delivery, (app, desired), environment, host.listen, every)
         return Diff(app, environment, _version(pin), pin.promotion, tuple(found))
 
     def _images_missing(self, pin: Pin) -> Iterable[Difference]:

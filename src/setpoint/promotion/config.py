@@ -4,7 +4,6 @@ Called by promotion (the accepted versions, law 9), by reconcile for target and 
 tell is in `promotion.delivery`. Never reads a file.
 """
 
-import ipaddress
 import re
 from collections.abc import Sequence
 from typing import Annotated, Final, Literal
@@ -21,6 +20,7 @@ from setpoint.promotion.person_keys import PersonKey, key_findings
 from setpoint.promotion.pod_standard import Pods
 from setpoint.promotion.projects import DEFAULT, CustomKind, FieldPath, ProjectConfig, project_findings
 from setpoint.promotion.strategy import RolloutConfig
+from setpoint.promotion.targets import Target
 
 _A_DAY_S: Final = 86_400
 _EMAIL: Final = re.compile(r"[^@\s<>\x00-\x1f\x7f]{1,64}@[^@\s<>\x00-\x1f\x7f]{1,190}")
@@ -57,20 +57,6 @@ def _branch(text: str) -> str:
 def _repository(text: str) -> str:
     if not _REPOSITORY.fullmatch(text) or ".." in text:
         raise InvalidError(f"`{text}` is no repository name", "write the name of a hosted repository, such as hello", "SP520")
-    return text
-
-
-def _listen(text: str) -> str:
-    address, colon, port = text.rpartition(":")
-    fix = 'write "127.0.0.1:7501"; in quotes'
-    try:
-        known = ipaddress.IPv4Address(address)
-    except ValueError:
-        raise InvalidError(f"`{text}` is no address to listen on: it needs an IPv4 address and a port", fix, "SP523") from None
-    if not colon or not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65_535:
-        raise InvalidError(f"`{text}` has no port from 1 to 65535", fix, "SP523")
-    if known.is_multicast or known == ipaddress.IPv4Address("255.255.255.255"):
-        raise InvalidError(f"nothing can listen on `{address}`", fix, "SP523")
     return text
 
 
@@ -137,19 +123,6 @@ class SetpointFile(FileModel):
         """Return the people and teams as the other stages read them."""
         people = tuple(Person(name, person.emails, person.kind, person.keys) for name, person in self.people.items())
         return Directory(people, dict(self.teams))
-
-
-class HostTarget(FileModel):
-    """The machine that Setpoint runs on."""
-
-    listen: Annotated[str, AfterValidator(_listen)]
-    """IPv4 address and port where HTTPRoutes without parentRefs bind."""
-
-
-class Target(FileModel):
-    """Where an environment lives."""
-
-    host: HostTarget
 
 
 class HttpCheck(FileModel):

@@ -35,6 +35,7 @@ def validate_delivery(
         found += _owners(setpoint, document, ("owners",))
         found += _approvals(setpoint, document)
         found += _commits(setpoint, document)
+        found += _kubernetes(document, environments)
         found += _policy(document, compile_error) if compile_error else ()
     return sorted(found, key=lambda finding: (finding.path, finding.line, finding.column))
 
@@ -90,13 +91,28 @@ def _addresses(environments: Environments) -> Iterator[Finding]:
     """Refuse two environments on one port, also when one of them listens on every address."""
     taken: list[tuple[str, str, str]] = []
     for name, document in environments.items():
-        address, _, port = document.model.target.host.listen.rpartition(":")
+        host = document.model.target.host
+        if host is None:
+            continue
+        address, _, port = host.listen.rpartition(":")
         for other, other_address, other_port in taken:
             if port == other_port and (address == other_address or "0.0.0.0" in (address, other_address)):  # noqa: S104 - compared, not bound
                 loc: Loc = ("target", "host", "listen")
                 yield document.finding(loc, "SP535", f"`{other}` already listens on {other_address}:{other_port}", "choose another port")
                 break
         taken.append((name, address, port))
+
+
+def _kubernetes(document: Document[EnvironmentFile], environments: Environments) -> Iterator[Finding]:
+    """Refuse what an environment on Kubernetes cannot do yet, and checks of one that nobody can reach."""
+    config = document.model
+    if config.target.kubernetes is not None and config.rollout.canary is not None:
+        what, fix = "there is no canary on a Kubernetes target yet", "leave `canary` out: Kubernetes rolls its Deployments itself"
+        yield document.finding(("rollout", "canary"), "SP554", what, fix, at="key")
+    for index, name in enumerate(config.after if config.gates.checks else ()):
+        if name in environments and not environments[name].model.target.url:
+            fix = f"add `url:` to `target: {{kubernetes: ...}}` of {name}"
+            yield document.finding(("after", index), "SP555", f"`checks` ask {name}, and nobody said where it is reached", fix)
 
 
 def _approvals(setpoint: Document[SetpointFile], document: Document[EnvironmentFile]) -> Iterator[Finding]:

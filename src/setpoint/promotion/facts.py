@@ -129,8 +129,10 @@ class FactGatherer:
         key = (promotion.promotion, upstream.environment, path, status)
         asked_at, result = self._checked.get(key, (None, None))
         if result is None or asked_at is None or now - asked_at >= timedelta(seconds=CHECK_INTERVAL_S):
-            listen = delivery.environment(upstream.environment).target.host.listen
-            passed, text = self._parts.checks.check(f"http://{listen}", path, status)
+            url = delivery.environment(upstream.environment).target.url
+            passed, text = (
+                self._parts.checks.check(url, path, status) if url else (False, "nobody said where it is reached: `url:` of its target")
+            )
             result = CheckResult(upstream.environment, path, status, passed, text, clock.to_text(now), pinned.digest)
             self._checked[key] = (now, result)
         return result

@@ -25,7 +25,7 @@ from setpoint.reconcile.render import Place
 from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.sources.files import PinnedFiles
 from setpoint.reconcile.sources.registry_charts import NO_CHART
-from setpoint.reconcile.subset import to_host
+from setpoint.reconcile.subset import elsewhere, to_host
 from setpoint.source.ports import GitStore
 
 _KEPT_OBJECTS: Final = 20_000
@@ -68,7 +68,7 @@ class Rendering:
         """How often something was rendered since this began."""
 
     def desired(self, candidate: Candidate, repository: str) -> DesiredState:
-        """Return the desired state of a candidate on the host target.
+        """Return the desired state of a candidate on the host; empty but for its digest when its target is another one.
 
         Raises:
             ConfigError: the manifests have faults, all of them named.
@@ -149,7 +149,7 @@ class Rendering:
         rendered = self._renders.render(files, Place(app, environment), tuple(candidate.includes))
         refuse_outside(rendered.objects, allowed, rendered.sources)
         objects = self._substituted(rendered, candidate, allowed)
-        desired = to_host(objects, app, environment, rendered.sources)
+        desired = to_host(objects, app, environment, rendered.sources) if allowed.on_host else elsewhere(app, environment, objects)
         if self._vault is not None:
             sealed.check(rendered.objects, files, desired, self._vault)
         return _Kept(rendered, desired, contents(objects, allowed))

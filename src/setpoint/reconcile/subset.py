@@ -28,6 +28,11 @@ KINDS: Final = {
 CONFLICT: Final = "SP626"
 
 
+def elsewhere(app: str, environment: str, objects: Sequence[dict[str, Any]]) -> DesiredState:
+    """Return what an application is on the host when its target is another one: nothing."""
+    return DesiredState(app, environment, (), (), render.digest_of(objects))
+
+
 def to_host(objects: Sequence[dict[str, Any]], app: str, environment: str, sources: Mapping[str, str] | None = None) -> DesiredState:
     """Return what an application should be on the host; sources are `Rendered.sources`, for the places of findings.
 

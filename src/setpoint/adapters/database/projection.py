@@ -309,6 +309,15 @@ def _registry_logout(connection: Connection, entry: Entry) -> None:
     connection.execute(update(t.registry_logins).where(t.registry_logins.c.host == entry.subject).values(removed=True))
 
 
+def _cluster_added(connection: Connection, entry: Entry) -> None:
+    body = {name: entry.body[name] for name in ("server", "context", "runs", "version")}
+    upsert(connection, t.clusters, {"name": entry.subject}, {**body, "set_at": entry.at, "set_by": entry.actor, "removed": False})
+
+
+def _cluster_removed(connection: Connection, entry: Entry) -> None:
+    connection.execute(update(t.clusters).where(t.clusters.c.name == entry.subject).values(removed=True))
+
+
 def _job_run(connection: Connection, entry: Entry) -> None:
     values = {"app": entry.body["app"], "environment": entry.body["environment"], "seq": entry.index, "body": entry.body}
     upsert(connection, t.job_runs, {"run": entry.subject}, values)
@@ -351,6 +360,8 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "hold.closed": _hold_closed,
     "secret.set": _secret_set,
     "secret.removed": _secret_removed,
+    "cluster.added": _cluster_added,
+    "cluster.removed": _cluster_removed,
     "registry.login": _registry_login,
     "registry.logout": _registry_logout,
     "repository.created": _repository_created,

@@ -17,6 +17,7 @@ from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import records
 from setpoint.core.recent import Recent
 from setpoint.evidence.model import EvidenceRecord
+from setpoint.ground.clusters.model import Cluster
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.registries.model import Registry
 from setpoint.ground.secrets.model import Secret
@@ -194,6 +195,21 @@ class Records:
     def last_login(self, host: str) -> int:
         """Return the version of the last login that a host had, also when it was ended; 0 when it never had one."""
         statement = select(t.registry_logins.c.version).where(t.registry_logins.c.host == host)
+        with self._engine.connect() as connection:
+            return connection.execute(statement).scalar() or 0
+
+    # Clusters
+
+    def clusters(self) -> list[Cluster]:
+        """Return the registered clusters, by name."""
+        table = t.clusters
+        columns = [column for column in table.columns if column.name != "removed"]
+        with self._engine.connect() as connection:
+            return [Cluster(*row) for row in connection.execute(select(*columns).where(table.c.removed.is_(False)).order_by(table.c.name))]
+
+    def last_cluster(self, name: str) -> int:
+        """Return the version of the last kubeconfig that a name had, also when it was removed; 0 when it never had one."""
+        statement = select(t.clusters.c.version).where(t.clusters.c.name == name)
         with self._engine.connect() as connection:
             return connection.execute(statement).scalar() or 0
 

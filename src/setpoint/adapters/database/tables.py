@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 11
+SCHEMA: Final = 12
 
 metadata = MetaData()
 
@@ -217,4 +217,17 @@ collections = Table(
     Column("gc", String, primary_key=True),
     Column("seq", Integer, nullable=False, index=True),
     Column("body", JSON, nullable=False),
+)
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("server", String, nullable=False),
+    Column("context", String, nullable=False),
+    Column("runs", String, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("set_at", String, nullable=False),
+    Column("set_by", String, nullable=False),
+    Column("removed", Boolean, nullable=False),
 )

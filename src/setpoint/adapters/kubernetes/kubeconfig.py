@@ -79,6 +79,15 @@ def read(path: Path, context: str = "") -> Access:
         data = _bounded(path)
     except OSError as error:
         raise _fault(path, f"cannot be read: {error.strerror}", "name a kubeconfig file that the server may read") from error
+    return parse(data, path, context)
+
+
+def parse(data: bytes, path: Path, context: str = "") -> Access:
+    """Return the access that a kubeconfig's content gives; path is where it came from: relative names in it are beside that.
+
+    Raises:
+        UserError: no such context, or something that is not understood or not accepted (SP680).
+    """
     if len(data) > _LIMIT_BYTES:
         raise _fault(path, "is larger than 1 MiB", "is it a kubeconfig file?")
     try:

@@ -143,6 +143,7 @@ def withdrawn(drift: Drift, now: datetime, why: str) -> Drift:
 
 
 _DONE: Final = {
+    "object": "it was applied again as rendered",
     "replica": "the workload has its replicas again",
     "proxy": "set back by run-time commands",
     "image": "the image was unpacked anew, and its replicas were replaced one by one",

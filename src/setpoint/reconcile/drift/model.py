@@ -12,7 +12,7 @@ from setpoint.reconcile.model import Difference
 UNKNOWN = "unknown"
 """The writer, when nothing tells who it was."""
 
-Kind = Literal["replica", "image", "proxy"]
+Kind = Literal["replica", "image", "proxy", "object"]
 Mode = Literal["correct", "report"]
 
 

@@ -78,6 +78,10 @@ class DriftService:
         with self._lock:
             return self._take(environment, kind, found)
 
+    def remember(self, environment: str, mode: Mode) -> None:
+        """Take note of an environment's mode, for the looks that follow."""
+        self._modes[environment] = mode
+
     def knows(self, environment: str) -> bool:
         """Say whether the environment was passed since the server started: before that its mode is not known."""
         return environment in self._modes

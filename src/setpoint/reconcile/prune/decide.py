@@ -47,11 +47,17 @@ def decide(inventory: Inventory, wanted: Sequence[str], pin_commit: str, budget:
         return Decision()
     if not wanted:
         return Decision(keep=gone)
-    why = over_budget([name for name in gone if name not in approved], inventory.objects, budget)
+    why = over_budget([name for name in gone if _short(name) not in approved], inventory.objects, budget)
     held = Held(gone, pin_commit, why, set_of(gone, pin_commit))
     if not why or inventory.confirmed == held.set:
         return Decision(remove=gone)
     return Decision(keep=gone, held=held)
+
+
+def _short(name: str) -> str:
+    """Return what approvals call an object: `Deployment/web`, also for one of a cluster (`apps/Deployment/shop/web`)."""
+    parts = name.split("/")
+    return f"{parts[1]}/{parts[3]}" if len(parts) == 4 else name
 
 
 def reasons(decision: Decision, app: str, environment: str) -> tuple[DeployReason, ...]:
@@ -60,7 +66,7 @@ def reasons(decision: Decision, app: str, environment: str) -> tuple[DeployReaso
         return ()
     names = ", ".join(decision.keep)
     if decision.held is None:
-        found = f"the render holds no Deployment, Job or HTTPRoute, so nothing is removed: {names}"
+        found = f"the render holds none of what was made, so nothing is removed: {names}"
         fix = f"to take it down, remove {app} from setpoint.yaml, then setpoint prune {app} {environment}"
         return (DeployReason("PRUNE_EMPTY_RENDER", "prune", found, fix),)
     found = f"{decision.held.why}; kept: {names}"

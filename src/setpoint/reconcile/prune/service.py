@@ -5,7 +5,7 @@ that wanted it last defined it. It stops nothing itself: what is no longer desir
 """
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from setpoint.core import records
@@ -57,13 +57,19 @@ class PruneService:
             UserError: something must be kept, and the pin that wanted it cannot be rendered any more; then nothing may be touched.
         """
         place = (desired.app, desired.environment)
-        wanted = decide.objects_of(desired)
+        found, before = self.settle(delivery, pin, decide.objects_of(desired), whole=whole)
+        kept = [self._definition(delivery, place, name, before.objects[name]) for name in found.keep]
+        return _with(desired, kept), decide.reasons(found, *place) if whole else ()
+
+    def settle(self, delivery: Delivery, pin: Pin, wanted: Sequence[str], *, whole: bool) -> tuple[decide.Decision, Inventory]:
+        """Return what of the inventory is removed and kept, and the inventory of before; the new one, a superset, is written first."""
+        place = (pin.candidate.app, pin.candidate.environment)
         with self._lock:
             before = self._all().get(place, Inventory(*place))
             gone = tuple(sorted(set(before.objects) - set(wanted)))
             found = decide.Decision(keep=gone)
             if whole and gone:
-                budget = delivery.environment(desired.environment).prune.budget
+                budget = delivery.environment(place[1]).prune.budget
                 found = decide.decide(before, wanted, pin.commit, budget, self._parts.approved(pin.promotion))
             objects = {**before.objects, **dict.fromkeys(wanted, pin.commit)}
             after = replace(before, objects=objects)
@@ -73,8 +79,23 @@ class PruneService:
                 self._put(after, "prune.held", records.encode(after.held))
             elif after != before:
                 self._put(after, "inventory.written", {})
-        kept = [self._definition(delivery, place, name, before.objects[name]) for name in found.keep]
-        return _with(desired, kept), decide.reasons(found, *place) if whole else ()
+        return found, before
+
+    def forget(self, pin: Pin, gone: Sequence[str]) -> None:
+        """Note objects that are gone, for who knows it."""
+        place = (pin.candidate.app, pin.candidate.environment)
+        with self._lock:
+            inventory = self._all().get(place)
+            if inventory is None or not gone:
+                return
+            left = {name: commit for name, commit in inventory.objects.items() if name not in gone}
+            body = {"app": place[0], "environment": place[1], "objects": sorted(gone), "pin": pin.commit}
+            self._put(Inventory(*place, left), "prune.done", body)
+
+    def inventory(self, app: str, environment: str) -> Inventory:
+        """Return what was made of an application in an environment."""
+        with self._lock:
+            return self._all().get((app, environment), Inventory(app, environment))
 
     def done(self, pin: Pin, desired: DesiredState) -> None:
         """Note what is gone: objects of the inventory that are not desired, once no replica of theirs is left."""

@@ -1,0 +1,219 @@
+"""All clusters of a home, for who does not live in an event loop: one loop in a thread of its own, and calls into it with a deadline.
+
+Built by wiring; fills `reconcile.cluster.ports`. A cluster that did not answer is not asked again for some seconds: a dead one costs its
+environments a moment, and others nothing.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from setpoint.adapters.kubernetes.client import Client
+from setpoint.adapters.kubernetes.kubeconfig import Access, in_cluster, parse
+from setpoint.adapters.kubernetes.live import Live, LiveParts
+from setpoint.adapters.kubernetes.transport import Transport
+from setpoint.core import clock
+from setpoint.core.errors import SetpointError, WorldError
+from setpoint.ground.clusters.model import ClusterFacts
+from setpoint.ground.clusters.service import IN_CLUSTER
+from setpoint.reconcile.cluster.model import Object, ObjectKey
+from setpoint.reconcile.cluster.owner import MANAGER
+from setpoint.reconcile.cluster.ports import Deletion, Seen, Stale
+
+T = TypeVar("T")
+
+_SHORT_S: Final = 12.0
+"""For what is one call or two."""
+_LONG_S: Final = 60.0
+"""For many objects at once."""
+_AGAIN_S: Final = 5.0
+
+
+def facts(kubeconfig: str, context: str) -> ClusterFacts:
+    """Return what may be told of a kubeconfig (see `KubeconfigReading`)."""
+    access = parse(kubeconfig.encode(), Path("kubeconfig"), context)
+    plugin = access.credential.plugin
+    return ClusterFacts(access.server, plugin.command if plugin is not None else "")
+
+
+class KubernetesCluster:
+    """One cluster (see the port); safe to call from any thread but the loop's."""
+
+    def __init__(self, name: str, access: Access, loop: asyncio.AbstractEventLoop, wake: Callable[[], None], time_: clock.Clock) -> None:
+        self.access = access
+        self._name = name
+        self._loop = loop
+        self._transport = Transport(access)
+        self._client = Client(self._transport)
+        self._live = Live(LiveParts(self._client, wake, time_))
+        self._followed: dict[str, Mapping[ObjectKey, str]] = {}
+        self._lock = threading.Lock()
+        self._failed: tuple[float, WorldError] | None = None
+
+    def is_namespaced(self, api_version: str, kind: str) -> bool:
+        """Say whether objects of a kind lie in namespaces."""
+
+        async def ask() -> bool:
+            return (await self._client.kinds.of(api_version, kind)).namespaced
+
+        return self._call(ask(), _SHORT_S)
+
+    def follow(self, place: str, objects: Mapping[ObjectKey, str]) -> None:
+        """Keep a picture of some objects for a place."""
+        with self._lock:
+            if self._followed.get(place) == objects:
+                return
+            self._followed[place] = dict(objects)
+            every = {key: version for one in self._followed.values() for key, version in one.items()}
+            self._loop.call_soon_threadsafe(self._live.follow, every)
+
+    def seen(self, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Seen]:
+        """Return what the picture shows."""
+        found = {}
+        for key in keys:
+            look = self._live.get(key)
+            stale = Stale(look.stale.since, look.stale.reason) if look.stale is not None else None
+            found[key] = Seen(look.object, look.known, stale, look.digest)
+        return found
+
+    def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
+        """Apply objects server-side, many at a time."""
+
+        async def one(manifest: Object) -> Object | SetpointError:
+            try:
+                kind = await self._client.kinds.of(str(manifest["apiVersion"]), str(manifest["kind"]))
+                made = await self._client.apply(kind, dict(manifest), MANAGER, dry_run=dry_run, force=True)
+            except SetpointError as error:
+                return error
+            if not dry_run:
+                self._live.learn(made)
+            return made
+
+        async def every() -> dict[ObjectKey, Object | SetpointError]:
+            done = await asyncio.gather(*(one(manifest) for manifest in manifests))
+            return {ObjectKey.of(manifest): result for manifest, result in zip(manifests, done, strict=True)}
+
+        return self._call(every(), _LONG_S)
+
+    def take_over(self, key: ObjectKey, api_version: str, patch: Mapping[str, Any]) -> Object:
+        """Patch the field owners of an object and return it."""
+
+        async def work() -> Object:
+            kind = await self._client.kinds.of(api_version, key.kind)
+            made = await self._client.patch(kind, key.namespace or None, key.name, patch)
+            self._live.learn(made)
+            return made
+
+        return self._call(work(), _SHORT_S)
+
+    def delete(self, deletions: Sequence[Deletion]) -> dict[ObjectKey, SetpointError | None]:
+        """Begin to delete objects."""
+
+        async def one(what: Deletion) -> SetpointError | None:
+            try:
+                kind = await self._client.kinds.of(what.api_version, what.key.kind)
+                await self._client.delete(kind, what.key.namespace or None, what.key.name, uid=what.uid)
+            except SetpointError as error:
+                return error
+            return None
+
+        async def every() -> dict[ObjectKey, SetpointError | None]:
+            done = await asyncio.gather(*(one(what) for what in deletions))
+            return {what.key: result for what, result in zip(deletions, done, strict=True)}
+
+        return self._call(every(), _LONG_S)
+
+    async def close(self) -> None:
+        """End all streams and connections."""
+        await self._live.close()
+        await self._transport.close()
+
+    def _call(self, work: Coroutine[Any, Any, T], limit_s: float) -> T:
+        """Run work in the loop and wait for it, at most so long.
+
+        Raises:
+            WorldError: the cluster does not answer, or did not a moment ago (SP682).
+        """
+        if self._failed is not None and time.monotonic() < self._failed[0]:
+            work.close()
+            raise self._failed[1]
+        waiting = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, limit_s), self._loop)
+        try:
+            result = waiting.result(limit_s + 5.0)
+        except TimeoutError:
+            waiting.cancel()
+            error = WorldError("SP682", f"no answer in {limit_s:.0f} s", where=self._name, fix="is the cluster up, and its address right?")
+            self._failed = (time.monotonic() + _AGAIN_S, error)
+            raise error from None
+        except WorldError as error:
+            self._failed = (time.monotonic() + _AGAIN_S, error)
+            raise
+        self._failed = None
+        return result
+
+
+class KubernetesClusters:
+    """The clusters of a home by name; connections are made when one is asked for the first time."""
+
+    def __init__(self, kubeconfig: Callable[[str], tuple[str, str]], wake: Callable[[], None], time_: clock.Clock) -> None:
+        self._kubeconfig = kubeconfig
+        """name -> (content, context)"""
+        self._wake = wake
+        self._clock = time_
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._open: dict[str, KubernetesCluster] = {}
+
+    def of(self, name: str) -> KubernetesCluster:
+        """Return a cluster (see the port); a new kubeconfig of its name makes a new connection."""
+        access = in_cluster(os.environ) if name == IN_CLUSTER else self._access(name)
+        with self._lock:
+            loop = self._running()
+            found = self._open.get(name)
+            if found is not None and found.access != access:
+                asyncio.run_coroutine_threadsafe(found.close(), loop)
+                found = None
+            if found is None:
+                found = self._open[name] = KubernetesCluster(name, access, loop, self._wake, self._clock)
+            return found
+
+    def close(self) -> None:
+        """End everything; called once, when the server ends."""
+        with self._lock:
+            loop, thread = self._loop, self._thread
+            self._loop = None
+            if loop is None or thread is None:
+                return
+            closing = asyncio.run_coroutine_threadsafe(_close_all(list(self._open.values())), loop)
+            closing.result(10)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(10)
+
+    def _access(self, name: str) -> Access:
+        content, context = self._kubeconfig(name)
+        return parse(content.encode(), Path("/") / name, context)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=_run, args=(self._loop,), name="kubernetes", daemon=True)
+            self._thread.start()
+        return self._loop
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
+
+
+async def _close_all(clusters: Sequence[KubernetesCluster]) -> None:
+    for cluster in clusters:
+        await cluster.close()

@@ -1,0 +1,43 @@
+"""Routes of the clusters that this home may work on, for the operator only; mounted by `api.asgi`. A kubeconfig never comes out."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from setpoint.api.auth import App, Operator
+from setpoint.ground.clusters.model import Cluster
+from setpoint.ground.clusters.service import LONGEST
+
+router = APIRouter(prefix="/api/v1", tags=["clusters"])
+
+
+class ClusterBody(BaseModel):
+    """How a cluster is reached; nothing of it is written to any log, and only its address to the journal."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kubeconfig: Annotated[str, Field(max_length=LONGEST, repr=False, json_schema_extra={"writeOnly": True, "format": "password"})]
+    context: Annotated[str, Field(max_length=255)] = ""
+    """Left out: the kubeconfig's current one."""
+    may_run: bool = False
+    """Whether the program that the kubeconfig names for its credentials may be run by the server."""
+
+
+@router.get("/clusters")
+def clusters(app: App, _caller: Operator) -> list[Cluster]:
+    """Return the registered clusters, without what lets us in."""
+    return app.clusters.listed()
+
+
+@router.put("/clusters/{name}")
+def add_cluster(app: App, caller: Operator, name: str, body: ClusterBody) -> Cluster:
+    """Register a cluster under a name that environments may use, or give it another kubeconfig."""
+    return app.clusters.add(name, body.kubeconfig, body.context, caller.actor, may_run=body.may_run)
+
+
+@router.delete("/clusters/{name}")
+def remove_cluster(app: App, caller: Operator, name: str) -> dict[str, Any]:
+    """Forget a cluster and its kubeconfig; what runs there goes on, and its environments say that they have no cluster."""
+    found = app.clusters.remove(name, caller.actor)
+    return {"name": found.name, "server": found.server, "removed": True}

@@ -1,0 +1,144 @@
+"""Builds the places that applications run in, the host runtime and clusters, and the reconciler over them: a part of `app.wiring`.
+
+Called by wiring only; adapters are made here and there, and nowhere else.
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+
+from setpoint.adapters.database.records import Records
+from setpoint.adapters.host.proxy import HaProxy
+from setpoint.adapters.host.runtime import HostFolders, HostRuntime
+from setpoint.adapters.kubernetes.clusters import KubernetesClusters, facts
+from setpoint.adapters.oci.client import RegistryClient
+from setpoint.adapters.oci.copy import RegistryCopy
+from setpoint.adapters.runner.client import dedicated_uid
+from setpoint.adapters.secret_files import SecretFolder
+from setpoint.adapters.sops import SopsVault
+from setpoint.app.application import Store
+from setpoint.app.looks import served, touched
+from setpoint.app.returns import CanaryReturns
+from setpoint.artifact.bases import needs_host
+from setpoint.artifact.copies import Copies
+from setpoint.ground.clusters.service import Clusters
+from setpoint.ground.registries.service import Registries
+from setpoint.observe.plan import PlanParts
+from setpoint.pipeline.model import ToolchainFacts
+from setpoint.promotion.repository import Delivery, DeliveryReader
+from setpoint.promotion.service import PromotionService
+from setpoint.reconcile.admission import Admission
+from setpoint.reconcile.cluster.target import ClusterParts, ClusterTarget
+from setpoint.reconcile.drift.service import DriftParts, DriftService
+from setpoint.reconcile.effective import EffectiveParts, EffectivePins
+from setpoint.reconcile.host.target import HostParts, HostTarget
+from setpoint.reconcile.model import ReplicaStatus
+from setpoint.reconcile.prune.service import PruneParts, PruneService
+from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.service import ReconcileParts, ReconcileService
+from setpoint.reconcile.target import Target
+from setpoint.rollout.canary.decide import was_sent_back
+from setpoint.rollout.jobs import HostJobs
+from setpoint.rollout.service import HostRollout, RolloutParts
+
+Machine = tuple[Callable[[], ToolchainFacts], SopsVault]
+"""What of this machine replicas start with: its toolchain, and who opens their Secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Where applications run: what runs on the host, what leads to it, the clusters, and who keeps all of it as desired."""
+
+    runtime: HostRuntime
+    proxy: HaProxy
+    drift: DriftService
+    prune: PruneService
+    rollout: HostRollout
+    reconcile: ReconcileService
+    cluster: ClusterTarget
+    connections: KubernetesClusters
+
+
+def build(
+    store: Store,
+    judges: tuple[DeliveryReader, Rendering, Admission],
+    machine: Machine,
+    promotions: PromotionService,
+    own: Collection[str],
+) -> Targets:
+    """Make host and clusters, and the reconciler over both; own are names of this home's own registry for others."""
+    (delivery, rendering, admission), records, recorder = judges, store.records, store.recorder
+    facts, vault = machine
+    folders = HostFolders(store.home.replicas, store.home.images)
+    runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
+    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, partial(_sent_back, records)))
+    proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
+    prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
+    rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, CanaryReturns(promotions)))
+    connections = KubernetesClusters(clusters_of(store).kubeconfig, store.control.notify, store.clock)
+    host = HostTarget(
+        HostParts(
+            delivery=delivery,
+            rendering=rendering,
+            rollout=rollout,
+            jobs=HostJobs(runtime, records, recorder, store.clock),
+            records=records,
+            clock=store.clock,
+            drift=drift,
+            prune=prune,
+            served=lambda environment: served(proxy, environment),
+        )
+    )
+    copies = Copies(store.oci, RegistryCopy(store.oci, registries_of(store).access), recorder, own)
+    cluster = ClusterTarget(
+        ClusterParts(
+            home=next(iter(store.journal.entries())).subject,
+            clusters=connections,
+            reader=delivery,
+            rendering=rendering,
+            records=records,
+            drift=drift,
+            prune=prune,
+            copies=copies,
+            open=vault.open,
+            needs_host=partial(needs_host, store.oci),
+        )
+    )
+    pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds, store.git, store.clock))
+
+    def where(delivery: Delivery, environment: str) -> Target:
+        return host if delivery.environment(environment).target.host is not None else cluster
+
+    service = ReconcileService(ReconcileParts(delivery, pins, where, records, recorder, store.clock))
+    return Targets(runtime, proxy, drift, prune, rollout, service, cluster, connections)
+
+
+def registries_of(store: Store) -> Registries:
+    """Return the logins of a home to other registries."""
+    return Registries(store.records, SecretFolder(store.home.registries), store.recorder, lambda access: RegistryClient(access).greet())
+
+
+def clusters_of(store: Store) -> Clusters:
+    """Return the clusters of a home."""
+    return Clusters(store.records, SecretFolder(store.home.clusters), store.recorder, facts)
+
+
+def plan_parts(store: Store, target: Targets, delivery: DeliveryReader, promotions: PromotionService, rendering: Rendering) -> PlanParts:
+    """Return what plans and differences are read from."""
+    return PlanParts(
+        reader=delivery,
+        promotions=promotions,
+        rendering=rendering,
+        git=store.git,
+        store=store.oci,
+        replicas=target.runtime.replicas,
+        proxy=target.proxy.differences,
+        images=touched(store.records),
+        rollout=store.records.rollout,
+        cluster=target.cluster.differences,
+    )
+
+
+def _sent_back(records: Records, replica: ReplicaStatus) -> bool:
+    spec = replica.spec
+    return was_sent_back(records.rollout(spec.identity.app, spec.identity.environment), spec.workload, spec.revision_hash)

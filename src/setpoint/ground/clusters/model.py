@@ -1,0 +1,29 @@
+"""A cluster as everybody may know it: its name and address; who we are there is nowhere in here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A registered cluster."""
+
+    name: str
+    server: str
+    """`https://host:port`"""
+    context: str
+    """Of the kubeconfig that was given; empty: its current one."""
+    runs: str
+    """The program that gives credentials (exec plugin); empty: none."""
+    version: int
+    """Counts every kubeconfig that this name ever had."""
+    set_at: str
+    set_by: str
+    """Actor."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What of a kubeconfig may be told."""
+
+    server: str
+    runs: str

@@ -1,0 +1,97 @@
+"""Where an environment's applications run, as `target:` of `environment.yaml` says it: this machine, or a namespace of a cluster.
+
+Part of the environment's file (`promotion.config`), so the judged cannot move themselves elsewhere (law 9). A cluster is named, never
+described: the operator of the home registers clusters, and a name in Git points to no file and no address.
+"""
+
+import ipaddress
+import re
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, model_validator
+
+from setpoint.core.documents import FileModel, InvalidError
+
+_CLUSTER: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_REGISTRY: Final = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
+_URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
+
+
+def _listen(text: str) -> str:
+    address, colon, port = text.rpartition(":")
+    fix = 'write "127.0.0.1:7501"; in quotes'
+    try:
+        known = ipaddress.IPv4Address(address)
+    except ValueError:
+        raise InvalidError(f"`{text}` is no address to listen on: it needs an IPv4 address and a port", fix, "SP523") from None
+    if not colon or not re.fullmatch(r"[1-9][0-9]{0,4}", port) or int(port) > 65_535:
+        raise InvalidError(f"`{text}` has no port from 1 to 65535", fix, "SP523")
+    if known.is_multicast or known == ipaddress.IPv4Address("255.255.255.255"):
+        raise InvalidError(f"nothing can listen on `{address}`", fix, "SP523")
+    return text
+
+
+def _cluster(text: str) -> str:
+    if not _CLUSTER.fullmatch(text):
+        fix = "lower-case letters, digits and dashes, a letter first: a name that `setpoint cluster list` shows"
+        raise InvalidError(f"`{text}` is no name of a cluster", fix, "SP552")
+    return text
+
+
+def _namespace(text: str) -> str:
+    if not _LABEL.fullmatch(text):
+        raise InvalidError(f"`{text}` is no namespace", "lower-case letters, digits and dashes, at most 63 (RFC 1123)", "SP552")
+    return text
+
+
+def _registry(text: str) -> str:
+    if not _REGISTRY.fullmatch(text) or len(text) > 200:
+        raise InvalidError(f"`{text}` is no registry", "write host[:port][/prefix]: registry.example.com:5000/prod", "SP552")
+    return text
+
+
+def _url(text: str) -> str:
+    if not _URL.fullmatch(text):
+        raise InvalidError(f"`{text}` is no address of a web server", "write scheme and host, no path: https://shop.example.com", "SP552")
+    return text
+
+
+class HostTarget(FileModel):
+    """The machine that Setpoint runs on."""
+
+    listen: Annotated[str, AfterValidator(_listen)]
+    """IPv4 address and port where HTTPRoutes without parentRefs bind."""
+
+
+class KubernetesTarget(FileModel):
+    """A namespace of a cluster."""
+
+    cluster: Annotated[str, AfterValidator(_cluster)]
+    """As the operator registered it: `setpoint cluster add NAME`."""
+    namespace: Annotated[str, AfterValidator(_namespace)]
+    registry: Annotated[str, AfterValidator(_registry)]
+    """Where its nodes pull from: `host[:port][/prefix]`. Artifacts are copied there by digest, with their evidence."""
+    url: Annotated[str, AfterValidator(_url)] | None = None
+    """Where its applications are reached from here; `checks` of later environments need it."""
+
+
+class Target(FileModel):
+    """Where an environment lives: exactly one of these."""
+
+    host: HostTarget | None = None
+    kubernetes: KubernetesTarget | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Target":
+        if (self.host is None) == (self.kubernetes is None):
+            fix = 'target: {host: {listen: "127.0.0.1:7501"}}, or target: {kubernetes: {cluster: ..., namespace: ..., registry: ...}}'
+            raise InvalidError("an environment has exactly one target", fix, "SP553")
+        return self
+
+    @property
+    def url(self) -> str:
+        """Where its applications are reached from here; empty when nobody said it."""
+        if self.host is not None:
+            return f"http://{self.host.listen}"
+        return (self.kubernetes.url if self.kubernetes is not None else None) or ""

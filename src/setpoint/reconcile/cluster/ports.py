@@ -1,0 +1,77 @@
+"""What a Kubernetes target needs from outside: clusters by name, and of each a picture of its objects and the calls that change them.
+
+Adapter: `adapters.kubernetes.clusters`. Every call has a deadline: a cluster that does not answer is an error, never a hang.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from setpoint.core.errors import SetpointError
+from setpoint.reconcile.cluster.model import Object, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Since when a picture may be old, and why."""
+
+    since: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the picture shows of an object."""
+
+    object: dict[str, Any] | None
+    """None when it is not there, if it is known."""
+    known: bool
+    stale: Stale | None = None
+    """Set when the picture of it is not kept up now."""
+    digest: str = ""
+    """Stays while nothing but times and the status's owners change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """An object that is to be deleted, and that very one."""
+
+    key: ObjectKey
+    api_version: str
+    uid: str
+
+
+class Cluster(Protocol):
+    """One cluster."""
+
+    def is_namespaced(self, api_version: str, kind: str) -> bool:
+        """Say whether objects of a kind lie in namespaces; UserError SP687 when it is not served, WorldError SP682 without an answer."""
+        ...
+
+    def follow(self, place: str, objects: Mapping[ObjectKey, str]) -> None:
+        """Keep a picture of some objects, given with the version each is read in, for a place (an environment) until its next call."""
+        ...
+
+    def seen(self, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Seen]:
+        """Return what the picture shows; costs no call."""
+        ...
+
+    def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
+        """Apply objects server-side under our manager, many at a time, and return what came of each; a dry run changes nothing."""
+        ...
+
+    def take_over(self, key: ObjectKey, api_version: str, patch: Mapping[str, Any]) -> Object:
+        """Patch the field owners of an object (see `takeover`) and return it; raises what `apply` returns."""
+        ...
+
+    def delete(self, deletions: Sequence[Deletion]) -> dict[ObjectKey, SetpointError | None]:
+        """Begin to delete objects; one that is gone already is no error."""
+        ...
+
+
+class Clusters(Protocol):
+    """All clusters that the operator registered."""
+
+    def of(self, name: str) -> Cluster:
+        """Return a cluster; NotFoundError SP693 when there is none of this name, UserError SP680 when its kubeconfig is not understood."""
+        ...

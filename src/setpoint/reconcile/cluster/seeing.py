@@ -1,0 +1,81 @@
+"""How an application in a cluster is: the worst health of its objects, with a reason for each that is not well. Pure but for the picture.
+
+Called by the target after each step; the reasons are those that `why`, `status` and the pages show.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from setpoint.core.errors import SetpointError, UserError
+from setpoint.promotion.targets import KubernetesTarget
+from setpoint.reconcile.cluster.applying import Taken
+from setpoint.reconcile.cluster.comparing import Doing, ObjectPlan
+from setpoint.reconcile.cluster.model import ObjectKey
+from setpoint.reconcile.cluster.ports import Cluster, Seen
+from setpoint.reconcile.effective import Effective
+from setpoint.reconcile.health.kinds import judge, worst
+from setpoint.reconcile.health.model import Verdict, number, part
+from setpoint.reconcile.model import Deployment, DeployReason, Health
+from setpoint.reconcile.target import Observed
+
+_PROBLEMS = frozenset({Health.DEGRADED, Health.UNKNOWN})
+_REPLICATED = frozenset({"Deployment", "StatefulSet", "ReplicaSet"})
+
+
+def observed(
+    effective: Effective, plans: Sequence[ObjectPlan], where: tuple[Cluster, KubernetesTarget], taken: Taken, *, unknown: bool = False
+) -> Observed:
+    """Return how an application is after a step, by what the picture shows now; unknown: the picture is not kept up."""
+    cluster, target = where
+    seen = cluster.seen([one.key for one in plans])
+    verdicts = {key: _verdict(look) for key, look in seen.items()}
+    reasons = [_reason(key, verdict) for key, verdict in sorted(verdicts.items()) if verdict.health is not Health.HEALTHY]
+    ready, wanted = _replicas(seen)
+    health = worst(verdicts.values())
+    if health is Health.MISSING or (taken.waits and health is Health.HEALTHY):
+        health = Health.PROGRESSING  # on its way: what is missing is being made
+    if unknown:
+        health, reasons = Health.UNKNOWN, []
+    if health is Health.HEALTHY:
+        changed = sum(one.doing is not Doing.NOTHING for one in plans)
+        found = f"{len(plans)} objects are as rendered" if not changed else f"{len(plans)} objects, {changed} written just now"
+        reasons.append(DeployReason("READY", f"namespace {target.namespace}", f"{found}; {ready} of {wanted} replicas ready"))
+    url = f"{target.url}/" if target.url else ""
+    return Observed(health, (*taken.waits, *effective.notes, *reasons), tuple(taken.faults), url, ready, wanted, effective.desired.digest)
+
+
+def unreachable(error: SetpointError, before: Deployment | None) -> Observed:
+    """Return how an application is when its cluster cannot be asked: as it was seen last, and unknown since."""
+    if isinstance(error, UserError):
+        fault = DeployReason(error.code, error.where or "cluster", error.what, error.fix, "problem")
+        return Observed(Health.DEGRADED, (), (fault,), before.url if before else "", *_last(before))
+    what = DeployReason("CLUSTER_UNREACHABLE", error.where or "cluster", error.what, error.fix or "what runs goes on", "problem")
+    return Observed(Health.UNKNOWN, (what,), (), before.url if before else "", *_last(before))
+
+
+def _last(before: Deployment | None) -> tuple[int, int, str]:
+    return (before.replicas_ready, before.replicas_wanted, before.render) if before is not None else (0, 0, "")
+
+
+def _verdict(look: Seen) -> Verdict:
+    return judge(look.object) if look.object is not None else Verdict(Health.MISSING, "it is not there")
+
+
+def _reason(key: ObjectKey, verdict: Verdict) -> DeployReason:
+    severity: Literal["info", "problem"] = "problem" if verdict.health in _PROBLEMS else "info"
+    found = f"{verdict.health}: {verdict.found}" + (f" (since {verdict.since})" if verdict.since else "")
+    fix = f"kubectl describe {key.kind.lower()}/{key.name} -n {key.namespace}"
+    return DeployReason("OBJECT_NOT_HEALTHY", key.subject, found, fix, severity)
+
+
+def _replicas(seen: dict[ObjectKey, Seen]) -> tuple[int, int]:
+    """Return (ready, wanted) replicas of all that has them."""
+    ready = wanted = 0
+    for key, look in seen.items():
+        if look.object is not None and key.kind in _REPLICATED:
+            wanted += number(part(look.object, "spec"), "replicas", 1)
+            ready += number(part(look.object, "status"), "readyReplicas")
+        elif look.object is not None and key.kind == "DaemonSet":
+            wanted += number(part(look.object, "status"), "desiredNumberScheduled")
+            ready += number(part(look.object, "status"), "numberReady")
+    return ready, wanted

@@ -1,0 +1,274 @@
+"""A namespace of a Kubernetes cluster as a target: one pass compares, writes the inventory, applies in order, prunes and judges health.
+
+Called by the reconcile service through its port. Level-triggered and without memory but for what was copied: an unchanged world costs no
+call and no write. A cluster that cannot be looked at is a state with its reason, and nothing is done there meanwhile (law 7).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from setpoint.artifact.copies import Copies, Place
+from setpoint.core.errors import SetpointError, UserError
+from setpoint.promotion.model import Pin
+from setpoint.promotion.repository import Delivery, DeliveryReader
+from setpoint.promotion.targets import KubernetesTarget
+from setpoint.reconcile.cluster import applying
+from setpoint.reconcile.cluster.comparing import Doing, ObjectPlan, Who, deviations, difference_of, plan
+from setpoint.reconcile.cluster.desired import not_yet, placed, relocated, waves
+from setpoint.reconcile.cluster.hooks import Phase
+from setpoint.reconcile.cluster.model import ObjectKey
+from setpoint.reconcile.cluster.order import order
+from setpoint.reconcile.cluster.owner import Made, Owner
+from setpoint.reconcile.cluster.ports import Cluster, Clusters
+from setpoint.reconcile.cluster.secrets import Opening
+from setpoint.reconcile.cluster.seeing import observed, unreachable
+from setpoint.reconcile.drift.model import Deviation
+from setpoint.reconcile.drift.service import DriftService
+from setpoint.reconcile.effective import Effective
+from setpoint.reconcile.model import Deployment, DeployReason, Difference, Health, Release
+from setpoint.reconcile.ports import DeploymentRecords
+from setpoint.reconcile.prune import decide as pruning
+from setpoint.reconcile.prune.service import PruneService
+from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.target import Observed, TargetLook
+
+_WELL_S: Final = 10.0
+_SOON_S: Final = 1.0
+_NOT_LOOKED: Final = "it was not"
+"""How a picture begins its reason while it is being made."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterParts:
+    """What the cluster's environments are kept with."""
+
+    home: str
+    """Id of this home: two of them on one cluster know their objects apart."""
+    clusters: Clusters
+    reader: DeliveryReader
+    rendering: Rendering
+    records: DeploymentRecords
+    drift: DriftService
+    prune: PruneService
+    copies: Copies
+    open: Opening
+    needs_host: Callable[[str, str], bool]
+    """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """One application of an environment, rendered and placed."""
+
+    effective: Effective
+    manifests: tuple[dict[str, Any], ...]
+    owner: Owner
+
+
+class ClusterTarget:
+    """Namespaces of registered clusters."""
+
+    def __init__(self, parts: ClusterParts) -> None:
+        self._parts = parts
+
+    def advance(self, delivery: Delivery, environment: str, found: Mapping[str, Effective]) -> TargetLook:
+        """Take one step towards what should run (see the port)."""
+        target, config = _target(delivery, environment), delivery.environment(environment)
+        self._parts.drift.remember(environment, config.drift.mode)
+        seen: dict[str, Observed] = {}
+        try:
+            cluster = self._parts.clusters.of(target.cluster)
+            wanted = self._wanted(delivery, environment, (cluster, target), found, seen)
+            followed = {ObjectKey.of(one): str(one["apiVersion"]) for app in wanted.values() for one in app.manifests}
+            gone = self._gone(delivery, environment, wanted)
+            retiring = [(one, self._made(delivery, one)) for one in self._parts.prune.retiring(delivery, environment)]
+            left = {key: version for _one, objects in retiring for key, version in objects.items()}
+            cluster.follow(environment, {**left, **gone, **followed})
+            for release, objects in retiring:
+                self._retire(cluster, release, objects)
+            plans = self._plans(cluster, wanted)
+            allowed = self._drifted(environment, wanted, plans)
+            for app, one in wanted.items():
+                seen[app] = self._step(delivery, (cluster, target), one, _held(plans[app], one.owner, allowed), gone)
+        except SetpointError as error:
+            for app, effective in found.items():
+                if app not in seen:
+                    seen[app] = unreachable(error, self._before(effective))
+            return TargetLook(seen, _SOON_S)
+        well = not retiring and all(one.health is Health.HEALTHY and not one.faults for one in seen.values())
+        return TargetLook(seen, _WELL_S if well else _SOON_S)
+
+    def differences(self, delivery: Delivery, environment: str, pin: Pin) -> list[Difference]:
+        """Return how the live objects of a pin differ from it, for `diff`; changes nothing.
+
+        Raises:
+            SetpointError: as `advance` tells of an application.
+        """
+        target = _target(delivery, environment)
+        cluster = self._parts.clusters.of(target.cluster)
+        desired = self._parts.rendering.desired(pin.candidate, delivery.repository)
+        one = self._placed(delivery, environment, (cluster, target), Effective(pin, desired, ()))
+        found: list[Difference] = []
+        for row in self._plan(cluster, one):
+            if row.doing is Doing.CREATE:
+                found.append(Difference(row.key.subject, "object", "there", "not there"))
+            elif row.doing in (Doing.WAIT, Doing.REFUSE):
+                found.append(Difference(row.key.subject, "object", "as rendered", row.why))
+            found += [difference_of(row.key, change) for change in row.comparison.differences]
+        return found
+
+    # One pass
+
+    def _wanted(
+        self,
+        delivery: Delivery,
+        environment: str,
+        where: tuple[Cluster, KubernetesTarget],
+        found: Mapping[str, Effective],
+        seen: dict[str, Observed],
+    ) -> dict[str, _Wanted]:
+        """Return what can be placed; what cannot is observed with its fault, and left as it is."""
+        wanted: dict[str, _Wanted] = {}
+        for app, effective in found.items():
+            try:
+                wanted[app] = self._placed(delivery, environment, where, effective)
+            except UserError as error:
+                fault = DeployReason(error.code, error.where or app, error.what, error.fix, "problem")
+                seen[app] = Observed(Health.DEGRADED, effective.notes, (fault,), render=effective.desired.digest)
+        return wanted
+
+    def _placed(self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective) -> _Wanted:
+        """Return an application's objects in the namespace, once the nodes can pull its artifacts.
+
+        Raises:
+            UserError: something cannot be there (SP695, SP696), or the registry refuses the copy (SP331, SP333).
+            WorldError: cluster or registry give no usable answer.
+        """
+        cluster, target = where
+        candidate, place = effective.pin.candidate, Place.parse(target.registry)
+        references = {}
+        for name, pinned in candidate.artifacts.items():
+            if self._parts.needs_host(pinned.oci_repository, pinned.digest):
+                fix = "give the artifact a base image by digest; `base: host` runs on the host target only"
+                raise UserError("SP696", f"the artifact `{name}` is built on this machine's own system", where=name, fix=fix)
+            ours = f"{pinned.oci_repository}@{pinned.digest}"
+            references[ours] = self._parts.copies.ensure(pinned.oci_repository, pinned.digest, place)
+        objects = self._parts.rendering.objects(candidate, delivery.repository)
+        manifests = placed([relocated(value, references) for value in objects], target.namespace, cluster.is_namespaced)
+        return _Wanted(effective, manifests, Owner(self._parts.home, candidate.app, environment))
+
+    def _gone(self, delivery: Delivery, environment: str, wanted: Mapping[str, _Wanted]) -> dict[ObjectKey, str]:
+        """Return the objects of inventories that are no longer wanted, with the version they were rendered in."""
+        found: dict[ObjectKey, str] = {}
+        for app, one in wanted.items():
+            inventory = self._parts.prune.inventory(app, environment)
+            rendered = {str(ObjectKey.of(manifest)) for manifest in one.manifests}
+            for commit in {inventory.objects[name] for name in inventory.objects.keys() - rendered}:
+                found |= self._versions(delivery, environment, app, commit, inventory.objects.keys() - rendered)
+        return found
+
+    def _versions(self, delivery: Delivery, environment: str, app: str, commit: str, names: set[str]) -> dict[ObjectKey, str]:
+        pin = self._parts.reader.pin_at(delivery.repository, commit, environment, app)
+        objects = self._parts.rendering.objects(pin.candidate, delivery.repository) if pin is not None else ()
+        versions = {(ObjectKey.of(value).group, str(value["kind"])): str(value["apiVersion"]) for value in objects}
+        keys = (ObjectKey.parse(name) for name in names)
+        return {key: versions[key.group, key.kind] for key in keys if (key.group, key.kind) in versions}
+
+    def _made(self, delivery: Delivery, release: Release) -> dict[ObjectKey, str]:
+        """Return everything in the inventory of an application that is no longer in setpoint.yaml."""
+        environment = release.desired.environment
+        inventory, found = self._parts.prune.inventory(release.app, environment), dict[ObjectKey, str]()
+        for commit in set(inventory.objects.values()):
+            found |= self._versions(delivery, environment, release.app, commit, set(inventory.objects))
+        return found
+
+    def _retire(self, cluster: Cluster, release: Release, objects: Mapping[ObjectKey, str]) -> None:
+        """Delete what is left of an application whose removal a person confirmed; forget it when all of that is gone."""
+        owner = Owner(self._parts.home, release.app, release.desired.environment)
+        _taken, absent = applying.prune(cluster, cluster.seen([*objects]), {}, owner)
+        if len(absent) == len(objects):
+            self._parts.prune.retired(release)
+
+    def _plans(self, cluster: Cluster, wanted: Mapping[str, _Wanted]) -> dict[str, list[ObjectPlan]]:
+        return {app: self._plan(cluster, one) for app, one in wanted.items()}
+
+    def _plan(self, cluster: Cluster, one: _Wanted) -> list[ObjectPlan]:
+        before, pin = self._before(one.effective), one.effective.pin
+        settled = before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY
+        who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open)
+        keys = [ObjectKey.of(manifest) for manifest in one.manifests]
+        return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, settled=settled))
+
+    def _drifted(self, environment: str, wanted: Mapping[str, _Wanted], plans: Mapping[str, Sequence[ObjectPlan]]) -> frozenset[Difference]:
+        """Record what somebody else changed, and return what of it is corrected now."""
+        found: list[Deviation] = []
+        for app, one in wanted.items():
+            for rows in deviations(plans[app], one.owner).values():
+                found += rows
+        return self._parts.drift.judge(environment, "object", found)
+
+    def _step(
+        self,
+        delivery: Delivery,
+        where: tuple[Cluster, KubernetesTarget],
+        one: _Wanted,
+        plans: Sequence[ObjectPlan],
+        gone: Mapping[ObjectKey, str],
+    ) -> Observed:
+        """Bring one application a step further and say how it is."""
+        cluster = where[0]
+        effective, whole = one.effective, not one.effective.faults
+        unlooked = [row for row in plans if row.doing is Doing.WAIT and row.stale is not None]
+        if unlooked:
+            unknown = not unlooked[0].why.startswith(_NOT_LOOKED)
+            return observed(effective, plans, where, applying.Taken(waits=[_stale(unlooked[0])]), unknown=unknown)
+        ordered = order(one.manifests)
+        faults = [DeployReason(r.code, r.subject, r.found, r.fix, "problem") for r in ordered.problems]
+        faults += not_yet(ordered)
+        if faults:
+            return observed(effective, plans, where, applying.Taken(faults))
+        wanted = [str(row.key) for row in plans]
+        decision, _before = self._parts.prune.settle(delivery, effective.pin, wanted, whole=whole)
+        taken = applying.apply(cluster, ordered.of(Phase.SYNC), {row.key: row for row in plans})
+        if not taken.faults and not taken.waits and decision.remove:
+            removing = {ObjectKey.parse(name) for name in decision.remove}
+            pruned, absent = applying.prune(cluster, cluster.seen([*(gone.keys() & removing)]), waves(ordered), one.owner)
+            taken.faults += pruned.faults
+            taken.waits += pruned.waits
+            # What nobody can name a version of was never made, or its pin is gone from history: nothing is known of it.
+            self._parts.prune.forget(effective.pin, [str(key) for key in absent])
+        notes = pruning.reasons(decision, effective.pin.candidate.app, effective.pin.candidate.environment) if whole else ()
+        effective = replace(effective, notes=(*effective.notes, *notes))
+        return observed(effective, plans, where, taken)
+
+    def _before(self, effective: Effective) -> Deployment | None:
+        candidate = effective.pin.candidate
+        return self._parts.records.deployment(candidate.app, candidate.environment)
+
+
+def _held(plans: Sequence[ObjectPlan], owner: Owner, allowed: frozenset[Difference]) -> list[ObjectPlan]:
+    """Return the plans without what drifted and is not to be corrected now."""
+    found = deviations(plans, owner)
+    rows = []
+    for one in plans:
+        mine = found.get(one.key, [])
+        waits = bool(mine) and not all(deviation.difference in allowed for deviation in mine)
+        rows.append(replace(one, doing=Doing.NOTHING) if waits else one)
+    return rows
+
+
+def _stale(one: ObjectPlan) -> DeployReason:
+    assert one.stale is not None, "what waits for a look"  # noqa: S101 - chosen by that
+    if one.why.startswith(_NOT_LOOKED):
+        return DeployReason("CLUSTER_LOOKED_AT", one.key.subject, "its kind is being listed")
+    found = f"nothing is known of it since {one.stale.since}: {one.why}"
+    return DeployReason(
+        "CLUSTER_UNREACHABLE", one.key.subject, found, "what runs goes on; see address and credential of the cluster", "problem"
+    )
+
+
+def _target(delivery: Delivery, environment: str) -> KubernetesTarget:
+    target = delivery.environment(environment).target.kubernetes
+    assert target is not None, "an environment of another target"  # noqa: S101 - the service chooses the target by the same key
+    return target
