@@ -21,6 +21,7 @@ from setpoint.adapters.git.upkeep import GitRepack
 from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.oci.garbage import RegistryGarbage
 from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.render_folder import RenderFolder
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.app.bus import Bus
@@ -366,6 +367,23 @@ def test_a_cached_result_goes_before_its_content_and_stays_when_it_is_asked_for(
     assert home.content.path(found.outputs.digest) is not None
     assert home.cache.get(manifest.trust, results[1].key) is None
     assert home.logs.read("r-0", "test") == []
+
+
+def test_a_render_goes_by_its_last_use_and_is_made_again_when_it_is_gone(tmp_path: Path) -> None:
+    """One that was read since the look stays; half a file that a killed writer left goes too."""
+    renders = RenderFolder(tmp_path / "renders")
+    for letter in "abc":
+        renders.put(f"sha256:{letter * 64}", b"objects")
+    (tmp_path / "renders" / "aa" / ".half").write_bytes(b"x")
+    for path in (tmp_path / "renders").rglob("*"):
+        os.utime(path, (OLD, OLD))
+    things = renders.things()
+    assert renders.get(f"sha256:{'b' * 64}") == b"objects"
+    gone = {thing.name: renders.drop(thing.name, CUT) for thing in things}
+    assert {name[:2] for name, size in gone.items() if size is None} == {"bb"}
+    assert (renders.get(f"sha256:{'a' * 64}"), [thing.name[:2] for thing in renders.things()]) == (None, ["bb"])
+    renders.put(f"sha256:{'a' * 64}", b"again")
+    assert renders.get(f"sha256:{'a' * 64}") == b"again"
 
 
 def test_content_that_is_asked_for_after_the_look_stays(home: Home) -> None:

@@ -43,9 +43,10 @@ def _push(tmp_path: Path, git: GitRepositories, name: str, files: dict[str, byte
     return _git("rev-parse", "HEAD", at=work)
 
 
-def _store(git: GitRepositories, runs: dict[str, str]) -> Any:
+def _store(git: GitRepositories, runs: dict[str, str], accepted: str | None = None) -> Any:
     """Return as much of a store as is asked: runs by revision, each of which built one artifact."""
     records = SimpleNamespace(
+        accepted=lambda repository: accepted if repository == "delivery" else None,
         deliveries=lambda: {"delivery": "main"},
         run_for=lambda _repository, revision: SimpleNamespace(run=revision) if revision in runs else None,
         artifacts=lambda run: [SimpleNamespace(digest=runs[run])],
@@ -60,7 +61,7 @@ def test_digests_in_files_at_heads_stay_wherever_they_are_written(tmp_path: Path
         "environments/prod/environment.yaml": b"images: [web@" + IMAGE.encode() + b"]",
         "apps/hello/helm.yaml": b"[chart: oci://charts/x@" + CHART.encode(),
         "apps/hello/large.bin": b"sha256:" + b"e" * 64 + b"\0" * (1 << 20),
-        "notes.txt": b"sha256:" + b"f" * 64,
+        "pins/prod/hello.yaml": b"sha256:" + b"f" * 64,
     }
     _push(tmp_path, git, "delivery", files)
     assert named(_store(git, {})) == {
@@ -74,3 +75,11 @@ def test_what_was_built_from_the_head_of_a_branch_stays_however_old(tmp_path: Pa
     """A branch that is made anew at an old commit makes its build what is promoted next."""
     commit = _push(tmp_path, git, "hello", {"app.py": b""})
     assert named(_store(git, {commit: BUILT, "0" * 40: IMAGE})) == {BUILT: "built from main of hello"}
+
+
+def test_what_the_accepted_files_list_stays_while_a_change_of_them_waits(tmp_path: Path, git: GitRepositories) -> None:
+    """They are in force (law 9) though HEAD lists the image no more; a folder that an application includes counts like its own."""
+    file = "environments/prod/environment.yaml"
+    accepted = _push(tmp_path, git, "delivery", {file: b"images: [web@" + IMAGE.encode() + b"]"}, "before")
+    _push(tmp_path, git, "delivery", {file: b"images: []", "shared/helm.yaml": b"chart: oci://charts/x@" + CHART.encode()})
+    assert set(named(_store(git, {}, accepted))) == {IMAGE, CHART}

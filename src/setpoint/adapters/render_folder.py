@@ -12,6 +12,8 @@ import zlib
 from pathlib import Path
 from typing import Final
 
+from setpoint.retention.model import Thing
+
 _NAME: Final = re.compile(r"sha256:(?P<hex>[0-9a-f]{64})")
 _LARGEST_BYTES: Final = 64 << 20
 _SUFFIX: Final = ".json.z"
@@ -58,6 +60,20 @@ class RenderFolder:
             self._size = self._size + len(packed) if self._size is not None else sum(size for _, size, _ in self._listing())
             if self._size > self._limit_bytes:
                 self._make_room()
+
+    def things(self) -> list[Thing]:
+        """Return every render with its last use, what a killed writer left too (garbage collection)."""
+        return [Thing(path.relative_to(self._root).as_posix(), size, used) for used, size, path in self._listing()]
+
+    def drop(self, name: str, unused_since: float) -> int | None:
+        """Delete a render unless it was used since; returns its bytes. One that is read meanwhile is made again, no more."""
+        place = self._root / name
+        with contextlib.suppress(FileNotFoundError):
+            facts = place.stat()
+            if facts.st_mtime < unused_since:
+                place.unlink()
+                return facts.st_size
+        return None
 
     def _make_room(self) -> None:
         entries = sorted(self._listing())

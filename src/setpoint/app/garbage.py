@@ -5,7 +5,7 @@ It reads pins at the branch of every delivery repository as Git has them, so wha
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from setpoint.adapters.git.upkeep import GitRepack
 from setpoint.adapters.host.unpack import ImageFolder
 from setpoint.adapters.oci.garbage import RegistryGarbage
 from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.render_folder import RenderFolder
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.app.application import Store
 from setpoint.app.settings import Settings
@@ -23,7 +24,6 @@ from setpoint.core import digest as digests
 from setpoint.core.errors import UserError
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import ALLOWED_SIGNERS, LIMIT_BYTES, parse_pin
-from setpoint.promotion.repository import SETPOINT_PATH
 from setpoint.reconcile.model import ReplicaStatus
 from setpoint.retention.model import Disk, Kind
 from setpoint.retention.service import GarbageCollection, RetentionParts
@@ -45,6 +45,7 @@ def garbage_of(store: Store, images: ImageFolder, replicas: Callable[[], Sequenc
                 Kind.CACHE: TaskCacheFolder(store.home.task_cache),
                 Kind.CONTENT: store.content,
                 Kind.LOG: store.logs,
+                Kind.RENDER: RenderFolder(store.home.renders),
                 Kind.IMAGE: images,
             },
             git=GitRepack(store.git),
@@ -94,12 +95,17 @@ def named(store: Store) -> dict[str, str]:
             if run is not None:
                 found |= {record.digest: f"built from {branch} of {repository}" for record in store.records.artifacts(run=run.run)}
             found |= _in_file(store, repository, head, PIPELINE_FILE)
-        delivery = store.records.deliveries().get(repository)
-        if delivery in branches:
-            for file in store.git.files(repository, branches[delivery]):
-                if file.path.startswith(("apps/", "environments/")) or file.path == SETPOINT_PATH:
-                    found |= _in_file(store, repository, branches[delivery], file.path)
+        for commit in _judging(store, repository, branches):
+            for file in store.git.files(repository, commit):
+                if not file.path.startswith("pins/"):
+                    found |= _in_file(store, repository, commit, file.path)
     return found
+
+
+def _judging(store: Store, repository: str, branches: Mapping[str, str]) -> set[str]:
+    """Return the head of a delivery repository and the commit whose governed files are in force; nothing for another repository."""
+    head = branches.get(store.records.deliveries().get(repository, ""))
+    return {commit for commit in (head, store.records.accepted(repository)) if commit is not None} if head is not None else set()
 
 
 def _in_file(store: Store, repository: str, commit: str, path: str) -> dict[str, str]:

@@ -67,9 +67,13 @@ def command(api: "Api", what: str, *, follow: bool, previous: bool, grep: str, f
             print_text(f"{bold(row['task'])}  {state(row['state'])}  {row['reason']}".rstrip())
         run = report["run"]["run"]
         source = _followed(api, run, row["task"], line) if follow else records(api, run, row["task"], line - 2)
+        printed = False
         for record in source:
+            printed = True
             if wanted.wants(record):
                 _print(row["task"], record, as_json=as_json)
+        if not printed and line == 1 and row["state"] in ("passed", "reused", "failed", "timed-out"):
+            note(f"{row['task']} printed nothing, or its log is not kept any more (setpoint up --keep-log-days)")
 
 
 def _place(rest: str) -> tuple[str, int]:

@@ -5,7 +5,7 @@ refers to them. Only what Setpoint itself wrote can be left over: a manifest tha
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
 from setpoint.core import clock
@@ -132,9 +132,16 @@ def _of_things(things: Mapping[Kind, Iterable[Thing]], claimed: Claims, facts: F
     for thing in things.get(Kind.LOG, ()):
         if thing.name not in young and thing.used_at < fresh:
             going.append(Going(Kind.LOG, thing.name, thing.size_bytes, f"its run ended more than {rules.log_days:g} days ago"))
+    return [*going, *_made_again(things, facts, unused, rules)]
+
+
+def _made_again(things: Mapping[Kind, Iterable[Thing]], facts: Facts, unused: float, rules: Rules) -> Iterator[Going]:
+    """Yield renders and unpacked images that go: losing one costs the time to make it again."""
+    for thing in things.get(Kind.RENDER, ()):
+        if thing.used_at < unused:
+            yield Going(Kind.RENDER, thing.name, thing.size_bytes, f"not used for {rules.cache_days:g} days")
     shown = {digest.partition(":")[2] for digest in (*facts.running, *facts.pinned)}
     for thing in things.get(Kind.IMAGE, ()):
         if thing.name not in shown and thing.used_at < unused:
             why = f"nothing pinned or running has it, and not used for {rules.cache_days:g} days"
-            going.append(Going(Kind.IMAGE, thing.name, thing.size_bytes, why))
-    return going
+            yield Going(Kind.IMAGE, thing.name, thing.size_bytes, why)

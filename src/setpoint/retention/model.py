@@ -36,6 +36,7 @@ class Kind(StrEnum):
     CACHE = "task-cache"
     CONTENT = "content"
     LOG = "logs"
+    RENDER = "renders"
     IMAGE = "images"
 
 

@@ -207,7 +207,7 @@ class GarbageCollection:
         parts = self._parts
         parts.git.keep(parts.records.commits())
         yield
-        for kind in (Kind.CACHE, Kind.CONTENT, Kind.LOG, Kind.IMAGE):
+        for kind in (Kind.CACHE, Kind.CONTENT, Kind.LOG, Kind.RENDER, Kind.IMAGE):
             for item in plan.of(kind):
                 yield from self._drop(item, parts.shelves[kind].drop(item.name, cut), tally)
         yield from self._registry(plan, cut, tally)

@@ -103,3 +103,15 @@ def test_the_rules_of_up_reach_the_server_that_is_detached() -> None:
     settings = asked.applied(Settings())
     assert (settings.collects, settings.retention) == (False, Rules(versions=5, days=0, log_days=7))
     assert Retention(True, None, None, None).applied(Settings()).retention == Rules()
+
+
+def test_an_empty_log_may_be_one_that_is_not_kept(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """A task that ended and has no line: both reasons are said, to standard error; of one that was skipped nothing is said."""
+    rows = [{"task": task, "family": "", "state": state, "reason": ""} for task, state in (("old", "passed"), ("never", "skipped"))]
+    fake_api.answers["GET", "runs/r-1"] = {"run": {"run": "r-1", "error": ""}, "tasks": rows}
+    for task in ("old", "never"):
+        fake_api.answers["GET", f"runs/r-1/tasks/{task}/log"] = []
+    assert run(["log", "r-1"]) == 0
+    told = capsys.readouterr().err
+    assert "old printed nothing, or its log is not kept any more (setpoint up --keep-log-days)" in told
+    assert "never printed" not in told

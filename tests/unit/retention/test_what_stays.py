@@ -223,14 +223,16 @@ def test_cached_results_go_by_last_use_and_content_with_the_last_that_names_it()
     assert _gone(found, Kind.CONTENT) == {_digest("expired")}
 
 
-def test_logs_go_by_the_end_of_their_run_and_images_by_their_last_use() -> None:
+def test_logs_go_by_the_end_of_their_run_and_images_and_renders_by_their_last_use() -> None:
     """An open run's log stays however old, a log of no run goes when it is old; an image that is pinned or runs stays."""
     ends = {"open": None, "young": NOW - timedelta(days=29), "old": OLD}
     runs = tuple(PastRun(name, "hello", "", clock.to_text(end) if end else None) for name, end in ends.items())
     logs = tuple(Thing(name, 3, OLD.timestamp()) for name in (*ends, "nobody"))
     images = tuple(Thing(_digest(name)[7:], 3, OLD.timestamp()) for name in ("pinned", "runs", "idle"))
     facts = replace(EMPTY, runs=runs, pinned={_digest("pinned"): ""}, running={_digest("runs"): ""})
-    found = _plan(_registry(), facts, {Kind.LOG: logs, Kind.IMAGE: images})
+    renders = (Thing("aa/old", 3, OLD.timestamp()), Thing("aa/used", 3, (NOW - timedelta(days=13)).timestamp()))
+    found = _plan(_registry(), facts, {Kind.LOG: logs, Kind.IMAGE: images, Kind.RENDER: renders})
+    assert _gone(found, Kind.RENDER) == {"aa/old"}
     assert _gone(found, Kind.LOG) == {"old", "nobody"}
     assert _gone(found, Kind.IMAGE) == {_digest("idle")[7:]}
 
