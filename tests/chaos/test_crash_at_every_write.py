@@ -6,8 +6,8 @@ SETPOINT_CHAOS=2/5 the second of five parts of them; SETPOINT_CHAOS_REPORT names
 
 A death is cheap: homes lie in memory where there is a folder for that, and nobody sleeps. With all writes it is also found out, on the road
 without a death, where nothing that outlives the process changed between the end of one write and the beginning of the next (no file, by
-inode, size and time, and nothing of the modelled host). Whoever dies there leaves the very same home, so only one of the two deaths is
-played; everywhere else both are. No point is left out because it merely looks like another one.
+inode, size and time, and nothing of the modelled host but its clock). Whoever dies there leaves the very same home, so only one of the
+two deaths is played; everywhere else both are. No point is left out because it merely looks like another one.
 """
 
 import gc
@@ -16,7 +16,7 @@ import random
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -156,6 +156,26 @@ def test_every_way_of_writing_is_found(baseline: Baseline) -> None:
     assert {"ContentFolder.sweep", "WorkspaceFolder.sweep"} <= baseline.writers
     assert not [call for call in baseline.writers if call.startswith("Records.")]
     assert baseline.writers >= {name for names in baseline.names for name in names}
+
+
+def test_a_death_before_a_write_is_one_of_its_own_where_anything_changed_since_the_write_before(folder: Path) -> None:
+    """What changed may be a file that no port wrote, a name, or the world; the first write of a life has nothing before it."""
+    road = Road(folder / "news", Fate(writers=frozenset({"write"})))
+    road.home.root.mkdir()
+    road.fate.look = road.look
+    between: list[Callable[[], object]] = [
+        lambda: None,
+        lambda: (road.home.root / "new").write_text("1"),
+        lambda: None,
+        lambda: (road.home.root / "new").rename(road.home.root / "other"),
+        road.world.tick,
+        lambda: road.world.strike("staging"),
+    ]
+    for change in between:
+        road.fate.pass_through("write", lambda: (road.home.root / "written").write_text("by a port"))
+        change()
+    road.fate.pass_through("write", lambda: None)
+    assert road.fate.news == [[True, False, True, False, True, False, True]], "time alone is no change"
 
 
 def test_a_sample_of_deaths_changes_nothing(baseline: Baseline, folder: Path) -> None:
