@@ -73,15 +73,17 @@ def _needed(facts: Facts, limits: tuple[int, str]) -> dict[str, str]:
     count, since = limits
     needed = dict(_named(facts))
     commits = dict(_commits(facts))
-    places: dict[tuple[str, str], int] = defaultdict(int)
+    places: dict[tuple[str, str], list[str]] = defaultdict(list)
+    """Where -> the candidates that were pinned there, the last first; going to and fro between two takes no other's place."""
     for promotion in sorted(facts.promotions, key=lambda item: item.pinned_at or "", reverse=True):
         place = (promotion.candidate.app, promotion.candidate.environment)
         why = commits.get(promotion.pin_commit, "") if promotion.pin_commit else ""
         if promotion.state in (PromotionState.OPEN, PromotionState.DECIDED):
             why = "its promotion is open"
         elif promotion.pinned_at is not None:
-            places[place] += 1
-            if places[place] <= count or promotion.pinned_at >= since:
+            name = promotion.candidate.digest
+            places[place] += [name] if name not in places[place] else []
+            if name in places[place][:count] or promotion.pinned_at >= since:
                 why = why or f"a rollback in {place[1]} may go to it"
         elif promotion.created_at >= since:
             why = "its promotion is young"

@@ -243,3 +243,16 @@ def test_two_versions_stay_whatever_the_rules_say() -> None:
     registry = _registry(*(_image(number) for number in (1, 2, 3, 4)))
     found = _plan(registry, replace(EMPTY, artifacts=BUILT, promotions=pins), rules=Rules(versions=0, days=0))
     assert _gone(found, Kind.BLOB) == {_digest("l1"), _digest("l2")}
+
+
+def test_going_to_and_fro_between_two_takes_no_other_version_its_place() -> None:
+    """Of three that were pinned, the oldest may be gone back to under a rule of three, however often the others came and went."""
+    order = (3, 2, 3, 2, 3, 2, 1)
+    pins = tuple(
+        replace(_promotion(number, PromotionState.PINNED), promotion=f"p-{place}", pinned_at=clock.to_text(OLD - timedelta(days=place)))
+        for place, number in enumerate(order)
+    )
+    registry = _registry(*(_image(number) for number in (1, 2, 3, 4)))
+    facts = replace(EMPTY, artifacts=BUILT, promotions=pins)
+    assert _gone(_plan(registry, facts, rules=Rules(versions=3, days=0)), Kind.BLOB) == set()
+    assert _gone(_plan(registry, facts, rules=Rules(versions=2, days=0)), Kind.BLOB) == {_digest("l1")}
