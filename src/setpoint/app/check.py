@@ -282,7 +282,11 @@ class _Delivery:
         files = {path: data for path in paths if (data := self._tree.read(path)) is not None}
         with tempfile.TemporaryDirectory(prefix="setpoint-check-") as scratch:
             rendered = render(
-                files, Place(app, environment), Renderers(KustomizeBinary(), HelmBinary(), NoCharts()), Path(scratch), includes
+                files,
+                Place(app, environment, allowed.namespace),
+                Renderers(KustomizeBinary(), HelmBinary(), NoCharts()),
+                Path(scratch),
+                includes,
             )
         names = artifacts if artifacts is not None else tuple(_bare_images(rendered.objects))
         pinned = {name: PinnedArtifact(f"placeholder/{name}", _PLACEHOLDER) for name in names}

@@ -29,6 +29,8 @@ class Allowed:
     """Kinds of the project; None is every kind."""
     on_host: bool = True
     """Whether the target is the host runtime, which has less to ask for than Kubernetes."""
+    namespace: str = ""
+    """Of a Kubernetes target; charts are told it."""
 
     def paths_of(self, kind: str) -> tuple[str, ...] | None:
         """Return where a custom kind holds images; None when nobody said it."""
@@ -39,9 +41,9 @@ def allowed_in(setpoint: SetpointFile, environment: EnvironmentFile, app: str) -
     """Return what an application may render in an environment, by files that are in force."""
     name, project = setpoint.project_of(app)
     paths = tuple(sorted(environment.imagePaths.items()))
-    return Allowed(
-        tuple(environment.images), paths, name, project.kinds if project is not None else None, environment.target.host is not None
-    )
+    kinds_of_project, cluster = project.kinds if project is not None else None, environment.target.kubernetes
+    namespace = cluster.namespace if cluster is not None else ""
+    return Allowed(tuple(environment.images), paths, name, kinds_of_project, cluster is None, namespace)
 
 
 def refuse_outside(objects: Sequence[dict[str, Any]], allowed: Allowed, sources: Mapping[str, str]) -> None:

@@ -146,7 +146,7 @@ class Rendering:
         app, environment = candidate.app, candidate.environment
         self.rendered += 1
         files = self._files(candidate, repository)
-        rendered = self._renders.render(files, Place(app, environment), tuple(candidate.includes))
+        rendered = self._renders.render(files, Place(app, environment, allowed.namespace), tuple(candidate.includes))
         refuse_outside(rendered.objects, allowed, rendered.sources)
         objects = self._substituted(rendered, candidate, allowed)
         desired = to_host(objects, app, environment, rendered.sources) if allowed.on_host else elsewhere(app, environment, objects)

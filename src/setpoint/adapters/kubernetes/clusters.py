@@ -20,9 +20,10 @@ from setpoint.core import clock
 from setpoint.core.errors import SetpointError, WorldError
 from setpoint.ground.clusters.model import ClusterFacts
 from setpoint.ground.clusters.service import IN_CLUSTER
+from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.owner import MANAGER
-from setpoint.reconcile.cluster.ports import Deletion, Seen, Stale
+from setpoint.reconcile.cluster.ports import Deletion
 
 T = TypeVar("T")
 
@@ -76,8 +77,8 @@ class KubernetesCluster:
         found = {}
         for key in keys:
             look = self._live.get(key)
-            stale = Stale(look.stale.since, look.stale.reason) if look.stale is not None else None
-            found[key] = Seen(look.object, look.known, stale, look.digest)
+            since, reason = (look.stale.since, look.stale.reason) if look.stale is not None else ("", "")
+            found[key] = Seen(look.object, look.known, since, reason, look.digest)
         return found
 
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:

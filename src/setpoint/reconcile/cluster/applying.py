@@ -4,21 +4,20 @@ Called by the target once the inventory is written. It keeps nothing: the next p
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from setpoint.core.errors import ConflictError, SetpointError
+from setpoint.core.errors import ConflictError, SetpointError, UserError
+from setpoint.core.reasons import Outcome, Reason
 from setpoint.reconcile.cluster import takeover
-from setpoint.reconcile.cluster.comparing import Doing, ObjectPlan, answered
-from setpoint.reconcile.cluster.model import ObjectKey
+from setpoint.reconcile.cluster.comparing import ObjectPlan, answered, decided
+from setpoint.reconcile.cluster.decide import Action, Seen, Verdicts, refused
+from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.order import Step, prune_order
 from setpoint.reconcile.cluster.owner import MANAGER, Owner, owner_of
-from setpoint.reconcile.cluster.ports import Cluster, Deletion, Seen
+from setpoint.reconcile.cluster.ports import Cluster, Deletion
 from setpoint.reconcile.health.kinds import judge
 from setpoint.reconcile.health.model import Verdict
 from setpoint.reconcile.model import DeployReason, Health
-
-_REPLACED = frozenset({("batch", "Job")})
-"""Made anew without asking when a field cannot be changed: what a Job leaves behind is its run."""
 
 
 @dataclass(slots=True)
@@ -27,28 +26,33 @@ class Taken:
 
     faults: list[DeployReason] = field(default_factory=list)
     waits: list[DeployReason] = field(default_factory=list)
-    wrote: int = 0
-    """Objects that were created, changed or deleted."""
 
 
-def asked(cluster: Cluster, plans: Sequence[ObjectPlan]) -> list[ObjectPlan]:
-    """Return the verdicts with dry runs for all that is not sure; what the server refuses stays a change, and is told when it is made.
+def asked(cluster: Cluster, plans: Sequence[ObjectPlan], kept: Verdicts) -> list[ObjectPlan]:
+    """Return the decisions, with dry runs for all that only the server can say; its answers are kept.
+
+    What it refuses for another reason than an immutable field stays to be applied: the refusal is told then.
 
     Raises:
         WorldError: the cluster does not answer (SP682).
     """
-    unsure = [one for one in plans if one.unsure and one.doing in (Doing.CHANGE, Doing.REPLACE)]
-    if not unsure:
+    asking = [one for one in plans if one.verdict.action is Action.ASK]
+    if not asking:
         return list(plans)
-    answers = cluster.apply([one.wanted for one in unsure], dry_run=True)
-    found = []
-    for one in plans:
-        answer = answers.get(one.key) if one.unsure else None
-        if answer is None or isinstance(answer, SetpointError):
-            found.append(replace(one, unsure=False))
-        else:
-            found.append(answered(one, answer, plans))
-    return found
+    answers = cluster.apply([one.wanted for one in asking], dry_run=True)
+    return [_answered(one, answers[one.key], kept) if one.verdict.action is Action.ASK else one for one in plans]
+
+
+def _answered(one: ObjectPlan, answer: Object | SetpointError, kept: Verdicts) -> ObjectPlan:
+    found = None
+    if isinstance(answer, UserError):
+        found = refused(one.wanted, one.live or {}, MANAGER, answer.what)
+    elif not isinstance(answer, SetpointError):
+        found = answered(one, answer)
+    if found is None:
+        return one
+    kept.keep(one.key, one.digest, one.seen.digest, found)
+    return decided(one, found)
 
 
 def apply(cluster: Cluster, steps: Sequence[Step], plans: Mapping[ObjectKey, ObjectPlan]) -> Taken:
@@ -67,13 +71,14 @@ def apply(cluster: Cluster, steps: Sequence[Step], plans: Mapping[ObjectKey, Obj
         if taken.faults:
             return taken
         later = [plans[key] for one in steps[position + 1 :] for key in one.keys if key in plans]
-        pending = [one for one in later if one.doing is not Doing.NOTHING]
+        pending = [one for one in later if not one.rests]
         if pending and step.wait:
             unready = list(_unready(cluster, wave if step.wait == "healthy" else step.keys))
             if unready:
                 first = min(pending, key=lambda one: one.key)
-                found = f"{'; '.join(unready[:3])}: so {first.key.subject} and {len(pending) - 1} more are not applied yet"
-                taken.waits.append(DeployReason("WAVE_WAITS", f"wave {step.wave}", found.replace(" and 0 more are", " is")))
+                more = f" and {len(pending) - 1} more are" if len(pending) > 1 else " is"
+                found = f"{'; '.join(unready[:3])}: so {first.key.subject}{more} not applied yet"
+                taken.waits.append(DeployReason("WAVE_WAITS", f"wave {step.wave}", found))
                 return taken
     return taken
 
@@ -82,63 +87,61 @@ def _write(cluster: Cluster, plans: Sequence[ObjectPlan], taken: Taken) -> None:
     """Apply the objects of one step."""
     writing = []
     for one in plans:
-        if one.doing is Doing.REFUSE:
-            fix = "give one of the two another name, or remove it from one of them"
-            taken.faults.append(DeployReason("OBJECT_TAKEN", one.key.subject, one.why, fix, "problem"))
-        elif one.doing is Doing.WAIT:
-            taken.waits.append(DeployReason("OBJECT_WAITS", one.key.subject, one.why))
-        elif one.doing is Doing.REPLACE:
-            _replace(cluster, one, taken)
-        elif one.doing in (Doing.CREATE, Doing.CHANGE):
-            writing.append(_adopted(cluster, one))
+        action = one.verdict.action
+        if action is Action.WAIT:
+            _told(one, taken)
+        elif action is Action.REPLACE:
+            _told(one, taken)
+            _delete(cluster, [(one.key, one.live or {})], taken)
+        elif action is Action.TAKE_OVER:
+            _told(one, taken)
+            _take_over(cluster, one)
+        elif action is not Action.NOTHING:
+            writing.append(one)
     if not writing:
         return
     for key, result in cluster.apply([one.wanted for one in writing]).items():
         if isinstance(result, SetpointError):
-            taken.faults.append(DeployReason(result.code, key.subject, result.what, result.fix, "problem"))
-        else:
-            taken.wrote += 1
+            taken.faults.append(_fault(key, result))
 
 
-def _adopted(cluster: Cluster, one: ObjectPlan) -> ObjectPlan:
-    """Take over the fields of whoever declared the object before, so that what is left out now is really removed."""
-    if one.live is None or takeover.is_adopted(one.live, MANAGER):
-        return one
-    patch = takeover.patch(one.live, MANAGER)
+def _told(one: ObjectPlan, taken: Taken) -> None:
+    """Note why an object is not simply applied: what denies is a fault, what passes by itself is waited for."""
+    for reason in one.verdict.reasons:
+        if reason.outcome is Outcome.DENY:
+            taken.faults.append(DeployReason(reason.code, reason.subject, reason.found, reason.fix, "problem"))
+        elif reason.outcome is Outcome.WAIT or reason.code in ("TAKEN_OVER", "OBJECT_REPLACED"):
+            taken.waits.append(_waits(reason))
+
+
+def _waits(reason: Reason) -> DeployReason:
+    return DeployReason(reason.code, reason.subject, reason.found, reason.fix)
+
+
+def _fault(key: ObjectKey, error: SetpointError) -> DeployReason:
+    return DeployReason(error.code, key.subject, error.what, error.fix, "problem")
+
+
+def _take_over(cluster: Cluster, one: ObjectPlan) -> None:
+    """Make the fields of whoever declared the object before ours, so that what is left out now is really removed; then look again."""
+    patch = takeover.patch(one.live or {}, MANAGER)
     if patch is not None:
         try:
             cluster.take_over(one.key, str(one.wanted["apiVersion"]), patch)
         except ConflictError:
-            return one  # somebody was faster; the next pass looks again
-    return one
+            return  # somebody was faster: the next pass looks again
 
 
-def _replace(cluster: Cluster, one: ObjectPlan, taken: Taken) -> None:
-    if (one.key.group, one.key.kind) not in _REPLACED:
-        fix = f"give it another name, or delete it by hand: kubectl delete {one.key.kind.lower()}/{one.key.name} -n {one.key.namespace}"
-        taken.faults.append(
-            DeployReason("IMMUTABLE", one.key.subject, f"{one.why}: it would have to be deleted and made again", fix, "problem")
-        )
-        return
-    _delete(cluster, [one], taken)
-    taken.waits.append(DeployReason("OBJECT_WAITS", one.key.subject, f"{one.why}: it is deleted and made again"))
-
-
-def _delete(cluster: Cluster, plans: Sequence[ObjectPlan], taken: Taken) -> None:
-    wanted = [
-        Deletion(one.key, str((one.live or {}).get("apiVersion", "")), str(((one.live or {}).get("metadata") or {}).get("uid", "")))
-        for one in plans
-    ]
+def _delete(cluster: Cluster, objects: Sequence[tuple[ObjectKey, Object]], taken: Taken) -> None:
+    wanted = [Deletion(key, str(live.get("apiVersion", "")), str((live.get("metadata") or {}).get("uid", ""))) for key, live in objects]
     for key, error in cluster.delete(wanted).items():
-        if error is None:
-            taken.wrote += 1
-        elif not isinstance(error, ConflictError):  # another object of that name by now: the next pass looks again
-            taken.faults.append(DeployReason(error.code, key.subject, error.what, error.fix, "problem"))
+        if error is not None and not isinstance(error, ConflictError):  # another object of that name by now: the next pass looks again
+            taken.faults.append(_fault(key, error))
 
 
 def _unready(cluster: Cluster, keys: Sequence[ObjectKey]) -> Iterator[str]:
     for key, seen in cluster.seen(keys).items():
-        verdict = judge(seen.object) if seen.object is not None else Verdict(Health.MISSING, "it is not there yet")
+        verdict = judge(seen.live) if seen.live is not None else Verdict(Health.MISSING, "it is not there yet")
         if verdict.health is not Health.HEALTHY:
             yield f"{key.subject} is {verdict.health}: {verdict.found}"
 
@@ -149,21 +152,22 @@ def prune(cluster: Cluster, gone: Mapping[ObjectKey, Seen], waves: Mapping[Objec
     Raises:
         WorldError: the cluster does not answer (SP682).
     """
-    taken, absent = Taken(), []
+    taken, absent = Taken(), list[ObjectKey]()
     for step in prune_order({key: waves.get(key, 0) for key in gone}):
-        deleting, leaving = [], False
+        deleting, leaving = list[tuple[ObjectKey, Object]](), False
         for key in step.keys:
             seen = gone[key]
-            if not seen.known or seen.stale is not None:
+            live = seen.live
+            if not seen.known or seen.stale_since:
                 leaving = True
-            elif seen.object is None or owner_of(seen.object) != owner:
+            elif live is None or owner_of(live) != owner:
                 absent.append(key)  # nobody's of ours any more: whoever took it keeps it
-            elif (seen.object.get("metadata") or {}).get("deletionTimestamp"):
+            elif (live.get("metadata") or {}).get("deletionTimestamp"):
                 leaving = True
-                finalizers = ", ".join((seen.object.get("metadata") or {}).get("finalizers") or ()) or "none"
+                finalizers = ", ".join((live.get("metadata") or {}).get("finalizers") or ()) or "none"
                 taken.waits.append(DeployReason("OBJECT_DELETED", key.subject, f"it is being deleted; finalizers: {finalizers}"))
             else:
-                deleting.append(ObjectPlan(key, {}, seen.object, Doing.NOTHING))
+                deleting.append((key, live))
         if deleting:
             _delete(cluster, deleting, taken)
         if deleting or leaving:

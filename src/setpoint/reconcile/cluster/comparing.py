@@ -1,35 +1,28 @@
-"""What has to be done to the objects of one application: compared with the picture of the cluster, one verdict an object. Pure.
+"""What has to be done to the objects of one application: a decision for each, with its owner and identity, and who changed it.
 
-Called by the target on every pass and by `diff`; a comparison that is not sure is asked for as a dry run, and decided with its answer.
+Called by the target on every pass and by `diff`; pure. A decision that asks the server is made again with the answer (`asked` in
+`applying`), and the answer is kept for as long as manifest and live object stay the same.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import Any
 
+from setpoint.core import canonical
+from setpoint.core.digest import sha256
+from setpoint.core.reasons import Outcome, Reason
 from setpoint.reconcile.cluster import autoscale, difference, ignore, takeover
+from setpoint.reconcile.cluster.decide import Action, Allowed, ObjectVerdict, Seen, Verdicts, decide
 from setpoint.reconcile.cluster.model import Comparison, FieldDifference, Object, ObjectKey
 from setpoint.reconcile.cluster.order import needs
 from setpoint.reconcile.cluster.owner import MANAGER, Made, Owner, identified, manifest_digest, owner_of
-from setpoint.reconcile.cluster.ports import Seen, Stale
 from setpoint.reconcile.cluster.secrets import Opening, opened
-from setpoint.reconcile.drift.model import Deviation
+from setpoint.reconcile.drift.model import UNKNOWN, Deviation
 from setpoint.reconcile.model import Difference
 
-
-class Doing(StrEnum):
-    """What an object wants."""
-
-    NOTHING = "nothing"
-    CREATE = "create"
-    CHANGE = "change"
-    REPLACE = "replace"
-    """Deleted and made anew: a field cannot be changed."""
-    WAIT = "wait"
-    """It cannot be looked at now, or is being deleted."""
-    REFUSE = "refuse"
-    """It belongs to somebody else."""
+_REPLACED = frozenset({("batch", "Job")})
+"""Made anew without asking when a field cannot be changed: what a Job leaves behind is its run."""
+_NEW = Seen(None, known=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,96 +40,103 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class ObjectPlan:
-    """One object: what is wanted, what is there, and what follows."""
+    """One object: what is wanted, what is seen of it, and what is decided."""
 
     key: ObjectKey
     wanted: Mapping[str, Any]
     """As it is applied."""
-    live: dict[str, Any] | None
-    doing: Doing
-    comparison: Comparison = field(default_factory=Comparison)
-    why: str = ""
-    """For WAIT, REFUSE and REPLACE."""
-    unsure: bool = False
-    """Only a dry run can tell whether it really differs."""
+    seen: Seen
+    verdict: ObjectVerdict
+    allowed: Allowed
     drifted: bool = False
     """Somebody else changed it: what was applied last is what is still wanted."""
-    stale: Stale | None = None
+
+    @property
+    def live(self) -> Object | None:
+        """The object as it was seen; None when it is not there."""
+        return self.seen.live
+
+    @property
+    def comparison(self) -> Comparison:
+        """What differs."""
+        return self.verdict.comparison or Comparison()
+
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is to be done."""
+        return self.verdict.action is Action.NOTHING
+
+    @property
+    def digest(self) -> str:
+        """What an answer of the server is kept under, beside the live object's."""
+        return str(sha256(canonical.dumps(dict(self.wanted))))
 
 
-def plan(manifests: Sequence[Object], seen: Mapping[ObjectKey, Seen], who: Who, *, settled: bool) -> list[ObjectPlan]:
+def plan(manifests: Sequence[Object], seen: Mapping[ObjectKey, Seen], who: Who, kept: Verdicts, *, settled: bool) -> list[ObjectPlan]:
     """Return what every object wants; settled: all of this was there before, so what is missing was taken away."""
-    rules = [one.rule for one in autoscale.scaled([*manifests, *(look.object for look in seen.values() if look.object)])]
+    live = [look.live for look in seen.values() if look.live is not None]
+    rules = [one.rule for one in autoscale.scaled([*manifests, *live])]
     needed = needs(manifests)
-    return [_one(manifest, seen, who, rules, needed, settled=settled) for manifest in manifests]
+    found = []
+    for manifest in manifests:
+        key = ObjectKey.of(manifest)
+        look = seen.get(key, Seen(None, known=False))
+        if not look.known and any(seen.get(one, Seen(None, known=False)).live is None for one in needed.get(key, ())):
+            look = _NEW  # nothing can be there before its namespace or definition is
+        found.append(_one(manifest, look, who, rules, kept))
+    return [replace(one, drifted=settled or one.drifted) if one.verdict.action is Action.CREATE else one for one in found]
 
 
-def _one(
-    manifest: Object,
-    seen: Mapping[ObjectKey, Seen],
-    who: Who,
-    rules: Sequence[ignore.IgnoreRule],
-    needed: Mapping[ObjectKey, tuple[ObjectKey, ...]],
-    *,
-    settled: bool,
-) -> ObjectPlan:
-    owner = who.owner
+def _one(manifest: Object, look: Seen, who: Who, rules: Sequence[ignore.IgnoreRule], kept: Verdicts) -> ObjectPlan:
     key = ObjectKey.of(manifest)
-    look = seen.get(key, Seen(None, known=False))
-    if not look.known:
-        absent = [one for one in needed.get(key, ()) if seen.get(one, Seen(None, known=False)).object is None]
-        if absent:
-            return ObjectPlan(key, who.names(manifest, None), None, Doing.CREATE)
-        why = look.stale.reason if look.stale is not None else "it was not looked at yet"
-        return ObjectPlan(key, manifest, None, Doing.WAIT, why=why, stale=look.stale)
-    live = look.object
-    wanted = who.names(manifest, live)
-    if look.stale is not None:
-        return ObjectPlan(key, wanted, live, Doing.WAIT, why=look.stale.reason, stale=look.stale)
-    if live is None:
-        return ObjectPlan(key, wanted, None, Doing.CREATE, drifted=settled)
-    if (live.get("metadata") or {}).get("deletionTimestamp"):
-        return ObjectPlan(key, wanted, live, Doing.WAIT, why="it is being deleted")
-    other = owner_of(live)
-    if other is not None and other != owner:
-        whose = f"{other}" + ("" if other.home == owner.home else f" of another home ({other.home or 'unknown'})")
-        return ObjectPlan(key, wanted, live, Doing.REFUSE, why=f"it belongs to {whose}, and {owner} wants it too")
-    wanted = ignore.to_apply(wanted, live, MANAGER, rules)
-    before = live if takeover.is_adopted(live, MANAGER) else takeover.taken(live, MANAGER)
-    comparison, _ = ignore.sift(difference.examine(before, wanted, MANAGER), key, rules)
-    return decided(ObjectPlan(key, wanted, live, Doing.NOTHING, comparison, unsure=not comparison.sure))
+    allowed = Allowed(MANAGER, replace=(key.group, key.kind) in _REPLACED, rules=rules)
+    wanted = who.names(manifest, look.live)
+    if look.live is not None:
+        wanted = ignore.to_apply(wanted, look.live, MANAGER, rules)
+    refusal = _refusal(key, look, who.owner)
+    if refusal is not None:
+        return ObjectPlan(key, wanted, look, ObjectVerdict(Action.WAIT, (refusal,)), allowed)
+    one = ObjectPlan(key, wanted, look, ObjectVerdict(Action.NOTHING), allowed)
+    return decided(one, kept.of(key, one.digest, look.digest))
 
 
-def answered(one: ObjectPlan, predicted: Object, every: Sequence[ObjectPlan]) -> ObjectPlan:
-    """Return the verdict on an unsure object with the answer of its dry run."""
-    assert one.live is not None, "a dry run of what is there"  # noqa: S101 - only CHANGE is unsure
-    rules = [found.rule for found in autoscale.scaled([*(plan.wanted for plan in every)])]
-    before = one.live if takeover.is_adopted(one.live, MANAGER) else takeover.taken(one.live, MANAGER)
-    comparison, _ = ignore.sift(difference.compare(before, predicted, MANAGER), one.key, rules)
-    return decided(ObjectPlan(one.key, one.wanted, one.live, Doing.NOTHING, comparison))
+def _refusal(key: ObjectKey, look: Seen, owner: Owner) -> Reason | None:
+    """Return why nothing may be done to an object: it is somebody else's, or what is known of it may be old."""
+    if look.stale_since and look.known:
+        found = f"what is known of it may be old since {look.stale_since}: {look.stale_reason}"
+        return Reason("LIVE_STALE", Outcome.WAIT, key.subject, found, "the watch is up again")
+    other = owner_of(look.live) if look.live is not None else None
+    if other is None or other == owner:
+        return None
+    whose = f"{other}" + ("" if other.home == owner.home else f" of another home ({other.home or 'unknown'})")
+    fix = "give one of the two another name, or remove it from one of them"
+    return Reason("OBJECT_TAKEN", Outcome.DENY, key.subject, f"it belongs to {whose}, and {owner} wants it too", "one owner", fix)
 
 
-def decided(one: ObjectPlan) -> ObjectPlan:
-    """Return what follows from a comparison."""
-    if one.comparison.in_step:
-        return one
+def decided(one: ObjectPlan, certain: Comparison | None) -> ObjectPlan:
+    """Return the decision about an object; certain is what the server said, if it was asked."""
+    verdict = decide(one.wanted, one.seen, one.allowed, certain)
     live = one.live or {}
-    drifted = bool(one.comparison.differences) and manifest_digest(live) == manifest_digest(one.wanted)
-    replaces = next((found.replaces for found in one.comparison.differences if found.replaces), "")
-    doing = Doing.REPLACE if replaces else Doing.CHANGE
-    return ObjectPlan(one.key, one.wanted, one.live, doing, one.comparison, replaces, one.unsure, drifted)
+    changed = verdict.comparison is not None and verdict.comparison.sure and bool(verdict.comparison.differences)
+    return replace(one, verdict=verdict, drifted=changed and manifest_digest(live) == manifest_digest(one.wanted))
+
+
+def answered(one: ObjectPlan, predicted: Object) -> Comparison:
+    """Return what differs, with the answer of a dry run."""
+    live = one.live or {}
+    return difference.compare(live if takeover.is_adopted(live, MANAGER) else takeover.taken(live, MANAGER), predicted, MANAGER)
 
 
 def deviations(plans: Sequence[ObjectPlan], owner: Owner) -> dict[ObjectKey, list[Deviation]]:
     """Return what somebody else changed of the objects that were applied."""
     found: dict[ObjectKey, list[Deviation]] = {}
     for one in plans:
-        if not one.drifted or one.unsure:
+        if not one.drifted:
             continue
-        if one.live is None:
+        if one.verdict.action is Action.CREATE:
             gone = Difference(one.key.subject, "object", "there", "deleted")
             found[one.key] = [Deviation(owner.app, owner.environment, "object", gone)]
-        else:
+        elif one.live is not None:
             found[one.key] = [
                 Deviation(owner.app, owner.environment, "object", difference_of(one.key, change), _writer(change))
                 for change in one.comparison.differences
@@ -150,7 +150,7 @@ def difference_of(key: ObjectKey, found: FieldDifference) -> Difference:
 
 
 def _writer(found: FieldDifference) -> str:
-    return str(found.writer) if found.writer is not None else "unknown"
+    return str(found.writer) if found.writer is not None else UNKNOWN
 
 
 def _text(value: Any) -> str:

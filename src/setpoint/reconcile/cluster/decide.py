@@ -43,6 +43,8 @@ class Seen:
     stale_since: str = ""
     """Since when the picture may be old; empty when it is not."""
     stale_reason: str = ""
+    digest: str = ""
+    """Stays while nothing but times and the status's owners change."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,28 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from setpoint.core.errors import SetpointError
+from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import Object, ObjectKey
-
-
-@dataclass(frozen=True, slots=True)
-class Stale:
-    """Since when a picture may be old, and why."""
-
-    since: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the picture shows of an object."""
-
-    object: dict[str, Any] | None
-    """None when it is not there, if it is known."""
-    known: bool
-    stale: Stale | None = None
-    """Set when the picture of it is not kept up now."""
-    digest: str = ""
-    """Stays while nothing but times and the status's owners change."""
 
 
 @dataclass(frozen=True, slots=True)

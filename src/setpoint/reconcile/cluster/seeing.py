@@ -9,9 +9,10 @@ from typing import Literal
 from setpoint.core.errors import SetpointError, UserError
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster.applying import Taken
-from setpoint.reconcile.cluster.comparing import Doing, ObjectPlan
+from setpoint.reconcile.cluster.comparing import ObjectPlan
+from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import ObjectKey
-from setpoint.reconcile.cluster.ports import Cluster, Seen
+from setpoint.reconcile.cluster.ports import Cluster
 from setpoint.reconcile.effective import Effective
 from setpoint.reconcile.health.kinds import judge, worst
 from setpoint.reconcile.health.model import Verdict, number, part
@@ -37,7 +38,7 @@ def observed(
     if unknown:
         health, reasons = Health.UNKNOWN, []
     if health is Health.HEALTHY:
-        changed = sum(one.doing is not Doing.NOTHING for one in plans)
+        changed = sum(not one.rests for one in plans)
         found = f"{len(plans)} objects are as rendered" if not changed else f"{len(plans)} objects, {changed} written just now"
         reasons.append(DeployReason("READY", f"namespace {target.namespace}", f"{found}; {ready} of {wanted} replicas ready"))
     url = f"{target.url}/" if target.url else ""
@@ -58,7 +59,7 @@ def _last(before: Deployment | None) -> tuple[int, int, str]:
 
 
 def _verdict(look: Seen) -> Verdict:
-    return judge(look.object) if look.object is not None else Verdict(Health.MISSING, "it is not there")
+    return judge(look.live) if look.live is not None else Verdict(Health.MISSING, "it is not there")
 
 
 def _reason(key: ObjectKey, verdict: Verdict) -> DeployReason:
@@ -72,10 +73,10 @@ def _replicas(seen: dict[ObjectKey, Seen]) -> tuple[int, int]:
     """Return (ready, wanted) replicas of all that has them."""
     ready = wanted = 0
     for key, look in seen.items():
-        if look.object is not None and key.kind in _REPLICATED:
-            wanted += number(part(look.object, "spec"), "replicas", 1)
-            ready += number(part(look.object, "status"), "readyReplicas")
-        elif look.object is not None and key.kind == "DaemonSet":
-            wanted += number(part(look.object, "status"), "desiredNumberScheduled")
-            ready += number(part(look.object, "status"), "numberReady")
+        if look.live is not None and key.kind in _REPLICATED:
+            wanted += number(part(look.live, "spec"), "replicas", 1)
+            ready += number(part(look.live, "status"), "readyReplicas")
+        elif look.live is not None and key.kind == "DaemonSet":
+            wanted += number(part(look.live, "status"), "desiredNumberScheduled")
+            ready += number(part(look.live, "status"), "numberReady")
     return ready, wanted

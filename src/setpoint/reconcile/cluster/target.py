@@ -1,7 +1,7 @@
 """A namespace of a Kubernetes cluster as a target: one pass compares, writes the inventory, applies in order, prunes and judges health.
 
-Called by the reconcile service through its port. Level-triggered and without memory but for what was copied: an unchanged world costs no
-call and no write. A cluster that cannot be looked at is a state with its reason, and nothing is done there meanwhile (law 7).
+Called by the reconcile service through its port. Level-triggered, and without memory but for the server's own answers: an unchanged world
+costs no call and no write. A cluster that cannot be looked at is a state with its reason, and nothing is done there meanwhile (law 7).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,8 @@ from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster import applying
-from setpoint.reconcile.cluster.comparing import Doing, ObjectPlan, Who, deviations, difference_of, plan
+from setpoint.reconcile.cluster.comparing import ObjectPlan, Who, deviations, difference_of, plan
+from setpoint.reconcile.cluster.decide import Action, ObjectVerdict, Verdicts
 from setpoint.reconcile.cluster.desired import not_yet, placed, relocated, waves
 from setpoint.reconcile.cluster.hooks import Phase
 from setpoint.reconcile.cluster.model import ObjectKey
@@ -71,6 +72,8 @@ class ClusterTarget:
 
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
+        self._kept: dict[Owner, Verdicts] = {}
+        """What the server said, for as long as manifest and live object stay as they were."""
 
     def advance(self, delivery: Delivery, environment: str, found: Mapping[str, Effective]) -> TargetLook:
         """Take one step towards what should run (see the port)."""
@@ -111,10 +114,11 @@ class ClusterTarget:
         one = self._placed(delivery, environment, (cluster, target), Effective(pin, desired, ()))
         found: list[Difference] = []
         for row in self._plan(cluster, one):
-            if row.doing is Doing.CREATE:
+            if row.verdict.action is Action.CREATE:
                 found.append(Difference(row.key.subject, "object", "there", "not there"))
-            elif row.doing in (Doing.WAIT, Doing.REFUSE):
-                found.append(Difference(row.key.subject, "object", "as rendered", row.why))
+            elif row.verdict.action is Action.WAIT:
+                why = "; ".join(reason.found for reason in row.verdict.reasons)
+                found.append(Difference(row.key.subject, "object", "as rendered", why))
             found += [difference_of(row.key, change) for change in row.comparison.differences]
         return found
 
@@ -198,7 +202,8 @@ class ClusterTarget:
         settled = before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY
         who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open)
         keys = [ObjectKey.of(manifest) for manifest in one.manifests]
-        return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, settled=settled))
+        kept = self._kept.setdefault(one.owner, Verdicts())
+        return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, kept, settled=settled), kept)
 
     def _drifted(self, environment: str, wanted: Mapping[str, _Wanted], plans: Mapping[str, Sequence[ObjectPlan]]) -> frozenset[Difference]:
         """Record what somebody else changed, and return what of it is corrected now."""
@@ -219,9 +224,9 @@ class ClusterTarget:
         """Bring one application a step further and say how it is."""
         cluster = where[0]
         effective, whole = one.effective, not one.effective.faults
-        unlooked = [row for row in plans if row.doing is Doing.WAIT and row.stale is not None]
+        unlooked = [row for row in plans if row.verdict.action is Action.WAIT and (row.seen.stale_since or not row.seen.known)]
         if unlooked:
-            unknown = not unlooked[0].why.startswith(_NOT_LOOKED)
+            unknown = not unlooked[0].seen.stale_reason.startswith(_NOT_LOOKED)
             return observed(effective, plans, where, applying.Taken(waits=[_stale(unlooked[0])]), unknown=unknown)
         ordered = order(one.manifests)
         faults = [DeployReason(r.code, r.subject, r.found, r.fix, "problem") for r in ordered.problems]
@@ -254,18 +259,16 @@ def _held(plans: Sequence[ObjectPlan], owner: Owner, allowed: frozenset[Differen
     for one in plans:
         mine = found.get(one.key, [])
         waits = bool(mine) and not all(deviation.difference in allowed for deviation in mine)
-        rows.append(replace(one, doing=Doing.NOTHING) if waits else one)
+        rows.append(replace(one, verdict=ObjectVerdict(Action.NOTHING)) if waits else one)
     return rows
 
 
 def _stale(one: ObjectPlan) -> DeployReason:
-    assert one.stale is not None, "what waits for a look"  # noqa: S101 - chosen by that
-    if one.why.startswith(_NOT_LOOKED):
+    if one.seen.stale_reason.startswith(_NOT_LOOKED) or not one.seen.stale_reason:
         return DeployReason("CLUSTER_LOOKED_AT", one.key.subject, "its kind is being listed")
-    found = f"nothing is known of it since {one.stale.since}: {one.why}"
-    return DeployReason(
-        "CLUSTER_UNREACHABLE", one.key.subject, found, "what runs goes on; see address and credential of the cluster", "problem"
-    )
+    found = f"nothing is known of it since {one.seen.stale_since}: {one.seen.stale_reason}"
+    fix = "what runs goes on; see address and credential of the cluster"
+    return DeployReason("CLUSTER_UNREACHABLE", one.key.subject, found, fix, "problem")
 
 
 def _target(delivery: Delivery, environment: str) -> KubernetesTarget:
