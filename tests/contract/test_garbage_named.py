@@ -57,6 +57,7 @@ def _store(git: GitRepositories, runs: dict[str, str], accepted: str | None = No
 def test_digests_in_files_at_heads_stay_wherever_they_are_written(tmp_path: Path, git: GitRepositories) -> None:
     """The base of a pipeline on any branch, an image of an environment, a chart of an application, also in a file that does not parse."""
     _push(tmp_path, git, "hello", {".setpoint/pipeline.yaml": b"base: shop/base@" + BASE.encode()}, "trial")
+    _push(tmp_path, git, "hello", {".setpoint/pipeline.yaml/folder": b"x"}, "odd")
     files = {
         "environments/prod/environment.yaml": b"images: [web@" + IMAGE.encode() + b"]",
         "apps/hello/helm.yaml": b"[chart: oci://charts/x@" + CHART.encode(),

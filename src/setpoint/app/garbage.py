@@ -94,11 +94,10 @@ def named(store: Store) -> dict[str, str]:
             run = store.records.run_for(repository, head)
             if run is not None:
                 found |= {record.digest: f"built from {branch} of {repository}" for record in store.records.artifacts(run=run.run)}
-            found |= _in_file(store, repository, head, PIPELINE_FILE)
-        for commit in _judging(store, repository, branches):
-            for file in store.git.files(repository, commit):
-                if not file.path.startswith("pins/"):
-                    found |= _in_file(store, repository, commit, file.path)
+            found |= _digests(partial(store.git.read, repository, head, PIPELINE_FILE), f"{PIPELINE_FILE} of {repository}")
+        files = [file for commit in _judging(store, repository, branches) for file in store.git.files(repository, commit)]
+        for blob, path in {file.blob: file.path for file in files if not file.path.startswith("pins/")}.items():
+            found |= _digests(partial(store.git.blob, repository, blob), f"{path} of {repository}")
     return found
 
 
@@ -108,15 +107,15 @@ def _judging(store: Store, repository: str, branches: Mapping[str, str]) -> set[
     return {commit for commit in (head, store.records.accepted(repository)) if commit is not None} if head is not None else set()
 
 
-def _in_file(store: Store, repository: str, commit: str, path: str) -> dict[str, str]:
-    """Return the digests in a file; what is no file, or larger than any that is parsed, names none."""
+def _digests(read: Callable[[int], bytes | None], place: str) -> dict[str, str]:
+    """Return the digests in a file; one that is not there, or larger than any that is parsed, names none."""
     try:
-        data = store.git.read(repository, commit, path, _FILE_BYTES) or b""
+        data = read(_FILE_BYTES) or b""
     except UserError as error:
         if error.code != "SP103":
             raise
         return {}
-    return {digest.decode(): f"{path} of {repository} names it" for digest in _DIGEST.findall(data)}
+    return {digest.decode(): f"{place} names it" for digest in _DIGEST.findall(data)}
 
 
 def collected(store: OciStoreFolder, pin: Pin) -> str:
