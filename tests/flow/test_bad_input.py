@@ -191,7 +191,7 @@ def test_a_head_that_cannot_be_read_stops_nothing(live: LiveHome) -> None:
         STAGING + ":8:1": {STAGING: good + b"owners: []\n"},
         STAGING + ":8:9": {STAGING: good + b"after: [staging]\n"},
         STAGING: {STAGING: good + b"# " + b"x" * (2 << 20)},
-        "environments/x\ufffd/environment.yaml": {os.fsdecode(b"environments/x\xff/environment.yaml"): b"a: b\n"},
+        "environments/x\ufffd": {os.fsdecode(b"environments/x\xff/environment.yaml"): b"a: b\n"},
     }
     for place, files in faults.items():
         _push(live, dict(files), place)

@@ -39,15 +39,16 @@ def line_steps(
     return found, str(here.id)
 
 
-def entries_of(tree: pygit2.Object | None) -> Iterator[tuple[str, str]]:
-    """Yield (name, id) of the files, links and folders in a folder.
+def entries_of(tree: pygit2.Object | None, folder: str) -> Iterator[tuple[str, str]]:
+    """Yield (name, id) of the files, links and folders in a folder; its path is for the place of an error.
 
     Raises:
         UserError: a name is not UTF-8 (SP106).
     """
     for entry in tree if isinstance(tree, pygit2.Tree) else ():
         if entry.filemode != FileMode.COMMIT:
-            yield path_text(entry.raw_name or b""), str(entry.id)
+            path = path_text(f"{folder}/".encode() * bool(folder) + (entry.raw_name or b""))
+            yield path.rpartition("/")[2], str(entry.id)
 
 
 def _step(repository: pygit2.Repository, commit: pygit2.Commit, parent: pygit2.Commit | None, depths: Mapping[str, int]) -> Step:

@@ -268,7 +268,7 @@ class GitRepositories:
     def entries(self, name: str, commit: str, folder: str) -> dict[str, str]:
         """Return {name: object id} of what lies directly in a folder of a commit (see the port)."""
         with self._open(name) as repository:
-            return dict(entries_of(_at(_commit(repository, commit).tree, parts_of_path(folder))))
+            return dict(entries_of(_at(_commit(repository, commit).tree, parts_of_path(folder)), folder))
 
     def _folder(self, name: str) -> Path:
         if not _is_name(name):

@@ -4,13 +4,13 @@ Called by the target once the inventory is written. It keeps nothing: the next p
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from setpoint.core.errors import ConflictError, SetpointError, UserError
+from setpoint.core.errors import ConflictError, SetpointError, UserError, WorldError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.reconcile.cluster import takeover
 from setpoint.reconcile.cluster.comparing import ObjectPlan, answered, decided
-from setpoint.reconcile.cluster.decide import Action, Seen, Verdicts, refused
+from setpoint.reconcile.cluster.decide import Action, ObjectVerdict, Seen, Verdicts, refused
 from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.order import Step, prune_order
 from setpoint.reconcile.cluster.owner import MANAGER, Owner, owner_of
@@ -18,6 +18,10 @@ from setpoint.reconcile.cluster.ports import Cluster, Deletion
 from setpoint.reconcile.health.kinds import judge
 from setpoint.reconcile.health.model import Verdict
 from setpoint.reconcile.model import DeployReason, Health
+
+_UNFINISHED = frozenset({Action.REPLACE, Action.TAKE_OVER, Action.WAIT})
+_NOT_SERVED = "SP687: "
+"""How the picture begins the reason for a kind that the cluster does not serve."""
 
 
 @dataclass(slots=True)
@@ -45,6 +49,9 @@ def asked(cluster: Cluster, plans: Sequence[ObjectPlan], kept: Verdicts) -> list
 
 def _answered(one: ObjectPlan, answer: Object | SetpointError, kept: Verdicts) -> ObjectPlan:
     found = None
+    if isinstance(answer, WorldError):
+        why = Reason("LIVE_UNKNOWN", Outcome.WAIT, one.key.subject, f"the server could not say what would change: {answer.what}")
+        return replace(one, verdict=ObjectVerdict(Action.WAIT, (why,)))
     if isinstance(answer, UserError):
         found = refused(one.wanted, one.live or {}, MANAGER, answer.what)
     elif not isinstance(answer, SetpointError):
@@ -67,13 +74,14 @@ def apply(cluster: Cluster, steps: Sequence[Step], plans: Mapping[ObjectKey, Obj
         if position and steps[position - 1].wave != step.wave:
             wave = []
         wave += step.keys
-        _write(cluster, [plans[key] for key in step.keys if key in plans], taken)
-        if taken.faults:
-            return taken
+        mine = [plans[key] for key in step.keys if key in plans]
+        _write(cluster, mine, taken)
+        if taken.faults or any(one.verdict.action in _UNFINISHED for one in mine):
+            return taken  # what is being replaced or taken over is not there as wanted yet, whatever the picture still shows
         later = [plans[key] for one in steps[position + 1 :] for key in one.keys if key in plans]
         pending = [one for one in later if not one.rests]
         if pending and step.wait:
-            unready = list(_unready(cluster, wave if step.wait == "healthy" else step.keys))
+            unready = list(unready_of(cluster, wave if step.wait == "healthy" else step.keys))
             if unready:
                 first = min(pending, key=lambda one: one.key)
                 more = f" and {len(pending) - 1} more are" if len(pending) > 1 else " is"
@@ -139,7 +147,8 @@ def _delete(cluster: Cluster, objects: Sequence[tuple[ObjectKey, Object]], taken
             taken.faults.append(_fault(key, error))
 
 
-def _unready(cluster: Cluster, keys: Sequence[ObjectKey]) -> Iterator[str]:
+def unready_of(cluster: Cluster, keys: Sequence[ObjectKey]) -> Iterator[str]:
+    """Yield what is not healthy among some objects, and why."""
     for key, seen in cluster.seen(keys).items():
         verdict = judge(seen.live) if seen.live is not None else Verdict(Health.MISSING, "it is not there yet")
         if verdict.health is not Health.HEALTHY:
@@ -158,8 +167,11 @@ def prune(cluster: Cluster, gone: Mapping[ObjectKey, Seen], waves: Mapping[Objec
         for key in step.keys:
             seen = gone[key]
             live = seen.live
-            if not seen.known or seen.stale_since:
+            if not seen.known and seen.stale_reason.startswith(_NOT_SERVED):
+                absent.append(key)  # its kind is gone from the cluster, and all of its objects with it
+            elif not seen.known or seen.stale_since:
                 leaving = True
+                taken.waits.append(DeployReason("OBJECT_DELETED", key.subject, f"it cannot be looked at: {seen.stale_reason or 'not yet'}"))
             elif live is None or owner_of(live) != owner:
                 absent.append(key)  # nobody's of ours any more: whoever took it keeps it
             elif (live.get("metadata") or {}).get("deletionTimestamp"):

@@ -84,7 +84,14 @@ def plan(manifests: Sequence[Object], seen: Mapping[ObjectKey, Seen], who: Who, 
         if not look.known and any(seen.get(one, Seen(None, known=False)).live is None for one in needed.get(key, ())):
             look = _NEW  # nothing can be there before its namespace or definition is
         found.append(_one(manifest, look, who, rules, kept))
-    return [replace(one, drifted=settled or one.drifted) if one.verdict.action is Action.CREATE else one for one in found]
+    return [_missing(one, settled=settled) if one.verdict.action is Action.CREATE else one for one in found]
+
+
+def _missing(one: ObjectPlan, *, settled: bool) -> ObjectPlan:
+    """Return the plan of what is not there: taken away if it was there before, but for a Job that the cluster clears away by itself."""
+    if settled and one.key.kind == "Job" and (one.wanted.get("spec") or {}).get("ttlSecondsAfterFinished") is not None:
+        return replace(one, verdict=ObjectVerdict(Action.NOTHING))
+    return replace(one, drifted=settled)
 
 
 def _one(manifest: Object, look: Seen, who: Who, rules: Sequence[ignore.IgnoreRule], kept: Verdicts) -> ObjectPlan:

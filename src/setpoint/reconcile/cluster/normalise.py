@@ -63,7 +63,7 @@ def prepare(manifest: Object) -> dict[str, Any]:
     meta = {key: value for key, value in (manifest.get("metadata") or {}).items() if key not in _SERVERS}
     found["metadata"] = meta = _without_null(meta)
     _without_last_applied(meta)
-    if manifest.get("kind") == "Secret" and built_in:
+    if manifest.get("kind") == "Secret" and built_in and "sops" not in manifest:  # what is sealed is folded when it is opened
         _fold(found)
     if manifest.get("kind") == "ClusterRole" and built_in and manifest.get("aggregationRule"):
         # They are filled in by the cluster, whatever was written.

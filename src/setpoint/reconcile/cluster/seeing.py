@@ -28,13 +28,16 @@ def observed(
 ) -> Observed:
     """Return how an application is after a step, by what the picture shows now; unknown: the picture is not kept up."""
     cluster, target = where
-    seen = cluster.seen([one.key for one in plans])
+    # A Job that the cluster cleared away by itself is well.
+    seen = cluster.seen([one.key for one in plans if not (one.rests and one.live is None and one.key.kind == "Job")])
     verdicts = {key: _verdict(look) for key, look in seen.items()}
     reasons = [_reason(key, verdict) for key, verdict in sorted(verdicts.items()) if verdict.health is not Health.HEALTHY]
     ready, wanted = _replicas(seen)
     health = worst(verdicts.values())
-    if health is Health.MISSING or (taken.waits and health is Health.HEALTHY):
-        health = Health.PROGRESSING  # on its way: what is missing is being made
+    if health is Health.MISSING:  # on its way, unless it is only reported
+        health = Health.DEGRADED if all(one.rests for one in plans) else Health.PROGRESSING
+    elif taken.waits and health is Health.HEALTHY:
+        health = Health.PROGRESSING
     if unknown:
         health, reasons = Health.UNKNOWN, []
     if health is Health.HEALTHY:

@@ -4,12 +4,13 @@ Called by the reconcile service through its port. Level-triggered, and without m
 costs no call and no write. A cluster that cannot be looked at is a state with its reason, and nothing is done there meanwhile (law 7).
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from setpoint.artifact.copies import Copies, Place
-from setpoint.core.errors import SetpointError, UserError
+from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.targets import KubernetesTarget
@@ -33,6 +34,8 @@ from setpoint.reconcile.prune import decide as pruning
 from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.target import Observed, TargetLook
+
+log = logging.getLogger(__name__)
 
 _WELL_S: Final = 10.0
 _SOON_S: Final = 1.0
@@ -72,6 +75,8 @@ class ClusterTarget:
 
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
+        self._applied: dict[Owner, str] = {}
+        """The pin commit of which everything was there once: what is missing since was taken away."""
         self._kept: dict[Owner, Verdicts] = {}
         """What the server said, for as long as manifest and live object stay as they were."""
 
@@ -84,16 +89,17 @@ class ClusterTarget:
             cluster = self._parts.clusters.of(target.cluster)
             wanted = self._wanted(delivery, environment, (cluster, target), found, seen)
             followed = {ObjectKey.of(one): str(one["apiVersion"]) for app in wanted.values() for one in app.manifests}
-            gone = self._gone(delivery, environment, wanted)
-            retiring = [(one, self._made(delivery, one)) for one in self._parts.prune.retiring(delivery, environment)]
+            self._refuse_twice(wanted, seen)
+            gone = self._gone(delivery, environment, wanted, seen)
+            retiring = self._retiring(delivery, environment)
             left = {key: version for _one, objects in retiring for key, version in objects.items()}
             cluster.follow(environment, {**left, **gone, **followed})
             for release, objects in retiring:
                 self._retire(cluster, release, objects)
-            plans = self._plans(cluster, wanted)
+            plans = self._plans(cluster, wanted, seen)
             allowed = self._drifted(environment, wanted, plans)
-            for app, one in wanted.items():
-                seen[app] = self._step(delivery, (cluster, target), one, _held(plans[app], one.owner, allowed), gone)
+            for app, rows in plans.items():
+                seen[app] = self._step(delivery, (cluster, target), wanted[app], _held(rows, wanted[app].owner, allowed), gone)
         except SetpointError as error:
             for app, effective in found.items():
                 if app not in seen:
@@ -138,8 +144,7 @@ class ClusterTarget:
             try:
                 wanted[app] = self._placed(delivery, environment, where, effective)
             except UserError as error:
-                fault = DeployReason(error.code, error.where or app, error.what, error.fix, "problem")
-                seen[app] = Observed(Health.DEGRADED, effective.notes, (fault,), render=effective.desired.digest)
+                seen[app] = _faulty(effective, error)
         return wanted
 
     def _placed(self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective) -> _Wanted:
@@ -157,19 +162,39 @@ class ClusterTarget:
                 fix = "give the artifact a base image by digest; `base: host` runs on the host target only"
                 raise UserError("SP696", f"the artifact `{name}` is built on this machine's own system", where=name, fix=fix)
             ours = f"{pinned.oci_repository}@{pinned.digest}"
-            references[ours] = self._parts.copies.ensure(pinned.oci_repository, pinned.digest, place)
+            try:
+                references[ours] = self._parts.copies.ensure(pinned.oci_repository, pinned.digest, place)
+            except WorldError as error:  # of one application, and not the cluster's
+                what = f"the artifact `{name}` cannot be copied to {target.registry}: {error.what}"
+                raise UserError("SP698", what, where=error.where, fix=error.fix or "it is tried again") from error
         objects = self._parts.rendering.objects(candidate, delivery.repository)
         manifests = placed([relocated(value, references) for value in objects], target.namespace, cluster.is_namespaced)
         return _Wanted(effective, manifests, Owner(self._parts.home, candidate.app, environment))
 
-    def _gone(self, delivery: Delivery, environment: str, wanted: Mapping[str, _Wanted]) -> dict[ObjectKey, str]:
-        """Return the objects of inventories that are no longer wanted, with the version they were rendered in."""
+    def _gone(self, delivery: Delivery, environment: str, wanted: Mapping[str, _Wanted], seen: dict[str, Observed]) -> dict[ObjectKey, str]:
+        """Return the objects of inventories that are no longer wanted, with the version they were rendered in.
+
+        Where that cannot be found out, the application alone is left as it is, and told so.
+        """
         found: dict[ObjectKey, str] = {}
         for app, one in wanted.items():
             inventory = self._parts.prune.inventory(app, environment)
-            rendered = {str(ObjectKey.of(manifest)) for manifest in one.manifests}
-            for commit in {inventory.objects[name] for name in inventory.objects.keys() - rendered}:
-                found |= self._versions(delivery, environment, app, commit, inventory.objects.keys() - rendered)
+            names = inventory.objects.keys() - {str(ObjectKey.of(manifest)) for manifest in one.manifests}
+            try:
+                for commit in {inventory.objects[name] for name in names}:
+                    found |= self._versions(delivery, environment, app, commit, names)
+            except UserError as error:
+                seen[app] = _faulty(one.effective, error)
+        return found
+
+    def _retiring(self, delivery: Delivery, environment: str) -> list[tuple[Release, dict[ObjectKey, str]]]:
+        """Return the applications that left setpoint.yaml and whose removal a person confirmed, with what was made of them."""
+        found = []
+        for release in self._parts.prune.retiring(delivery, environment):
+            try:
+                found.append((release, self._made(delivery, release)))
+            except UserError as error:
+                log.warning("%s in %s cannot be removed: %s", release.app, environment, error.render())
         return found
 
     def _versions(self, delivery: Delivery, environment: str, app: str, commit: str, names: set[str]) -> dict[ObjectKey, str]:
@@ -190,16 +215,53 @@ class ClusterTarget:
     def _retire(self, cluster: Cluster, release: Release, objects: Mapping[ObjectKey, str]) -> None:
         """Delete what is left of an application whose removal a person confirmed; forget it when all of that is gone."""
         owner = Owner(self._parts.home, release.app, release.desired.environment)
-        _taken, absent = applying.prune(cluster, cluster.seen([*objects]), {}, owner)
-        if len(absent) == len(objects):
+        taken, absent = applying.prune(cluster, cluster.seen([*objects]), {}, owner)
+        for fault in taken.faults:
+            log.warning("%s cannot be removed: %s of %s: %s", owner, fault.code, fault.subject, fault.found)
+        if len(absent) == len(self._parts.prune.inventory(release.app, release.desired.environment).objects):
             self._parts.prune.retired(release)
 
-    def _plans(self, cluster: Cluster, wanted: Mapping[str, _Wanted]) -> dict[str, list[ObjectPlan]]:
-        return {app: self._plan(cluster, one) for app, one in wanted.items()}
+    def _plans(self, cluster: Cluster, wanted: Mapping[str, _Wanted], seen: dict[str, Observed]) -> dict[str, list[ObjectPlan]]:
+        """Return what the objects of every application want that nothing stands against yet."""
+        found = {}
+        for app, one in wanted.items():
+            if app in seen:
+                continue
+            try:
+                found[app] = self._plan(cluster, one)
+            except UserError as error:
+                seen[app] = _faulty(one.effective, error)
+        return found
+
+    def _refuse_twice(self, wanted: Mapping[str, _Wanted], seen: dict[str, Observed]) -> None:
+        """Refuse applications that want an object which one before them wants too, and those whose objects lie in another place."""
+        holders: dict[ObjectKey, str] = {}
+        for app, one in wanted.items():
+            keys = [ObjectKey.of(manifest) for manifest in one.manifests]
+            twice = [key for key in keys if holders.setdefault(key, app) != app]
+            elsewhere = self._elsewhere(one, {key.namespace for key in keys})
+            if twice:
+                found = f"{holders[twice[0]]} and {app} both want it; {app} is left as it is"
+                fix = f"give it another name in {app} or in {holders[twice[0]]}, or remove it from one of them"
+                reason = DeployReason("OBJECT_TAKEN", twice[0].subject, found, fix, "problem")
+                seen[app] = Observed(Health.DEGRADED, one.effective.notes, (reason,), render=one.effective.desired.digest)
+            elif elsewhere is not None:
+                seen[app] = Observed(Health.DEGRADED, one.effective.notes, (elsewhere,), render=one.effective.desired.digest)
+
+    def _elsewhere(self, one: _Wanted, namespaces: set[str]) -> DeployReason | None:
+        """Return why nothing is done: what was made before lies on the host, or in another namespace, and nobody would remove it."""
+        names = self._parts.prune.inventory(one.owner.app, one.owner.environment).objects
+        strange = sorted(name for name in names if name.count("/") != 3 or ObjectKey.parse(name).namespace not in namespaces)
+        if not strange or not namespaces:
+            return None
+        found = f"the target changed, and {', '.join(strange[:5])} of before is still where it was: nothing is done until it is gone"
+        fix = "name the old target again, and begin an environment of another name for the new one"
+        return DeployReason("TARGET_CHANGED", f"target of {one.owner.environment}", found, fix, "problem")
 
     def _plan(self, cluster: Cluster, one: _Wanted) -> list[ObjectPlan]:
         before, pin = self._before(one.effective), one.effective.pin
-        settled = before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY
+        settled = self._applied.get(one.owner) == pin.commit
+        settled = settled or (before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY)
         who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open)
         keys = [ObjectKey.of(manifest) for manifest in one.manifests]
         kept = self._kept.setdefault(one.owner, Verdicts())
@@ -208,9 +270,15 @@ class ClusterTarget:
     def _drifted(self, environment: str, wanted: Mapping[str, _Wanted], plans: Mapping[str, Sequence[ObjectPlan]]) -> frozenset[Difference]:
         """Record what somebody else changed, and return what of it is corrected now."""
         found: list[Deviation] = []
-        for app, one in wanted.items():
-            for rows in deviations(plans[app], one.owner).values():
-                found += rows
+        unseen = {app for app in wanted if app not in plans or any(_is_unlooked(row) for row in plans[app])}
+        for app, rows in plans.items():
+            if app not in unseen:
+                found += [one for mine in deviations(rows, wanted[app].owner).values() for one in mine]
+        # What cannot be looked at now is neither over nor new: its cases stay as they are.
+        for case in self._parts.drift.cases(environment, "object"):
+            if case.app in unseen or case.app not in wanted:
+                lasting = Difference(case.subject, case.field, case.desired, case.live)
+                found.append(Deviation(case.app, environment, "object", lasting, case.writer))
         return self._parts.drift.judge(environment, "object", found)
 
     def _step(
@@ -224,9 +292,12 @@ class ClusterTarget:
         """Bring one application a step further and say how it is."""
         cluster = where[0]
         effective, whole = one.effective, not one.effective.faults
-        unlooked = [row for row in plans if row.verdict.action is Action.WAIT and (row.seen.stale_since or not row.seen.known)]
+        unlooked = [row for row in plans if _is_unlooked(row)]
         if unlooked:
             unknown = not unlooked[0].seen.stale_reason.startswith(_NOT_LOOKED)
+            last = self._before(effective)
+            if not unknown and last is not None and last.pin_commit == effective.pin.commit:
+                return Observed(last.health, last.reasons, (), last.url, last.replicas_ready, last.replicas_wanted, last.render)
             return observed(effective, plans, where, applying.Taken(waits=[_stale(unlooked[0])]), unknown=unknown)
         ordered = order(one.manifests)
         faults = [DeployReason(r.code, r.subject, r.found, r.fix, "problem") for r in ordered.problems]
@@ -236,6 +307,12 @@ class ClusterTarget:
         wanted = [str(row.key) for row in plans]
         decision, _before = self._parts.prune.settle(delivery, effective.pin, wanted, whole=whole)
         taken = applying.apply(cluster, ordered.of(Phase.SYNC), {row.key: row for row in plans})
+        if all(row.rests for row in plans):
+            self._applied[one.owner] = effective.pin.commit
+        unready = list(applying.unready_of(cluster, [row.key for row in plans if row.live is not None or not row.rests]))
+        if decision.remove and unready:
+            found = f"{'; '.join(unready[:3])}: what is no longer wanted stays until then"
+            taken.waits.append(DeployReason("PRUNE_WAITS", "prune", found))
         if not taken.faults and not taken.waits and decision.remove:
             removing = {ObjectKey.parse(name) for name in decision.remove}
             pruned, absent = applying.prune(cluster, cluster.seen([*(gone.keys() & removing)]), waves(ordered), one.owner)
@@ -261,6 +338,15 @@ def _held(plans: Sequence[ObjectPlan], owner: Owner, allowed: frozenset[Differen
         waits = bool(mine) and not all(deviation.difference in allowed for deviation in mine)
         rows.append(replace(one, verdict=ObjectVerdict(Action.NOTHING)) if waits else one)
     return rows
+
+
+def _faulty(effective: Effective, error: UserError) -> Observed:
+    fault = DeployReason(error.code, error.where or effective.pin.candidate.app, error.what, error.fix, "problem")
+    return Observed(Health.DEGRADED, effective.notes, (fault,), render=effective.desired.digest)
+
+
+def _is_unlooked(row: ObjectPlan) -> bool:
+    return row.verdict.action is Action.WAIT and (bool(row.seen.stale_since) or not row.seen.known)
 
 
 def _stale(one: ObjectPlan) -> DeployReason:

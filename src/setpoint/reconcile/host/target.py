@@ -79,6 +79,15 @@ class HostTarget:
         left: dict[str, Observed] = {}
         for app, effective in found.items():
             desired = _hasty(effective.desired) if effective.held else effective.desired
+            strange = sorted(name for name in self._parts.prune.inventory(app, desired.environment).objects if name.count("/") == 3)
+            if strange:
+                where = f"target of {desired.environment}"
+                what = (
+                    f"the target changed, and {', '.join(strange[:5])} of before is still in its cluster: nothing is done until it is gone"
+                )
+                fix = "name the old target again, and begin an environment of another name for the new one"
+                left[app] = self._observed(effective, [], (DeployReason("TARGET_CHANGED", where, what, fix, "problem"),), url)
+                continue
             try:
                 desired, notes = self._parts.prune.keep(delivery, effective.pin, desired, whole=not effective.faults)
                 kept[app] = replace(effective, desired=desired, notes=(*effective.notes, *notes))
