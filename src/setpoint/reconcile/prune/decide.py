@@ -41,17 +41,23 @@ def over_budget(removed: Collection[str], every: Collection[str], budget: str) -
 
 
 def decide(inventory: Inventory, wanted: Sequence[str], pin_commit: str, budget: str, approved: Collection[str]) -> Decision:
-    """Return what of the inventory is removed and what is kept; approved are objects whose removal people approved with this pin."""
+    """Return what of the inventory is removed and what is kept; approved are objects whose removal people approved with this pin.
+
+    What was held back once stays so until a person says otherwise: the inventory grows by what a pin wants anew, and would
+    allow more with every pass. A confirmation holds for as long as part of what it names is left.
+    """
     gone = tuple(sorted(set(inventory.objects) - set(wanted)))
     if not gone:
         return Decision()
     if not wanted:
         return Decision(keep=gone)
-    why = over_budget([name for name in gone if _short(name) not in approved], inventory.objects, budget)
-    held = Held(gone, pin_commit, why, set_of(gone, pin_commit))
-    if not why or inventory.confirmed == held.set:
+    before, pending = inventory.held, [name for name in gone if _short(name) not in approved]
+    if before is not None and inventory.confirmed == before.set and before.pin_commit == pin_commit and set(gone) <= set(before.objects):
         return Decision(remove=gone)
-    return Decision(keep=gone, held=held)
+    why = over_budget(pending, inventory.objects, budget)
+    if not why and before is not None and not set(pending).isdisjoint(before.objects):
+        why = before.why
+    return Decision(keep=gone, held=Held(gone, pin_commit, why, set_of(gone, pin_commit))) if why else Decision(remove=gone)
 
 
 def _short(name: str) -> str:

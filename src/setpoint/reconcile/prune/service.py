@@ -74,7 +74,8 @@ class PruneService:
             objects = {**before.objects, **dict.fromkeys(wanted, pin.commit)}
             after = replace(before, objects=objects)
             if whole:
-                after = replace(after, held=found.held, confirmed=before.confirmed if found.remove else "")
+                going_on = bool(found.remove) and bool(before.confirmed)
+                after = replace(after, held=before.held if going_on else found.held, confirmed=before.confirmed if going_on else "")
             if after.held is not None and after.held != before.held:
                 self._put(after, "prune.held", records.encode(after.held))
             elif after != before:
@@ -90,7 +91,7 @@ class PruneService:
                 return
             left = {name: commit for name, commit in inventory.objects.items() if name not in gone}
             body = {"app": place[0], "environment": place[1], "objects": sorted(gone), "pin": pin.commit}
-            self._put(Inventory(*place, left), "prune.done", body)
+            self._put(replace(inventory, objects=left), "prune.done", body)
 
     def inventory(self, app: str, environment: str) -> Inventory:
         """Return what was made of an application in an environment."""
