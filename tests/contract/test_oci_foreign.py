@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import urllib.request
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -159,7 +161,7 @@ def test_a_login_is_tried_before_it_is_kept_and_its_password_is_in_no_entry(regi
     journal = _Journal()
     logins = Registries(journal, SecretFolder(tmp_path / "logins"), journal, lambda access: RegistryClient(access).greet())
     right = registry.access(registry.host)
-    with pytest.raises(UserError, match="SP331"):
+    with pytest.raises(UserError, match=r"SP331.*does not let the user robot in: no such user"):
         logins.login(RegistryAccess(registry.host, registry.user, "wrong", authorities=registry.authorities), "operator")
     assert (journal.entries, logins.access(registry.host)) == ([], RegistryAccess(registry.host))
     kept = logins.login(right, "operator")
@@ -195,6 +197,21 @@ def test_what_cannot_be_a_login_is_refused_before_anything_is_sent(access: Regis
         logins.login(access, "operator")
 
 
+def test_a_moved_blob_is_there_and_a_moved_manifest_is_sent(store: OciStoreFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A redirect of HEAD says that a blob is there; of a manifest it says nothing."""
+    digest = _image(store, b"moved")
+    sent: list[tuple[str, str]] = []
+
+    @contextmanager
+    def send(_client: Any, method: str, url: str, *_rest: Any) -> Iterator[Any]:
+        sent.append((method, url.partition("/team/web/")[2].partition("/")[0]))
+        yield SimpleNamespace(status=307 if method == "HEAD" else 201, headers={})
+
+    monkeypatch.setattr(RegistryClient, "send", send)
+    assert RegistryCopy(store).copy("shop/web", digest, "registry.test", "team/web").manifests == 1
+    assert sent == [("HEAD", "manifests"), ("HEAD", "blobs"), ("HEAD", "blobs"), ("PUT", "manifests")]
+
+
 def test_copies_are_made_once_and_again_for_new_evidence(store: OciStoreFolder, registry: TlsRegistry) -> None:
     """The first pass sends and journals, the next asks nobody; new evidence is sent; our own registry needs no copy."""
     journal = _Journal()
@@ -215,5 +232,6 @@ def test_copies_are_made_once_and_again_for_new_evidence(store: OciStoreFolder, 
     _refer(store, digest, b"new evidence")
     copies.ensure("shop/web", digest, place)
     assert [kind for kind, _, _ in journal.entries] == ["artifact.copied", "artifact.copied"]
-    assert copies.ensure("shop/web", digest, Place.parse("registry.test")) == f"registry.test/shop/web@{digest}"
+    for own in ("registry.test", "registry.test/prod"):
+        assert copies.ensure("shop/web", digest, Place.parse(own)) == f"registry.test/shop/web@{digest}", "own names have no prefix"
     assert len(calls) == 2

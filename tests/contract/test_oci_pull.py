@@ -233,7 +233,31 @@ def test_only_this_machine_is_spoken_to_without_tls() -> None:
     """Plain HTTP is for loopback hosts; what looks like one but is not gets HTTPS."""
     hosts = ("localhost", "127.0.0.1:80", "[::1]:80", "127.0.0.1.test", "localhost.test", "registry.test:5000", "10.0.0.1")
     assert [RegistryClient(RegistryAccess(host)).base.partition(":")[0] for host in hosts] == ["http"] * 3 + ["https"] * 4
-    assert not is_loopback("0.0.0.0")  # noqa: S104 - a name to judge, nothing listens
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["0.0.0.0", "::", "[::1]", "::ffff:127.0.0.1", "127.1", "2130706433", "0x7f.1", "LOCALHOST", "localhost."],  # noqa: S104
+)
+def test_this_machine_is_known_in_every_form_of_its_address(host: str) -> None:
+    """Short, numeric, mapped and unspecified addresses connect to this machine as well."""
+    assert is_loopback(host)
+
+
+@pytest.mark.parametrize("host", ["10.1", "registry.test", "::ffff:10.0.0.1", "1", "", "127.0.0.1.test"])
+def test_another_machine_is_not_taken_for_this_one(host: str) -> None:
+    """What only looks like it is not it."""
+    assert not is_loopback(host)
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1/x", "http://2130706433/x", "http://[::ffff:127.0.0.1]:80/x", "https://localhost/x"])
+def test_a_remote_registry_without_tls_leads_not_home_either(target: str) -> None:
+    """Plain HTTP makes it not local: its redirects stay off this machine, and go on within it; a registry on this machine may stay here."""
+    remote = RegistryClient(RegistryAccess("registry.test", plain_http=True))
+    with pytest.raises(WorldError, match="SP307"):
+        remote.redirected("http://registry.test/v2/x", target)
+    assert remote.redirected("http://registry.test/v2/x", "/y") == "http://registry.test/y"
+    assert RegistryClient(RegistryAccess("localhost:5000")).redirected("http://localhost:5000/v2/x", target) == target
 
 
 @pytest.mark.parametrize("target", ["http://other.test/x", "https://127.0.0.1/x", "https://localhost/x", "file:///etc/passwd", ""])

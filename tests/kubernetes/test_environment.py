@@ -16,6 +16,7 @@ from kubernetes_world import Machine
 from live_home import PIPELINE, SETPOINT_FILE, TESTS, LiveHome, wait_for
 from pusher import Pusher
 from rootfs import busybox_entries
+from setpoint.cli.cluster import _content
 from setpoint.cli.main import run as command
 from setpoint.core.errors import SetpointError
 
@@ -109,7 +110,7 @@ def place(live: LiveHome, node: Machine, registry: str) -> Iterator[Place]:
         pytest.skip("INCOMPLETE: needs a static busybox (busybox-static)")
     found = Place(live, node, f"shop-{secrets.token_hex(3)}")
     found.kubectl("create", "namespace", found.namespace)
-    live.api().put("clusters/real", {"kubeconfig": node.kubeconfig.read_text()})
+    live.api().put("clusters/real", {"kubeconfig": _content(node.kubeconfig, "")})
     base = Pusher(live, "base/busybox").image(busybox_entries(Path(busybox).resolve()), ("PATH=/bin",))
     live.api().put(f"registries/{registry}", {"plain_http": True})
     environment = ENVIRONMENT.format(namespace=found.namespace, registry=registry, mode="correct")

@@ -68,6 +68,7 @@ SHARED = {
     "SP827": "something that `init` would make is there",
     "SP850": "a command line that is not understood",
     "SP862": "no such page or file",
+    "SP871": "an address to pull from that is not complete, or that no other machine can name",
     "SP863": "a form that cannot be used",
 }
 """Codes that more than one module uses, with their one meaning; a new entry here was compared with the row in docs/errors.md."""

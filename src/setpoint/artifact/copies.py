@@ -41,7 +41,7 @@ class Copies:
         self._store = store
         self._copy = copy
         self._recorder = recorder
-        self._own = frozenset(own)
+        self._own = frozenset(host.lower() for host in own)
         """Hosts that are this home's own registry under another name: nothing is copied there."""
         self._seen: dict[tuple[str, str, Place], frozenset[str]] = {}
         """What this process found complete, with the referrers of then."""
@@ -55,9 +55,9 @@ class Copies:
             UserError: the registry refuses us (SP331, SP333).
             WorldError: it gives no usable answer (SP307).
         """
+        if place.host.lower() in self._own:
+            return Place(place.host, "").reference(repository, digest)  # served under the store's own names, which have no prefix
         reference = place.reference(repository, digest)
-        if place.host in self._own:
-            return reference
         key = (repository, digest, place)
         with self._lock:
             seen = self._seen.get(key)

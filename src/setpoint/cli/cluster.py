@@ -16,6 +16,7 @@ from setpoint.core import names
 
 if TYPE_CHECKING:
     from setpoint.client.http import Api
+    from setpoint.core.errors import UserError
 
 _FILES = ("certificate-authority", "client-certificate", "client-key")
 
@@ -33,7 +34,7 @@ def command() -> None:
     help="[default: $KUBECONFIG, else ~/.kube/config]",
 )
 @click.option("--context", default="", metavar="CONTEXT", help="[default: the kubeconfig's current one]")
-@click.option("--allow-exec", is_flag=True, help="The server may run the program that the kubeconfig names for its credentials.")
+@click.option("--allow-exec", is_flag=True, help="The server may run the program, or read the token file, that the kubeconfig names.")
 @json_option
 @server_options
 def add(api: "Api", name: str, kubeconfig: Path | None, context: str, *, allow_exec: bool, as_json: bool) -> None:
@@ -41,7 +42,7 @@ def add(api: "Api", name: str, kubeconfig: Path | None, context: str, *, allow_e
 
     Example: setpoint cluster add prod --kubeconfig prod.yaml
     """
-    body = {"kubeconfig": _content(kubeconfig), "context": context, "may_run": allow_exec}
+    body = {"kubeconfig": _content(kubeconfig, context), "context": context, "may_run": allow_exec}
     answer = api.put(_path(name), body)
     if as_json:
         print_json(answer)
@@ -86,28 +87,64 @@ def _path(name: str) -> str:
     return f"clusters/{segment(name)}"
 
 
-def _content(kubeconfig: Path | None) -> str:
-    """Return a kubeconfig in one piece: certificates that lie beside it go into it, for the server may be elsewhere."""
-    import yaml
+def _content(kubeconfig: Path | None, context: str) -> str:
+    """Return what one context of a kubeconfig needs, in one piece: other clusters' credentials stay here, and files go into it.
 
-    from setpoint.core.errors import UserError
+    Raises:
+        UserError: the kubeconfig, or a file that it names, cannot be read, or it has no such context (SP697).
+    """
+    import yaml
 
     path = kubeconfig or Path(os.environ.get("KUBECONFIG", "").partition(os.pathsep)[0] or Path.home() / ".kube" / "config")
     try:
-        value = yaml.safe_load(path.read_bytes())
-        for group in ("clusters", "users"):
-            for entry in value.get(group) or ():
-                _inline(entry.get(group[:-1]) or {}, path.parent)
-        return yaml.safe_dump(value)
-    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
-        what = f"the kubeconfig cannot be read: {getattr(error, 'strerror', None) or 'it is none'}"
-        raise UserError("SP697", what, where=str(path), fix="kubectl config view --minify --flatten prints one") from error
+        return yaml.safe_dump(_minified(yaml.safe_load(_read(path)), context, path))
+    except (yaml.YAMLError, AttributeError, TypeError) as error:
+        raise _unreadable("the kubeconfig cannot be read: it is none", path) from error
+
+
+def _minified(value: dict[str, Any], context: str, path: Path) -> dict[str, Any]:
+    """Return the kubeconfig of one context, empty: the current one, with the files in it that its cluster and user name."""
+    chosen = context or str(value.get("current-context") or "")
+    if not chosen:
+        raise _unreadable("the kubeconfig has no current context", path, "name one: --context CONTEXT")
+    entry = _named(value, "contexts", chosen, path)
+    parts = entry.get("context") or {}
+    found: dict[str, Any] = {"apiVersion": "v1", "kind": "Config", "current-context": chosen, "contexts": [entry]}
+    for group in ("clusters", "users"):
+        kind = group[:-1]
+        one = _named(value, group, str(parts.get(kind) or ""), path)
+        _inline(one.get(kind) or {}, path.parent)
+        found[group] = [one]
+    return found
+
+
+def _named(value: dict[str, Any], group: str, name: str, path: Path) -> dict[str, Any]:
+    entries: dict[str, dict[str, Any]] = {str(entry.get("name")): entry for entry in value.get(group) or ()}
+    if name not in entries:
+        from setpoint.core import suggest
+
+        raise _unreadable(f"the kubeconfig has no {group[:-1]} `{name}`", path, suggest.help_text(name, entries, group))
+    return entries[name]
 
 
 def _inline(part: dict[str, Any], folder: Path) -> None:
     for name in _FILES:
-        if part.get(name):
-            data = (folder / Path(str(part.pop(name))).expanduser()).read_bytes()
+        file = part.pop(name, None)
+        if file and not part.get(f"{name}-data"):
+            data = _read(folder / Path(str(file)).expanduser(), f"`{name}` of ")
             part[f"{name}-data"] = base64.b64encode(data).decode()
     if part.get("tokenFile"):
         part["tokenFile"] = str((folder / Path(str(part["tokenFile"])).expanduser()).absolute())
+
+
+def _read(path: Path, what: str = "") -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(f"{what}the kubeconfig cannot be read: {error.strerror}", path) from error
+
+
+def _unreadable(what: str, path: Path, fix: str = "kubectl config view --minify --flatten prints one") -> "UserError":
+    from setpoint.core.errors import UserError
+
+    return UserError("SP697", what, where=str(path), fix=fix)

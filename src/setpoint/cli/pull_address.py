@@ -4,7 +4,9 @@ The certificate is read again when its file changes, so a renewal needs no resta
 """
 
 import asyncio
+import ipaddress
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -97,6 +99,27 @@ def usable(address: PullAddress) -> None:
         what = f"the certificate for pulls cannot be used: {error.strerror or error}"
         fix = "give a PEM chain and its key, without a password, readable by the server's user"
         raise UserError("SP870", what, where=str(address.certificate), fix=fix) from error
+
+
+def named(listen: str, name: str | None) -> str:
+    """Return how references name what listens at an address: by name when there is one, else by that address.
+
+    Raises:
+        UserError: it listens everywhere and nobody said by which name others reach it (SP871).
+    """
+    found = name or listen
+    host = found.rpartition(":")[0] if re.search(r":\d*$", found) and found != "::" else found
+    if _everywhere(host):
+        fix = f"say how others reach it: --pull-name registry.example.com:{listen.rpartition(':')[2]}"
+        raise UserError("SP871", f"{found} is every address of this machine, and no name to pull from", fix=fix)
+    return found
+
+
+def _everywhere(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:
+        return not host
 
 
 def _no_password() -> str:

@@ -35,18 +35,18 @@ def _pull(listen: str | None, pair: tuple[Path | None, Path | None], name: str |
     """Return where images are pulled from by others; None when nobody asked for it.
 
     Raises:
-        UserError: the certificate cannot be used (SP870), or not all of it is given (SP871).
+        UserError: the certificate cannot be used (SP870), or not all of it is given, or no name that others know (SP871).
     """
     certificate, key = pair
     if listen is None and certificate is None and key is None and name is None:
         return None
     if listen is None or certificate is None or key is None:
-        fix = "for example: --pull-listen 0.0.0.0:7443 --pull-cert tls.pem --pull-key tls.key"
+        fix = "for example: --pull-listen 10.0.0.5:7443 --pull-cert tls.pem --pull-key tls.key"
         raise UserError("SP871", "--pull-listen, --pull-cert and --pull-key go together", fix=fix)
     from setpoint.app.settings import PullAddress
-    from setpoint.cli.pull_address import usable
+    from setpoint.cli.pull_address import named, usable
 
-    found = PullAddress(listen, certificate.absolute(), key.absolute(), name or listen)
+    found = PullAddress(listen, certificate.absolute(), key.absolute(), named(listen, name))
     usable(found)
     return found
 
@@ -60,9 +60,11 @@ def _pull_address(command: Command) -> Command:
     ) -> Any:
         return command(*args, pull=_pull(pull_listen, (pull_cert, pull_key), pull_name), **rest)
 
-    added = click.option("--pull-name", metavar="HOST[:PORT]", help="How references name it. [default: the address of --pull-listen]")(
-        called
-    )
+    added = click.option(
+        "--pull-name",
+        metavar="HOST[:PORT]",
+        help="How references name it. [default: the address of --pull-listen, unless that is every one]",
+    )(called)
     added = click.option("--pull-key", type=_FILE, help="The certificate's key (PEM).")(added)
     added = click.option("--pull-cert", type=_FILE, help="Its certificate with the chain (PEM); read again when it changes.")(added)
     text = "Let other machines pull images here, over TLS and with a token; needs the next two."

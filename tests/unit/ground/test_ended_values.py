@@ -91,3 +91,13 @@ def test_the_password_of_an_ended_login_goes_at_the_next_start(world: World, roo
     _logins(world, root).sweep()
     assert _files(root) == ["other.example.com/login/1"]
     assert _logins(world, root).access("other.example.com").password == VALUE
+
+
+def test_a_login_is_found_however_its_host_is_written(world: World, root: Path) -> None:
+    """Names of hosts have no case: one login, one password, one logout."""
+    kept = _logins(world, root).login(RegistryAccess(HOST.upper(), "robot", VALUE), "operator")
+    assert kept.host == HOST
+    for host in (HOST, HOST.title()):
+        assert _logins(world, root).access(host) == RegistryAccess(HOST, "robot", VALUE)
+    _logins(world, root).logout(HOST.title(), "operator")
+    assert (_logins(world, root).listed(), _files(root)) == ([], [])

@@ -36,9 +36,9 @@ _AGAIN_S: Final = 5.0
 
 def facts(kubeconfig: str, context: str) -> ClusterFacts:
     """Return what may be told of a kubeconfig (see `KubeconfigReading`)."""
-    access = parse(kubeconfig.encode(), Path("kubeconfig"), context)
-    plugin = access.credential.plugin
-    return ClusterFacts(access.server, plugin.command if plugin is not None else "")
+    access = parse(kubeconfig.encode(), Path("kubeconfig"), context, alone=True)
+    plugin, file = access.credential.plugin, access.credential.token_file
+    return ClusterFacts(access.server, plugin.command if plugin is not None else "", str(file or ""))
 
 
 class KubernetesCluster:
@@ -197,7 +197,7 @@ class KubernetesClusters:
 
     def _access(self, name: str) -> Access:
         content, context = self._kubeconfig(name)
-        return parse(content.encode(), Path("/") / name, context)
+        return parse(content.encode(), Path("/") / name, context, alone=True)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

@@ -82,8 +82,10 @@ def read(path: Path, context: str = "") -> Access:
     return parse(data, path, context)
 
 
-def parse(data: bytes, path: Path, context: str = "") -> Access:
+def parse(data: bytes, path: Path, context: str = "", *, alone: bool = False) -> Access:
     """Return the access that a kubeconfig's content gives; path is where it came from: relative names in it are beside that.
+
+    Content that came alone, from another machine, has no files beside it: certificates and keys that it names are not read, but refused.
 
     Raises:
         UserError: no such context, or something that is not understood or not accepted (SP680).
@@ -96,15 +98,16 @@ def parse(data: bytes, path: Path, context: str = "") -> Access:
         raise _fault(path, f"is no YAML: {' '.join(str(error).split())[:200]}", "kubectl config view shows it") from error
     if not isinstance(content, dict):
         raise _fault(path, "is no kubeconfig", "it has clusters, users and contexts")
-    return _File(path, content).access(context)
+    return _File(path, content, alone=alone).access(context)
 
 
 class _File:
     """One kubeconfig file."""
 
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+    def __init__(self, path: Path, content: dict[str, Any], *, alone: bool) -> None:
         self._path = path
         self._content = content
+        self._alone = alone
 
     def access(self, context: str) -> Access:
         name = context or str(self._content.get("current-context") or "")
@@ -141,6 +144,8 @@ class _File:
         if bool(certificate) != bool(key):
             raise _fault(self._path, "a client certificate without its key, or the other way round", "give both")
         file = user.get("tokenFile")
+        if file and self._alone and not Path(str(file)).is_absolute():
+            raise _fault(self._path, f"`tokenFile` {file} is not absolute", "name a file of the server's machine from / on")
         return Credential(
             token=str(user.get("token") or ""),
             token_file=self._beside(str(file)) if file else None,
@@ -187,6 +192,9 @@ class _File:
         file = row.get(name)
         if not file:
             return b""
+        if self._alone:
+            what = f"`{name}` names a file, and a kubeconfig that is sent has none beside it"
+            raise _fault(self._path, what, "kubectl config view --minify --flatten puts certificates and keys into it")
         try:
             return _bounded(self._beside(str(file)))
         except OSError as error:

@@ -10,6 +10,7 @@ import http.client
 import ipaddress
 import json
 import re
+import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,13 +31,23 @@ Body = bytes | BinaryIO | None
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether a host (without port) is this machine, by name or address; nothing is resolved."""
-    if host == "localhost" or host.endswith(".localhost"):
+    """Say whether a host (without port) is this machine, by name or address; nothing is resolved.
+
+    An address counts in every form that a connection takes: short and numeric ones (inet_aton(3)), IPv4 in IPv6, and the unspecified one.
+    """
+    name = host.lower().strip("[]").rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
-        return False
+        try:
+            address = ipaddress.IPv4Address(socket.inet_aton(name))
+        except (OSError, ValueError):
+            return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    address = mapped or address
+    return address.is_loopback or address.is_unspecified
 
 
 @dataclass(slots=True)
@@ -119,9 +130,10 @@ class RegistryClient:
         return WorldError("SP307", f"the registry {self.host} gives no usable answer: {why}", where=place, fix="try again later")
 
     def _unknown(self) -> UserError:
-        who = f"the user {self.access.user}" if self.access.user else "nobody without a login"
+        user = self.access.user
+        who = f"does not let the user {user} in: no such user, or another password" if user else "lets nobody in without a login"
         fix = f"setpoint registry login {self.host} --user USER"
-        return UserError("SP331", f"the registry {self.host} lets {who} in: no such user, or another password", where=self.host, fix=fix)
+        return UserError("SP331", f"the registry {self.host} {who}", where=self.host, fix=fix)
 
     def _refused(self, url: str, status: int) -> SetpointError:
         if status in (401, 403, 404):
@@ -158,16 +170,16 @@ class RegistryClient:
         return http.client.HTTPSConnection(netloc, timeout=self.timeout_s, context=context)
 
     def redirected(self, url: str, location: str) -> str:
-        """Return where a redirect leads; never down from HTTPS, and to this machine only from it.
+        """Return where a redirect leads; never down from HTTPS, and to this machine only from a registry that is on it.
 
         Raises:
             WorldError: it leads where it may not (SP307).
         """
         target = urljoin(url, location)
         scheme, host = urlsplit(target).scheme, urlsplit(target).hostname or ""
-        local = self.base.startswith("http://")
-        away = scheme == "http" or (is_loopback(host) and not self._own(target))
-        if not location or scheme not in ("http", "https") or (not local and away):
+        down = scheme == "http" and not self.base.startswith("http://")
+        home = is_loopback(host) and not is_loopback(urlsplit(self.base).hostname or "")
+        if not location or scheme not in ("http", "https") or down or home:
             raise self.trouble(url, f"it redirects to {target.partition('?')[0]}")
         return target
 

@@ -21,6 +21,7 @@ from setpoint.core.errors import NotFoundError, SetpointError, UserError
 from setpoint.ground.registries.model import RegistryAccess
 
 _READABLE: Final = (200, 404)
+_MOVED: Final = (302, 307)
 
 
 class RegistryCopy:
@@ -94,8 +95,8 @@ class _Copy:
         with self._client.send("HEAD", url, {"Accept": accept}) as response:
             if response.status in _READABLE:
                 return response.status == 200
-            if response.status in (307, 302):  # blobs live elsewhere there; who redirects has it
-                return True
+            if response.status in _MOVED:
+                return url.startswith(f"{self._base}/blobs/")  # blobs may live elsewhere; a moved manifest is sent, and that tells
             raise self._refused(url, response)
 
     def _blob(self, blob: Reference) -> None:

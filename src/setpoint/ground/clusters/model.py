@@ -27,3 +27,6 @@ class ClusterFacts:
 
     server: str
     runs: str
+    """The program that gives credentials (exec plugin); empty: none."""
+    reads: str = ""
+    """The file on the server's machine that has the token; empty: none."""

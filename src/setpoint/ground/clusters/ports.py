@@ -21,5 +21,5 @@ class KubeconfigReading(Protocol):
     """Reads a kubeconfig (adapters.kubernetes); connects to nothing."""
 
     def __call__(self, kubeconfig: str, context: str) -> ClusterFacts:
-        """Return what may be told of it; UserError SP680 when it is not understood or not safe."""
+        """Return what may be told of it; UserError SP680 when it is not understood, not safe, or not in one piece."""
         ...

@@ -39,8 +39,8 @@ class Clusters:
         """Keep a kubeconfig as the next version for a name.
 
         Raises:
-            UserError: no such name can be (SP691), the kubeconfig is not understood or not safe (SP680), or it runs a program and nobody
-                said that it may (SP692).
+            UserError: no such name can be (SP691), the kubeconfig is not understood or not safe (SP680), or it runs a program or
+                reads a token file of the server's machine and nobody said that it may (SP692).
         """
         if _NAME.fullmatch(name) is None or name == IN_CLUSTER:
             fix = f"lower-case letters, digits and dashes, a letter first, at most 40; `{IN_CLUSTER}` is there by itself"
@@ -53,6 +53,9 @@ class Clusters:
         if facts.runs and not may_run:
             fix = "say --allow-exec, if the server's user may run it; else use a token or a client certificate"
             raise UserError("SP692", f"the kubeconfig runs the program `{facts.runs}` for its credentials", where=name, fix=fix)
+        if facts.reads and not may_run:
+            fix = "say --allow-exec (may_run), if it is the server's to read and to send there; else put the token into the kubeconfig"
+            raise UserError("SP692", f"the kubeconfig sends what is in the server's file `{facts.reads}`", where=name, fix=fix)
         version = self._records.last_cluster(name) + 1
         self._values.write(name, _KUBECONFIG, version, json.dumps({"kubeconfig": kubeconfig, "context": context}))
         body = {"name": name, "server": facts.server, "context": context, "runs": facts.runs, "version": version}

@@ -6,6 +6,7 @@ people, or raises a password.
 
 import json
 import re
+from dataclasses import replace
 from typing import Final
 
 from setpoint.core.errors import NotFoundError, UserError, WorldError
@@ -39,6 +40,7 @@ class Registries:
             UserError: no such host, user or authorities can be (SP330), the registry does not know the user (SP331), or nothing there
                 answers as a registry does (SP332); nothing is kept.
         """
+        access = replace(access, host=access.host.lower())
         _check(access)
         try:
             self._greet(access)
@@ -71,8 +73,8 @@ class Registries:
         if found is None:
             hosts = ", ".join(registry.host for registry in self.listed()) or "none"
             raise NotFoundError("SP334", f"this home has no login to {host[:300]}", where=host[:300], fix=f"logins: {hosts}")
-        self._recorder.record("registry.logout", host, actor, {"host": host, "version": found.version})
-        self._values.forget(host, _NAME, found.version + 1)
+        self._recorder.record("registry.logout", found.host, actor, {"host": found.host, "version": found.version})
+        self._values.forget(found.host, _NAME, found.version + 1)
         return found
 
     def sweep(self) -> None:
@@ -89,16 +91,19 @@ class Registries:
         """
         found = self._find(host)
         if found is None:
-            return RegistryAccess(host)
-        kept = self._values.read(host, _NAME, found.version)
+            return RegistryAccess(host.lower())
+        kept = self._values.read(found.host, _NAME, found.version)
         if kept is None:
             fix = f"setpoint registry login {host} --user {found.user or 'USER'}"
             raise UserError("SP335", f"the password for {host} is not in this home: it was restored without it", where=host, fix=fix)
         secret = json.loads(kept)
-        return RegistryAccess(host, found.user, secret["password"], found.plain_http, secret["authorities"])
+        return RegistryAccess(host.lower(), found.user, secret["password"], found.plain_http, secret["authorities"])
 
     def _find(self, host: str) -> Registry | None:
-        return next((registry for registry in self._records.registries() if registry.host == host), None)
+        """Return the login in force for a host; case is nothing in names of hosts (RFC 4343), and one kept in small letters comes first."""
+        folded = host.lower()
+        same = [registry for registry in self._records.registries() if registry.host.lower() == folded]
+        return max(same, key=lambda registry: registry.host == folded, default=None)
 
 
 def _check(access: RegistryAccess) -> None:
