@@ -8,6 +8,7 @@ import gc
 import json
 import os
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from setpoint.cli.pull_address import PullServer
 from setpoint.core.errors import UserError
 from setpoint.ground.identity.model import Principal
 from setpoint.web.pages import router as pages
+
+_THREADS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,8 @@ async def serve(
 ) -> None:
     """Serve until a signal says stop."""
     application.store.bus.attach(asyncio.get_running_loop())
+    # Threads are made as they are needed. The usual handful would let a few clusters that do not answer keep everybody else waiting.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_THREADS, "setpoint"))
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     token = operator_token(application)

@@ -117,7 +117,12 @@ class ClusterTarget:
         target = _target(delivery, environment)
         cluster = self._parts.clusters.of(target.cluster)
         desired = self._parts.rendering.desired(pin.candidate, delivery.repository)
-        one = self._placed(delivery, environment, (cluster, target), Effective(pin, desired, ()))
+        effective = Effective(pin, desired, ())
+        before = self._before(effective)
+        if before is None or before.pin_commit != pin.commit:
+            # Only what was admitted is opened, copied, or shown to the cluster's webhooks.
+            return [Difference("pin", "commit", pin.commit[:12], before.pin_commit[:12] if before is not None else "none")]
+        one = self._placed(delivery, environment, (cluster, target), effective)
         found: list[Difference] = []
         for row in self._plan(cluster, one):
             if row.verdict.action is Action.CREATE:
