@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -492,3 +492,23 @@ def test_a_disk_that_is_nearly_full_is_told_with_what_would_be_freed(home: Home)
     home.clock.at += timedelta(minutes=11)
     assert full.pressing().endswith("would free 0 B")
     assert full.report().nearly_full
+
+
+def test_what_is_named_is_kept_again_right_before_each_repository_is_packed(home: Home) -> None:
+    """A commit that an entry names since the collection began has its hidden ref before git lets anything go."""
+    calls: list[str] = []
+
+    class _Git:
+        def keep(self, named: Mapping[str, Iterable[str]]) -> int:
+            calls.append("keep " + " ".join(sorted(named)))
+            return 0
+
+        def waiting(self) -> tuple[str, ...]:
+            return ("a", "b")
+
+        def repack(self, name: str) -> int:
+            calls.append(f"repack {name}")
+            return 0
+
+    assert home.service(git=_Git()).collect("operator").state == "done"
+    assert calls[1:] == ["keep a", "repack a", "keep b", "repack b"]

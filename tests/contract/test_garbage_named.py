@@ -11,7 +11,7 @@ import pytest
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.app.garbage import named
 
-BASE, IMAGE, CHART, BUILT = (f"sha256:{letter * 64}" for letter in "abcd")
+BASE, IMAGE, CHART, BUILT, LOCKED = (f"sha256:{letter * 64}" for letter in "abcd9")
 
 
 def _git(*arguments: str, at: Path) -> str:
@@ -55,8 +55,9 @@ def _store(git: GitRepositories, runs: dict[str, str], accepted: str | None = No
 
 
 def test_digests_in_files_at_heads_stay_wherever_they_are_written(tmp_path: Path, git: GitRepositories) -> None:
-    """The base of a pipeline on any branch, an image of an environment, a chart of an application, also in a file that does not parse."""
-    _push(tmp_path, git, "hello", {".setpoint/pipeline.yaml": b"base: shop/base@" + BASE.encode()}, "trial")
+    """A pipeline's or a lock's base on any branch, an environment's image, an application's chart, also in a file that does not parse."""
+    lock = b"bases: {shop/python: " + LOCKED.encode() + b"}"
+    _push(tmp_path, git, "hello", {".setpoint/pipeline.yaml": b"base: shop/base@" + BASE.encode(), ".setpoint/lock.yaml": lock}, "trial")
     _push(tmp_path, git, "hello", {".setpoint/pipeline.yaml/folder": b"x"}, "odd")
     files = {
         "environments/prod/environment.yaml": b"images: [web@" + IMAGE.encode() + b"]",
@@ -67,6 +68,7 @@ def test_digests_in_files_at_heads_stay_wherever_they_are_written(tmp_path: Path
     _push(tmp_path, git, "delivery", files)
     assert named(_store(git, {})) == {
         BASE: ".setpoint/pipeline.yaml of hello names it",
+        LOCKED: ".setpoint/lock.yaml of hello names it",
         IMAGE: "environments/prod/environment.yaml of delivery names it",
         CHART: "apps/hello/helm.yaml of delivery names it",
     }

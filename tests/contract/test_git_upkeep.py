@@ -76,6 +76,20 @@ def test_a_commit_that_the_journal_names_outlives_its_branch(tmp_path: Path, git
     _git("fsck", "--strict", at=git.path("hello"))
 
 
+def test_a_named_commit_outlives_a_branch_that_goes_between_keeping_and_packing(tmp_path: Path, git: GitRepositories) -> None:
+    """A hidden ref reaches it while the branch still does, one for all before it; what is two weeks old would go at once without."""
+    work = _work(tmp_path, git)
+    _commits(work, 2)
+    first, last = _commits(work, 2, "named")
+    repack = GitRepack(git)
+    assert repack.keep({"hello": [first, last]}) == 1
+    _git("push", "-q", "origin", ":named", at=work)
+    _make_old(git.path("hello"))
+    repack.repack("hello")
+    assert repack.keep({"hello": [first, last]}) == 0
+    assert git.read("hello", last, "named-1") == b"named 1\n" * 20
+
+
 def test_unreachable_objects_stay_for_two_weeks(tmp_path: Path, git: GitRepositories) -> None:
     """What a push or a pin has just written and no ref reaches yet is not touched."""
     work = _work(tmp_path, git)

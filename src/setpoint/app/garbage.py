@@ -22,6 +22,7 @@ from setpoint.app.settings import Settings
 from setpoint.artifact.recipe import PIPELINE_FILE
 from setpoint.core import digest as digests
 from setpoint.core.errors import UserError
+from setpoint.pipeline.service import LOCK_PATH
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import ALLOWED_SIGNERS, LIMIT_BYTES, parse_pin
 from setpoint.reconcile.model import ReplicaStatus
@@ -94,7 +95,8 @@ def named(store: Store) -> dict[str, str]:
             run = store.records.run_for(repository, head)
             if run is not None:
                 found |= {record.digest: f"built from {branch} of {repository}" for record in store.records.artifacts(run=run.run)}
-            found |= _digests(partial(store.git.read, repository, head, PIPELINE_FILE), f"{PIPELINE_FILE} of {repository}")
+            for file in (PIPELINE_FILE, LOCK_PATH):
+                found |= _digests(partial(store.git.read, repository, head, file), f"{file} of {repository}")
         files = [file for commit in _judging(store, repository, branches) for file in store.git.files(repository, commit)]
         for blob, path in {file.blob: file.path for file in files if not file.path.startswith("pins/")}.items():
             found |= _digests(partial(store.git.blob, repository, blob), f"{path} of {repository}")

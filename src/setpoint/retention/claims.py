@@ -38,10 +38,10 @@ def claims(facts: Facts, rules: Rules, now: datetime) -> Claims:
     for digest, why in _proofs(facts, runs, since):
         whole.setdefault(digest, why)
     own = {record.digest for record in facts.artifacts} | {item.manifest for item in facts.evidence}
-    own |= {record.base for record in facts.artifacts if record.base.startswith("sha")}
     own |= {_candidate(promotion) for promotion in facts.promotions}
+    bases = frozenset((record.oci_repository, record.base) for record in facts.artifacts if record.base.startswith("sha"))
     tags = frozenset((record.oci_repository, record.version) for record in facts.artifacts)
-    return Claims(whole, _records(facts), frozenset(own), runs, tags)
+    return Claims(whole, _records(facts), frozenset(own), runs, tags, bases)
 
 
 def _newest(facts: Facts, limits: tuple[int, str]) -> Iterator[tuple[str, str]]:

@@ -62,16 +62,17 @@ def _root(item: Manifest, claimed: Claims, fresh_since: float, places: Mapping[t
         return claimed.whole[item.digest], True
     if item.used_at >= fresh_since:
         return "written or used lately", True
-    tags = [tag for tag in item.tags if item.digest not in claimed.own or (item.repository, tag) not in claimed.own_tags]
+    own = claimed.wrote(item.repository, item.digest)
+    tags = [tag for tag in item.tags if not own or (item.repository, tag) not in claimed.own_tags]
     if tags:
         return "a person's tag names it", True
     if item.digest in claimed.records:
         return claimed.records[item.digest], False
-    if item.digest in claimed.own:
+    if own:
         return "", False
     if item.subject:
         held = (item.repository, item.subject) in places
-        return ("", False) if held or item.subject in claimed.own else ("a person pushed it", True)
+        return ("", False) if held or claimed.wrote(item.repository, item.subject) else ("a person pushed it", True)
     return "a person pushed it", True
 
 

@@ -130,11 +130,17 @@ class Claims:
     records: dict[str, str]
     """digest of an artifact -> why its manifest, config and evidence stay, without layers"""
     own: frozenset[str]
-    """Manifests that Setpoint wrote: nothing else is ever taken out of a repository."""
+    """Manifests that Setpoint wrote; with `bases`, nothing else is ever taken out of a repository."""
     runs: dict[str, str]
     """run -> why what its tasks left stays"""
     own_tags: frozenset[tuple[str, str]] = frozenset()
     """(repository, tag) that a build gave: such a tag alone keeps nothing"""
+    bases: frozenset[tuple[str, str]] = frozenset()
+    """(repository, manifest) of the copies of bases that builds took in; in any other repository a person pushed it"""
+
+    def wrote(self, repository: str, digest: str) -> bool:
+        """Say whether Setpoint put a manifest into a repository."""
+        return digest in self.own or (repository, digest) in self.bases
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ class GitUpkeep(Protocol):
     """Hosted repositories as Git stores them."""
 
     def keep(self, named: Mapping[str, Iterable[str]]) -> int:
-        """Give every commit that the journal names and no branch reaches a ref of its own; returns how many were new."""
+        """Have hidden refs reach every commit that the journal names, whether or not a branch does; returns how many were new."""
         ...
 
     def waiting(self) -> tuple[str, ...]:

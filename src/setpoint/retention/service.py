@@ -216,6 +216,7 @@ class GarbageCollection:
             tally.add(_LEFTOVERS, 0, count=swept)
         for name in parts.git.waiting():
             yield
+            parts.git.keep({name: parts.records.commits().get(name, ())})  # named since the first; a branch may go while git packs
             tally.add(_GIT, parts.git.repack(name))
 
     def _registry(self, plan: Plan, cut: float, tally: "_Tally") -> Iterator[None]:

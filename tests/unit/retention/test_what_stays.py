@@ -187,6 +187,15 @@ def test_an_index_keeps_its_children_and_a_base_kept_as_a_blob_goes_with_the_las
     assert _digest("cl") not in _gone(goes, Kind.BLOB)
 
 
+def test_a_base_in_a_person_s_own_repository_stays_and_only_the_copy_beside_the_artifact_goes() -> None:
+    """A person may push a base by digest alone; that a build copied it gives Setpoint no right to theirs."""
+    theirs, copy = (Manifest(name, _digest("base"), OLD.timestamp(), (_digest("bl"),)) for name in ("bases/python", "hello/web"))
+    registry = _registry(theirs, copy, *(_image(number) for number in (1, 2, 3, 4)))
+    found = _plan(registry, replace(EMPTY, artifacts=(*BUILT[:3], replace(BUILT[3], base=_digest("base")))))
+    assert {item.repository for item in found.of(Kind.MANIFEST) if item.name == _digest("base")} == {"hello/web"}
+    assert not {_digest("base"), _digest("bl")} & _gone(found, Kind.BLOB)
+
+
 def test_nothing_that_was_written_or_used_within_a_day_goes() -> None:
     """A push may be in flight: fresh manifests keep all they name, fresh blobs stay without any manifest."""
     registry = _registry(_image(1, NEW), _image(2), _image(3), _image(4))

@@ -1,8 +1,8 @@
 """Keeps hosted repositories small without losing what the journal names; fills `retention.ports.GitUpkeep`.
 
-Built by wiring, called by the retention service. Commits that an entry names and no branch or tag reaches any more get a ref below
-`refs/setpoint/keep/` (hidden from clients) before anything is packed. Stock `git gc` does the rest: it may run beside pushes and fetches,
-for what is unreachable goes only two weeks after it was written, and git's own locks keep refs whole.
+Built by wiring, called by the retention service. Commits that an entry names are reached by refs below `refs/setpoint/keep/` (hidden from
+clients) before anything is packed, also while a branch reaches them: it may be deleted while git packs. Stock `git gc` does the rest:
+it may run beside pushes and fetches, for what is unreachable goes only two weeks after it was written, and git's own locks keep refs whole.
 """
 
 import os
@@ -42,7 +42,9 @@ class GitRepack:
         self._git = git
 
     def keep(self, named: Mapping[str, Iterable[str]]) -> int:
-        """Give every commit that is named and that no ref reaches one of its own; returns how many were new.
+        """Make sure that hidden refs reach every commit that is named and there; returns how many refs were new.
+
+        One ref holds a commit and all before it, so a branch that grows costs one for each collection, not one for each commit.
 
         Raises:
             WorldError: a repository cannot be read or written (SP107).
@@ -53,20 +55,35 @@ class GitRepack:
         folder = self._git.path(name)
         try:
             repository = pygit2.Repository(str(folder))
-            walker = repository.walk(None, SortMode.NONE)
-            for reference in repository.references.iterator():
-                try:
-                    walker.push(reference.peel(pygit2.Commit).id)
-                except (pygit2.GitError, ValueError, KeyError):  # a tag of a tree or blob keeps no commit
-                    continue
-            reached = {str(commit.id) for commit in walker}
-            lost = sorted(commit for commit in commits - reached if isinstance(repository.get(commit), pygit2.Commit))
-            for commit in lost:
-                repository.references.create(KEEP + commit, commit, force=True)
+            kept = [ref.removeprefix(KEEP) for ref in repository.references if ref.startswith(KEEP)]
+            there = [name for name in commits - _reached(repository, kept) if isinstance(repository.get(name), pygit2.Commit)]
+            bare = [repository[commit].peel(pygit2.Commit) for commit in there]
+            before = _reached(repository, [str(parent) for commit in bare for parent in commit.parent_ids])
+            new = sorted({str(commit.id) for commit in bare} - before)
         except (pygit2.GitError, OSError, ValueError) as error:
-            fix = f"check it: git -C {folder} fsck"
-            raise WorldError("SP107", f"the repository cannot be used: {str(error)[:300]}", where=name, fix=fix) from error
-        return len(lost)
+            raise _unusable(folder, name, str(error)) from error
+        if new:
+            fault = self._run(folder, ["git", "update-ref", "--stdin"], "".join(f"update {KEEP}{commit} {commit}\n" for commit in new))
+            if fault:
+                raise _unusable(folder, name, fault)
+        return len(new)
+
+    def _run(self, folder: Path, argv: list[str], sent: str = "") -> str:
+        """Run git in a repository; returns what it says when it fails, else nothing."""
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=folder,
+                env={**git_environment(self._git.root), "GIT_DIR": str(folder)},
+                input=sent.encode(),
+                capture_output=True,
+                timeout=_LIMIT_S,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError) as error:
+            return str(error)
+        said = done.stderr.decode(errors="replace").strip()[-500:]
+        return (said or f"git ended with {done.returncode}") if done.returncode else ""
 
     def waiting(self) -> tuple[str, ...]:
         """Return the repositories with many loose objects or packs."""
@@ -82,23 +99,24 @@ class GitRepack:
         before = _size(folder)
         argv = ["nice", "-n", "15", "git", *(word for option in _OPTIONS for word in ("-c", option))]
         argv += ["gc", "--quiet", f"--prune={PRUNE}"]
-        try:
-            done = subprocess.run(
-                argv,
-                cwd=folder,
-                env={**git_environment(self._git.root), "GIT_DIR": str(folder)},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=_LIMIT_S,
-                check=False,
-            )
-            fault = done.stderr.decode(errors="replace").strip()[-500:] if done.returncode else ""
-        except (OSError, subprocess.SubprocessError) as error:
-            fault = str(error)
+        fault = self._run(folder, argv)
         if fault:
             fix = f"check it: git -C {folder} fsck"
             raise WorldError("SP115", f"the repository cannot be packed anew: {fault}", where=name, fix=fix)
         return max(0, before - _size(folder))
+
+
+def _reached(repository: pygit2.Repository, tips: Iterable[str]) -> set[str]:
+    """Return the commits that some reach, with themselves."""
+    walker = repository.walk(None, SortMode.NONE)
+    for tip in tips:
+        walker.push(pygit2.Oid(hex=tip))
+    return {str(commit.id) for commit in walker}
+
+
+def _unusable(folder: Path, name: str, why: str) -> WorldError:
+    fix = f"check it: git -C {folder} fsck"
+    return WorldError("SP107", f"the repository cannot be used: {why[:300]}", where=name, fix=fix)
 
 
 def _is_loose(folder: Path) -> bool:
