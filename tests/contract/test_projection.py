@@ -240,6 +240,7 @@ def test_records_say_what_the_story_told(tmp_path: Path) -> None:
     assert records.artifacts(run="r-2") == []
     assert [e.bundle for e in records.evidence(subject=IMAGE)] == ["sha256:1"]
     assert records.accepted("delivery") == "d" * 40
+    assert records.first_accepted("delivery") == "d" * 40
     assert records.deliveries() == {"delivery": "main"}
     assert records.pushers("hello", ["c" * 40, "d" * 40]) == {"c" * 40: "a@b.c"}
     assert records.pushes("hello", "refs/heads/main") == [("0" * 40, "c" * 40, "a@b.c", AT)]

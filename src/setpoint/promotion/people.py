@@ -41,7 +41,11 @@ _CO_AUTHOR: Final = re.compile(r"^[ \t]*co-authored-by:[^<\n]{0,200}<([^<>\s]{3,
 
 
 class PushRecords(Protocol):
-    """Who pushed what, as the journal tells it."""
+    """Who pushed what, and since when authors count, as the journal tells it."""
+
+    def first_accepted(self, repository: str) -> str | None:
+        """Return the commit of a delivery repository that was accepted before every other: it never moves."""
+        ...
 
     def pushers(self, repository: str, commits: list[str]) -> Mapping[str, str]:
         """Return {pushed head: pusher's email} for those of commits that were pushed as a head."""
@@ -110,25 +114,36 @@ class Exclusions:
                 found[source] = [self._revision(source, revision)]
         candidate, before = promotion.candidate, pin.candidate if pin is not None else None
         now, then = candidate.folders(), before.folders() if before is not None else {}
+        first = self._first(delivery)
         trees = [(folder, now.get(folder), then.get(folder)) for folder in dict.fromkeys((*now, *then))]
         if candidate.includes.keys() != (before.includes.keys() if before is not None else set()):
             # Who changed what is included has a part in it, too.
             old = self._git.tree_id(delivery.repository, pin.commit, SETPOINT_PATH) if pin is not None and pin.commit else None
-            trees.append((SETPOINT_PATH, self._git.tree_id(delivery.repository, promotion.delivery_commit, SETPOINT_PATH), old))
-        base = pin.commit if pin is not None and pin.commit else delivery.accepted
+            new = self._git.tree_id(delivery.repository, promotion.delivery_commit, SETPOINT_PATH)
+            # The same file as at the pin: its line was pushed before, and came into force since.
+            trees.append((SETPOINT_PATH, new, old if old != new else None))
         changes: dict[str, Revision] = {}
         for folder, wanted, pinned in trees:
+            base = pin.commit if pin is not None and pin.commit and pinned is not None else first
             for commit in self._changes(delivery, promotion.delivery_commit, base, (folder, wanted, pinned)):
                 changes[commit.commit] = commit
         if changes:
             found.setdefault(delivery.repository, []).extend(changes.values())
         return found
 
-    def _changes(self, delivery: Delivery, head: str, base: str, folder: tuple[str, str | None, str | None]) -> list[Revision]:
+    def _first(self, delivery: Delivery) -> str | None:
+        """Return the first accepted commit; None, so that all history counts, when it is not there any more.
+
+        Not the one that is accepted now: that moves under an open promotion, past commits which nobody pinned.
+        """
+        found = self._pushes.first_accepted(delivery.repository)
+        return self._git.resolve(delivery.repository, found) if found is not None else None
+
+    def _changes(self, delivery: Delivery, head: str, base: str | None, folder: tuple[str, str | None, str | None]) -> list[Revision]:
         """Return the commits that took a folder (path, wanted tree, pinned tree) from the pinned tree to the wanted one.
 
         A pin may carry an older tree than the commit it was written on (what is promoted from another environment does), so the way back
-        is measured by trees; where the pinned tree is nowhere on the branch, it ends at base.
+        is measured by trees; where the pinned tree is nowhere on the branch, it ends at base (None: at the root).
         """
         path, wanted, pinned = folder
         repository = delivery.repository
@@ -139,7 +154,7 @@ class Exclusions:
             return [self._revision(repository, commit) for commit in found]
         return self._walked(repository, head, base, folder)
 
-    def _walked(self, repository: str, head: str, base: str, folder: tuple[str, str | None, str | None]) -> list[Revision]:
+    def _walked(self, repository: str, head: str, base: str | None, folder: tuple[str, str | None, str | None]) -> list[Revision]:
         """Return the same by walking history: for a commit that the branch's first parents do not lead to, or for what is included."""
         path, wanted, pinned = folder
         line = self._git.first_parents(repository, head)

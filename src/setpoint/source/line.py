@@ -23,6 +23,8 @@ class Step:
     """unit -> its id since this commit, for every unit that it changed against its first parent."""
     merged: tuple[tuple[str, frozenset[str]], ...] = ()
     """Commits that came in with it (a merge's other side), each with the units that it changed against its own first parent."""
+    complete: bool = True
+    """False: more came in with it than is told, and merged is empty."""
 
 
 def unit_of(path: str, depths: Mapping[str, int]) -> str | None:
@@ -48,6 +50,8 @@ class Line:
         """unit -> (place, id since then), oldest first"""
         self._touching: dict[str, list[tuple[int, str]]] = {}
         """unit -> (place, commit that changed it), merged ones included, oldest first"""
+        self._incomplete: list[int] = []
+        """Places of steps that do not tell everything that came in with them, oldest first."""
 
     def grow(self, steps: Iterable[Step]) -> None:
         """Add steps, the oldest first."""
@@ -59,6 +63,8 @@ class Line:
             for unit, found in step.changed.items():
                 self._changes.setdefault(unit, []).append((place, found))
                 self._touching.setdefault(unit, []).append((place, step.commit))
+            if not step.complete:
+                self._incomplete.append(place)
             self.commits.append(step.commit)
             self._place[step.commit] = place
 
@@ -95,20 +101,22 @@ class Line:
         newer = self._newest(unit, other, self._place[commit])
         return place is not None and newer is not None and place < newer
 
-    def between(self, commit: str, unit: str, wanted: Id, before: Id, base: str) -> list[str] | None:
+    def between(self, commit: str, unit: str, wanted: Id, before: Id, base: str | None) -> list[str] | None:
         """Return the commits, newest first, that took a unit from an id to the wanted one, as of a commit.
 
         The way back is measured by ids; where the earlier one is nowhere on the line (or None), it ends at the commit base. None when that
-        is not on the line either.
+        is not on the line either, or when a step on the way does not tell everything that came in with it.
         """
         head = self._place[commit]
         top = self._newest(unit, wanted, head)
         top = head if top is None else top
         end = self._newest(unit, before, top) if before is not None else None
         if end is None:
-            end = self._place.get(base)
+            end = self._place.get(base) if base is not None else None
             if end is None:
                 return None
+        if any(end < place <= top for place in self._incomplete):
+            return None
         return [found for place, found in reversed(self._touching.get(unit, [])) if end < place <= top]
 
     def _newest(self, unit: str, wanted: Id, place: int) -> int | None:

@@ -1,6 +1,11 @@
 """Four eyes: whose approval cannot count, over every commit between what runs and the candidate."""
 
+import pytest
+
+from setpoint.adapters.git import steps
+from setpoint.promotion import people
 from setpoint.promotion.config import EVERY_EXCLUSION
+from setpoint.promotion.lines import Lines
 from setpoint.promotion.people import Exclusions
 from unit.builders_home import PAT, World
 
@@ -89,3 +94,36 @@ def test_where_nothing_is_pinned_the_baseline_bounds_the_configuration(world: Wo
     world.commit("delivery", {PATCH: b"patch 2"}, author="pat@example.com", pusher=None)
     _waiting(world)
     assert set(_excluded(world)) == {"ada", "pat"}
+
+
+def test_an_acceptance_while_a_first_promotion_is_open_takes_nobody_out(world: World) -> None:
+    """Nothing is pinned yet: authors count since the first accepted version, wherever the accepted one is by now."""
+    world.register()
+    world.commit("delivery", {PATCH: b"patch 2"}, author="pat@example.com", pusher="pat@example.com")
+    world.build("1")
+    _waiting(world)
+    assert "pat" in _excluded(world)
+    head = world.commit("delivery", {"docs/a": b"1"}, author="sam@example.com", pusher="sam@example.com")
+    world.recorder.record("baseline.accepted", "delivery", "operator", {"commit": head, "why": "owners"})
+    assert world.delivery().accepted == head
+    assert "pat" in _excluded(world)
+
+
+def test_a_merge_of_more_than_is_looked_at_is_walked(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a big merge brought is never told in part: the newest would be missing. Too much of it excludes everybody."""
+    monkeypatch.setattr(steps, "_MOST_MERGED", 5)
+    monkeypatch.setattr(people, "_MOST_COMMITS", 5)
+    world.register()
+    world.build("1")
+    world.to_prod(world.service())
+    base = world.git.heads("delivery")["main"]
+    for number in range(6):
+        world.commit("delivery", {"docs/junk": str(number).encode()}, author="sam@example.com")
+    side = world.commit("delivery", {PATCH: b"patch 2"}, author="pat@example.com")
+    assert world.git.advance("delivery", "main", side, base)
+    merge = world.commit("delivery", {PATCH: b"patch 2"}, author="ada@example.com", parents=[base, side])
+    line = Lines(world.git).of("delivery", merge)
+    tree = world.git.tree_id("delivery", merge, "environments/prod/web")
+    assert line.between(merge, "environments/prod/web", tree, None, base) is None
+    _waiting(world)
+    assert set(_excluded(world)) == set(world.delivery().setpoint.people)

@@ -246,6 +246,9 @@ def _delivery_registered(connection: Connection, entry: Entry) -> None:
 
 def _baseline_accepted(connection: Connection, entry: Entry) -> None:
     upsert(connection, t.repositories, {"repository": entry.subject}, {"accepted": entry.body["commit"]})
+    first = t.repositories.c.first_accepted
+    chosen = (t.repositories.c.repository == entry.subject) & first.is_(None)
+    connection.execute(t.repositories.update().where(chosen).values(first_accepted=entry.body["commit"]))
 
 
 def _deployment_observed(connection: Connection, entry: Entry) -> None:

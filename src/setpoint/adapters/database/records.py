@@ -47,7 +47,7 @@ class Records:
         self._quarantines = Mirror(source, Quarantine, t.quarantines, t.quarantines.c.open)
         unfinished = t.promotions.c.state.in_((PromotionState.OPEN, PromotionState.DECIDED))
         self._unfinished = Mirror(source, Promotion, t.promotions, unfinished)
-        self._repositories: tuple[int, Mapping[str, tuple[str | None, str | None]]] = (-2, {})
+        self._repositories: tuple[int, Mapping[str, tuple[str | None, str | None, str | None]]] = (-2, {})
         self._promotions: Recent[str, tuple[int, Promotion]] = Recent(_PROMOTIONS)
         """promotion -> (the newest entry about its place when it was read, the promotion)"""
 
@@ -217,7 +217,11 @@ class Records:
 
     def accepted(self, repository: str) -> str | None:
         """Return the last accepted commit of a delivery repository (law 9)."""
-        return self._hosted().get(repository, (None, None))[1]
+        return self._hosted().get(repository, (None, None, None))[1]
+
+    def first_accepted(self, repository: str) -> str | None:
+        """Return the commit of a delivery repository that was accepted before every other."""
+        return self._hosted().get(repository, (None, None, None))[2]
 
     def hosted(self) -> set[str]:
         """Return the repositories whose creation is journalled."""
@@ -225,16 +229,16 @@ class Records:
 
     def deliveries(self) -> dict[str, str]:
         """Return {delivery repository: branch}."""
-        return {name: branch for name, (branch, _accepted) in self._hosted().items() if branch is not None}
+        return {name: branch for name, (branch, _accepted, _first) in self._hosted().items() if branch is not None}
 
-    def _hosted(self) -> Mapping[str, tuple[str | None, str | None]]:
-        """Return {repository: (branch it delivers, accepted commit)}, read again once an entry was about repositories."""
+    def _hosted(self) -> Mapping[str, tuple[str | None, str | None, str | None]]:
+        """Return {repository: (branch, accepted commit, first accepted one)}, read again once an entry was about repositories."""
         changed = self._changes.of(REPOSITORIES)
         if self._repositories[0] != changed:
             columns = t.repositories.c
             with self._engine.connect() as connection:
-                rows = connection.execute(select(columns.repository, columns.delivery_branch, columns.accepted))
-                self._repositories = (changed, {name: (branch, accepted) for name, branch, accepted in rows})
+                rows = connection.execute(select(columns.repository, columns.delivery_branch, columns.accepted, columns.first_accepted))
+                self._repositories = (changed, {name: (branch, accepted, first) for name, branch, accepted, first in rows})
         return self._repositories[1]
 
     def pushers(self, repository: str, commits: list[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 12
+SCHEMA: Final = 13
 
 metadata = MetaData()
 
@@ -114,6 +114,7 @@ repositories = Table(
     Column("repository", String, primary_key=True),
     Column("delivery_branch", String),
     Column("accepted", String),
+    Column("first_accepted", String),
 )
 
 exits = Table(

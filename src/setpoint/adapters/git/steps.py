@@ -53,19 +53,20 @@ def entries_of(tree: pygit2.Object | None, folder: str) -> Iterator[tuple[str, s
 
 def _step(repository: pygit2.Repository, commit: pygit2.Commit, parent: pygit2.Commit | None, depths: Mapping[str, int]) -> Step:
     changed = {unit: _id(commit.tree, unit) for unit in _units(parent, commit, depths)}
-    merged = _merged(repository, commit, parent, depths) if parent is not None and len(commit.parent_ids) > 1 else ()
-    return Step(str(commit.id), changed, tuple(merged))
+    merged = _merged(repository, commit, parent, depths) if parent is not None and len(commit.parent_ids) > 1 else []
+    return Step(str(commit.id), changed, tuple(merged or ()), complete=merged is not None)
 
 
 def _merged(
     repository: pygit2.Repository, commit: pygit2.Commit, parent: pygit2.Commit, depths: Mapping[str, int]
-) -> Iterator[tuple[str, frozenset[str]]]:
-    """Yield what a merge brought in from its other side, oldest first."""
+) -> list[tuple[str, frozenset[str]]] | None:
+    """Return what a merge brought in from its other side, oldest first; None when it is more than is looked at."""
     walker = repository.walk(commit.id, SortMode.TOPOLOGICAL | SortMode.REVERSE)
     walker.hide(parent.id)
-    for one in islice(walker, _MOST_MERGED):
-        if one.id != commit.id:
-            yield str(one.id), _units(one.parents[0] if one.parent_ids else None, one, depths)
+    found = list(islice(walker, _MOST_MERGED + 1))
+    if len(found) > _MOST_MERGED:
+        return None  # the newest would be missing, and whoever wrote them
+    return [(str(one.id), _units(one.parents[0] if one.parent_ids else None, one, depths)) for one in found if one.id != commit.id]
 
 
 def _units(parent: pygit2.Commit | None, commit: pygit2.Commit, depths: Mapping[str, int]) -> frozenset[str]:
