@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from setpoint.adapters import sandbox, sshsig
+from setpoint.adapters.clock import SystemClock
 from setpoint.adapters.commit_signatures import CheckedSignatures
 from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.gpgv import Gpgv
@@ -107,7 +108,7 @@ def people(**keys: str) -> Directory:
 
 def signatures(stock: Stock, gpgv: Gpgv | None = None) -> CheckedSignatures:
     """Return the check, with a commit key of our own."""
-    return CheckedSignatures(stock.git, sshsig.public_line(OWN.public_key()), gpgv)
+    return CheckedSignatures(stock.git, sshsig.public_line(OWN.public_key()), SystemClock(), gpgv)
 
 
 @pytest.mark.parametrize("kind", SSH_KINDS, ids=lambda kind: "".join(kind[1::2]))

@@ -8,7 +8,6 @@ import pytest
 
 from setpoint.promotion.pod_standard import NEWEST, OLDEST, PodStandard, standard_of
 from setpoint.reconcile import manifests
-from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.pod_security.decide import controls, faults_of
 from setpoint.reconcile.pod_specs import pod_specs
 
@@ -49,7 +48,7 @@ def standards() -> Iterator[PodStandard]:
 def found(file: Path, standard: PodStandard) -> set[str]:
     """Return the controls that the pods of a file break, in lower case."""
     objects = [manifest.value for manifest in manifests.load(file.read_bytes(), file.name)]
-    pods = list(pod_specs(objects, Allowed()))
+    pods = list(pod_specs(objects))
     assert len(pods) == 1, file
     return {fault.control.casefold() for fault in faults_of(pods, standard)}
 

@@ -160,6 +160,8 @@ def test_a_run_is_cancelled_by_command_and_by_button_and_says_by_whom(asking: Li
     assert ended(live, commit)["run"]["state"] == "failed"
     assert command(["retry", run, "-m", "once more"]) == 0
     assert "goes on: publish, tell" in capsys.readouterr().out
+    state_of(live, commit, "publish", "lost")
+    assert command(["resolve", run, "publish", "--again", "-m", "nothing is there"]) == 0
     state_of(live, commit, "publish", "running")
     said = [(entry["actor"], entry["body"]["why"]) for entry in live.journal() if entry["kind"] == "run.retried"]
     assert said == [("operator", "by button"), ("operator", "once more")]

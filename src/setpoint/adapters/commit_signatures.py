@@ -1,4 +1,5 @@
-"""Who signed a commit, by the keys of people and Setpoint's own: SSH by `sshsig`, OpenPGP by gpgv; each commit is looked at once.
+"""Who signed a commit, by the keys of people and Setpoint's own: SSH by `sshsig`, OpenPGP by gpgv; each commit is looked at once, and
+what gpgv called good again after an hour, for a key expires without anybody's doing.
 
 Fills promotion's `CommitSignatures`. A key inside a signature counts for nothing: it is compared with the keys of the accepted
 setpoint.yaml, and a name inside of it (a principal, an email) is not read at all.
@@ -8,11 +9,13 @@ import hashlib
 import threading
 from collections import OrderedDict
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from setpoint.adapters import sshsig
 from setpoint.adapters.gpgv import Gpgv
 from setpoint.core import public_keys
+from setpoint.core.clock import Clock
 from setpoint.core.errors import UserError, WorldError
 from setpoint.core.public_keys import PublicKey
 from setpoint.ground.identity.model import Directory
@@ -20,6 +23,8 @@ from setpoint.promotion.commits import Signature
 from setpoint.source.ports import GitStore
 
 _KEPT: Final = 50_000
+_GOOD_FOR: Final = timedelta(hours=1)
+"""How long a good OpenPGP result counts: its key may expire meanwhile."""
 _PGP: Final = b"-----BEGIN PGP SIGNATURE-----"
 _X509: Final = b"-----BEGIN SIGNED MESSAGE-----"
 Keys = dict[tuple[Literal["ssh", "openpgp"], str], tuple[str, PublicKey]]
@@ -29,12 +34,14 @@ Keys = dict[tuple[Literal["ssh", "openpgp"], str], tuple[str, PublicKey]]
 class CheckedSignatures:
     """Checks and remembers; safe to call from several threads."""
 
-    def __init__(self, git: GitStore, commit_key: str, gpgv: Gpgv | None = None) -> None:
+    def __init__(self, git: GitStore, commit_key: str, clock: Clock, gpgv: Gpgv | None = None) -> None:
         self._git = git
         self._own = public_keys.parse(commit_key)
+        self._clock = clock
         self._gpgv = gpgv if gpgv is not None else Gpgv()
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, str, str], Signature] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], tuple[Signature, datetime | None]] = OrderedDict()
+        """What was found, and when if that counts for a time only."""
         self._last: tuple[tuple[tuple[str, tuple[str, ...]], ...], tuple[Keys, bytes, str]] | None = None
         """The last people with keys, and what was read from them."""
 
@@ -42,14 +49,18 @@ class CheckedSignatures:
         """Return who signed a commit, by the keys of a directory; never raises for what a commit holds."""
         keys, keyring, version = self._known(directory)
         key = (repository, commit, version)
+        now = self._clock.now()
         with self._lock:
-            if key in self._kept:
+            kept, since = self._kept.get(key, (None, None))
+            # A result from what is now the future is of no known age: the clock was set back.
+            if kept is not None and (since is None or since <= now < since + _GOOD_FOR):
                 self._kept.move_to_end(key)
-                return self._kept[key]
+                return kept
         found = self._check(repository, commit, keys, keyring)
         if found.state != "unchecked":
             with self._lock:
-                self._kept[key] = replace(found, slow=False)
+                self._kept[key] = (replace(found, slow=False), now if found.slow and found.state == "person" else None)
+                self._kept.move_to_end(key)
                 while len(self._kept) > _KEPT:
                     self._kept.popitem(last=False)
         return found

@@ -239,7 +239,7 @@ def _promotions(
         checks=HttpProbe(),
         policy=policy,
         exclusions=exclusions,
-        signed=SignedCommits(store.git, exclusions, CheckedSignatures(store.git, trust.key(Role.COMMIT))),
+        signed=SignedCommits(store.git, exclusions, CheckedSignatures(store.git, trust.key(Role.COMMIT), store.clock)),
         holds=store.holds,
         clock=store.clock,
     )

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def command(api: "Api", run: str, message: str, *, as_json: bool) -> None:
     """Let RUN, which failed or was cancelled, go on: the same revision, and only tasks that are not green are executed again.
 
+    A task of `once` that was begun is not: it waits until its probe or `setpoint resolve` says that it did not happen.
+
     RUN is an id, its beginning, a commit, or `latest`. Example: setpoint retry latest -m "the network was down"
     """
     from setpoint.client.http import segment

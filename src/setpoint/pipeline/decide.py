@@ -144,16 +144,22 @@ def superseded(runs: Sequence[Run], began: Callable[[Run], bool], supersedes: Ca
 def retried(run: Run, red: Sequence[TaskResult], once: Collection[str], by: tuple[str, str]) -> list[Fact]:
     """Return what is journalled when a person (actor, why) lets an ended run go on; red are its results that are not green.
 
-    A stopped task of `once` may have happened: it is lost, and not begun again by itself.
+    A task of `once` that was begun may have happened, whether it was stopped, ran out of time or failed: it is lost, and begun again only
+    when its probe or a person says that it did not happen. To ask for a retry is not to say that.
     """
     actor, why = by
-    unknown = [result for result in red if result.task in once and result.state is TaskState.CANCELLED and result.started_at]
-    reason = "it was stopped in its middle: whether it happened is not known"
-    lost = [replace(result, state=TaskState.LOST, finished_at=None, probed=False, reason=reason) for result in unknown]
+    unknown = [result for result in red if result.task in once and result.state.ended and result.started_at]
+    lost = [replace(one, state=TaskState.LOST, finished_at=None, exit_code=None, probed=False, reason=_unknown(one)) for one in unknown]
     return [
         Fact("run.retried", run.run, actor, {"why": why}),
         *(Fact("task.lost", run.run, "setpoint", records.encode(one)) for one in lost),
     ]
+
+
+def _unknown(result: TaskResult) -> str:
+    failed = f"it failed ({result.reason})" if result.reason else "it failed"
+    how = {TaskState.FAILED: failed, TaskState.TIMED_OUT: "it ran out of time"}.get(result.state, "it was stopped in its middle")
+    return f"{how}: whether it happened is not known"
 
 
 def cancelled_text(actor: str, why: str) -> str:

@@ -196,10 +196,11 @@ class PipelineService:
     async def retry(self, run: str, actor: str, why: str = "") -> list[str]:
         """Let a run that failed or was cancelled go on, and return the tasks that are not green: they are prepared and executed anew.
 
-        A task that must not run twice and was stopped in its middle becomes lost: a person says first whether it happened.
+        A task that must not run twice and was begun becomes lost: its probe or a person says first whether it happened.
 
         Raises:
             ConflictError: the run goes on, or passed (SP258).
+            WorldError: which tasks must not run twice cannot be read just now (SP107); nothing is journalled.
         """
         found = self._parts.records.run(run)
         once = await asyncio.to_thread(self._once, found) if found is not None else set()
@@ -214,10 +215,14 @@ class PipelineService:
         return [result.task for result in red]
 
     def _once(self, run: Run) -> set[str]:
-        """Return the tasks of a run that must not run twice; none when its file cannot be read."""
+        """Return the tasks of a run that must not run twice; none when its file holds faults, for then no task of it ever began.
+
+        Raises:
+            WorldError: the repository cannot be read just now (SP107): nobody knows which they are.
+        """
         try:
             tasks = self.document(run.repository, run.revision).tasks
-        except SetpointError:
+        except UserError:
             return set()
         return {name for name, config in tasks.items() if config.once}
 

@@ -15,7 +15,7 @@ _PROFILES: Final = ("RuntimeDefault", "Localhost")
 
 def contents(objects: Sequence[dict[str, Any]], allowed: Allowed) -> RenderContent:
     """Return what is in a render whose images are named by digest."""
-    pods = list(pod_specs(objects, allowed))
+    pods = list(pod_specs(objects))
     return RenderContent(
         kinds=_some(kinds.kind_of(value) for value in objects),
         namespaces=_some(str(name) for value in objects if (name := part(value, "metadata").get("namespace"))),

@@ -20,6 +20,7 @@ from setpoint.reconcile.model import identity
 
 _CONTAINERS: Final = ("containers", "initContainers", "ephemeralContainers")
 _IMAGE_KEY: Final = re.compile(r"image|imageName|[A-Za-z0-9]+Image")
+_IN_POD: Final = re.compile(r"(.+)\.(?:(containers|initContainers|ephemeralContainers)\[\]\.image|volumes\[\]\.image\.reference)")
 _PARTS: Final = ("reference", "repository", "name")
 _SHOWN: Final = 8
 UNLISTED: Final = "SP621"
@@ -81,8 +82,9 @@ def _images(value: dict[str, Any], allowed: Allowed) -> tuple[list[_Image], list
     kind = kinds.kind_of(value)
     declared = allowed.paths_of(kind)
     if declared is None:
-        seen = list(islice(dict.fromkeys(_resembling(value, "")), _SHOWN))
-        fix = f"an owner of the environment adds `imagePaths: {{{kind}: [{', '.join(seen)}]}}` to environment.yaml; `[]` says: no images"
+        seen = list(dict.fromkeys(_resembling(value, "")))
+        told = ", ".join(islice(_to_declare(seen), _SHOWN))
+        fix = f"an owner of the environment adds `imagePaths: {{{kind}: [{told}]}}` to environment.yaml; `[]` says: no images"
         return [], [(f"`{seen[0]}` looks like an image, and nobody said where a {kind} holds images", fix)] if seen else []
     found: list[_Image] = []
     faults: list[tuple[str, str]] = []
@@ -140,6 +142,19 @@ def _resembling(value: Any, path: str) -> Iterator[str]:
                 yield f"{inner}.{part}"
             else:
                 yield from _resembling(item, inner)
+
+
+def _to_declare(seen: Sequence[str]) -> Iterator[str]:
+    """Yield what to declare for paths that look like images: a pod spec as a whole instead of the images in it, and each path once."""
+    pods = {found[1] for path in seen if (found := _IN_POD.fullmatch(path)) and found[2] in _CONTAINERS}
+    outer = {pod for pod in pods if not any(pod.startswith((f"{other}.", f"{other}[")) for other in pods)}
+    told: set[str] = set()
+    for path in seen:
+        found = _IN_POD.fullmatch(path)
+        holder = next((pod for pod in outer if found and f"{found[1]}.".startswith((f"{pod}.", f"{pod}["))), path)
+        if holder not in told:
+            told.add(holder)
+            yield holder
 
 
 def _fix(image: object, artifacts: Mapping[str, PinnedArtifact], allowed: Collection[str]) -> str:

@@ -2,7 +2,8 @@
 
 In objects of Kubernetes a pod spec is every mapping that holds a list `containers`, in whatever kind and however deep: `spec` of a
 Pod, `template.spec` of a PodTemplate, `spec.template.spec` of workloads and Jobs, `spec.jobTemplate.spec.template.spec` of a CronJob. So a
-kind that a later version of Kubernetes adds is judged too. In custom resources it is what the environment's `imagePaths:` leads to.
+kind that a later version of Kubernetes adds is judged too. In a custom resource it is every such mapping as well, in lists too and whatever
+`imagePaths:` of the environment says: where images lie is a person's word, and what a pod may do is looked at without it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from setpoint.core import kinds
-from setpoint.core.field_paths import places
-from setpoint.reconcile.allowed import Allowed
 from setpoint.reconcile.model import identity
 
 CONTAINERS: Final = ("initContainers", "containers", "ephemeralContainers")
@@ -57,18 +56,13 @@ def items(value: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
     return [item for item in found if isinstance(item, Mapping)] if isinstance(found, list) else []
 
 
-def pod_specs(objects: Sequence[dict[str, Any]], allowed: Allowed) -> Iterator[PodSpec]:
+def pod_specs(objects: Sequence[dict[str, Any]]) -> Iterator[PodSpec]:
     """Yield every pod spec of rendered objects."""
     for value in objects:
         if kinds.is_kubernetes(kinds.group_of(value)):
             yield from _below(value, value, "")
         else:
-            paths = allowed.paths_of(kinds.kind_of(value)) or ()
-            for place in (place for path in paths for place in places(value, path)):
-                before, _dot, last = place.path.rpartition(".")
-                holder = place.holder if isinstance(place.holder, dict) else {last: place.value}
-                shown = {last: place.value, **({"metadata": holder["metadata"]} if "metadata" in holder else {})}
-                yield from _below(value, shown, before)
+            yield from _in_custom(value, value, "", {})
 
 
 def _below(value: dict[str, Any], node: Any, path: str) -> Iterator[PodSpec]:
@@ -84,3 +78,17 @@ def _below(value: dict[str, Any], node: Any, path: str) -> Iterator[PodSpec]:
                 yield PodSpec(identity(value), kinds.kind_of(value), inner, annotations, f"{meta}.annotations", item)
             else:
                 yield from _below(value, item, inner)
+
+
+def _in_custom(value: dict[str, Any], node: Any, path: str, parent: Mapping[str, Any]) -> Iterator[PodSpec]:
+    """Yield every mapping that holds a list of containers; a list of nothing but names or numbers is none."""
+    if isinstance(node, list):
+        for index, item in enumerate(node):
+            yield from _in_custom(value, item, f"{path}[{index}]", {})
+    elif isinstance(node, dict):
+        listed = node.get("containers")
+        if isinstance(listed, list) and (not listed or items(node, "containers")):
+            meta = f"{path.rpartition('.')[0]}.metadata.annotations".removeprefix(".")
+            yield PodSpec(identity(value), kinds.kind_of(value), path, part(parent, "metadata", "annotations"), meta, node)
+        for key, item in node.items():
+            yield from _in_custom(value, item, f"{path}.{key}".removeprefix("."), node)

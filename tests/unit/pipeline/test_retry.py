@@ -7,7 +7,7 @@ import pytest
 from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.database.records import Records
-from setpoint.core.errors import ConflictError
+from setpoint.core.errors import ConflictError, WorldError
 from setpoint.pipeline.model import Outcome, RunState, TaskExit
 from unit.builders_home import World
 from unit.builders_pipeline import Machine, begin, ended, make_service, run_story, states, stuck
@@ -124,5 +124,85 @@ def test_nothing_that_must_not_run_twice_is_begun_again_by_a_retry(world: World,
         await service.retry(run.run, DANA)
         assert (await ended(world, service, run)).state is RunState.PASSED
         assert [machine.ran.count(task) for task in ("fetch", "publish", "tell")] == [1, 1, 2]
+
+    run_story(story())
+
+
+@pytest.mark.parametrize(
+    ("exit_", "word"),
+    [
+        (TaskExit("timed-out", None, "it took longer than 10m"), "it ran out of time"),
+        (TaskExit("cancelled", None), "it was stopped in its middle"),
+        (TaskExit("exited", 3), "it failed (exit status 3)"),
+    ],
+    ids=lambda value: value.how if isinstance(value, TaskExit) else "",
+)
+def test_however_it_ended_without_green_somebody_says_first_that_it_did_not_happen(
+    world: World, tmp_path: Path, exit_: TaskExit, word: str
+) -> None:
+    """To ask for a retry is not to say that a task of `once` did not happen: it is lost until somebody does, and only then begun again."""
+
+    async def story() -> None:
+        machine = Machine()
+        machine.exits = {"publish": exit_}
+        service = make_service(world, machine, tmp_path)
+        run = begin(world, service, {".setpoint/pipeline.yaml": NETWORKED})
+        assert run is not None
+        assert (await ended(world, service, run)).state in (RunState.FAILED, RunState.CANCELLED)
+        machine.exits = {}
+        await service.retry(run.run, DANA, "again")
+        (lost,) = [result for result in world.records.results(run.run) if result.task == "publish"]
+        assert (lost.state, lost.exit_code, lost.reason) == ("lost", None, f"{word}: whether it happened is not known")
+        await service.resolve(run.run, "publish", Outcome.AGAIN, (DANA, "nothing is there"))
+        assert (await ended(world, service, run)).state is RunState.PASSED
+        assert machine.ran.count("publish") == 2
+
+    run_story(story())
+
+
+def test_a_task_of_once_that_never_began_is_begun_by_a_retry(world: World, tmp_path: Path) -> None:
+    """What was skipped has not happened: nobody is asked."""
+
+    async def story() -> None:
+        machine = Machine()
+        machine.exits = {"fetch": TaskExit("exited", 1)}
+        service = make_service(world, machine, tmp_path)
+        run = begin(world, service, {".setpoint/pipeline.yaml": NETWORKED})
+        assert run is not None
+        assert (await ended(world, service, run)).state is RunState.FAILED
+        machine.exits = {}
+        await service.retry(run.run, DANA)
+        assert (await ended(world, service, run)).state is RunState.PASSED
+        assert machine.ran.count("publish") == 1
+
+    run_story(story())
+
+
+def test_a_repository_that_cannot_be_read_just_now_refuses_the_retry(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody knows then what must not run twice: nothing is journalled, and a cancelled run waits with its end."""
+
+    async def story() -> None:
+        machine = Machine()
+        run, service = await stuck(world, machine, tmp_path, "publish", {".setpoint/pipeline.yaml": NETWORKED})
+
+        def unreadable(*_: object, **__: object) -> bytes:
+            raise WorldError("SP107", "the repository cannot be used")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(world.git, "read", unreadable)
+            assert await service.cancel(run.run, DANA) is RunState.RUNNING
+        machine.blocked = ""
+        assert await service.cancel(run.run, DANA) is RunState.CANCELLED
+        (publish,) = [result for result in world.records.results(run.run) if result.task == "publish"]
+        assert "whether it happened is not known" in publish.reason
+        before = world.kinds()
+        with monkeypatch.context() as patched:
+            patched.setattr(world.git, "read", unreadable)
+            with pytest.raises(WorldError, match="SP107"):
+                await service.retry(run.run, DANA)
+        assert world.kinds() == before
+        await service.retry(run.run, DANA)
+        assert states(world, run)["publish"] == "lost"
+        await service.stop()
 
     run_story(story())

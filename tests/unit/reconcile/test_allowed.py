@@ -75,10 +75,28 @@ def test_a_custom_resource_that_seems_to_hold_images_is_refused_until_its_paths_
     (finding,) = faults(value)
     assert (finding.code, finding.path) == ("SP627", "apps/x/rollout.yaml:3")
     assert "`spec.template.spec.containers[].image` looks like an image" in finding.what
-    assert "imagePaths: {Rollout.argoproj.io: [spec.template.spec.containers[].image]}" in finding.fix
+    assert "imagePaths: {Rollout.argoproj.io: [spec.template.spec]}" in finding.fix
     for paths in (ROLLOUT[1], ("spec.template.spec.containers[].image",), ("spec",)):
         (found,) = substitute([value], PINNED, Allowed(image_paths=((ROLLOUT[0], paths),)))
         assert found["spec"]["template"]["spec"]["containers"][0]["image"] == OURS
+
+
+def test_what_is_suggested_covers_every_image_once() -> None:
+    """A pod spec stands for its containers and volumes, not for an image beside them; declared as told, every image is judged once."""
+    pod = {
+        "containers": [{"image": "web"}],
+        "initContainers": [{"image": "web"}],
+        "volumes": [{"image": {"reference": "web"}}],
+        "image": "web",
+    }
+    spec = {**pod, "steps": [{"spec": {"containers": [{"image": "web"}]}}], "other": [{"volumes": [{"image": {"reference": "web"}}]}]}
+    value = manifest("Thing", "example.com/v1", spec=spec, more={"volumes": [{"image": {"reference": "web"}}]})
+    (finding,) = faults(value)
+    told = finding.fix.partition("[")[2].partition("]}`")[0]
+    assert told == "spec, spec.image, more.volumes[].image.reference"
+    paths = tuple(told.split(", "))
+    (found,) = substitute([value], PINNED, Allowed(image_paths=(("Thing.example.com", paths),)))
+    assert images_of(found, Allowed(image_paths=(("Thing.example.com", paths),))) == (OURS,) * 7
 
 
 @pytest.mark.parametrize(

@@ -174,9 +174,44 @@ def test_a_render_cannot_exhaust_a_policy() -> None:
     ids=lambda value: str(value["kind"]) if isinstance(value, dict) else "",
 )
 def test_pods_are_found_in_every_kind_that_has_them(value: dict[str, Any], path: str) -> None:
-    """The path is that of the pod spec, with the annotations of its template; a custom kind counts once it is declared."""
-    assert [pod.path for pod in pod_specs([value], ROLLOUT)] == [path]
-    assert len(list(pod_specs([value], Allowed()))) == (0 if "argoproj" in value["apiVersion"] else 1)
+    """The path is that of the pod spec, with the annotations of its template; a custom kind counts too."""
+    assert [pod.path for pod in pod_specs([value])] == [path]
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [None, (), ("spec.template.spec.containers[].image",), ("spec.template.spec",), ("spec",), ("spec.template.spec.initContainers",)],
+)
+def test_how_images_are_declared_hides_no_pod(paths: tuple[str, ...] | None) -> None:
+    """Whatever an owner says of a custom resource's images, its privileges are judged, and policies see them."""
+    allowed = Allowed(image_paths=(("Rollout.argoproj.io", paths),) if paths is not None else (), on_host=False)
+    value = workload("Rollout", BAD, "argoproj.io/v1alpha1")
+    verdict = judge(rendered(value), standard_of("baseline"), allowed)
+    assert verdict.pods == 1
+    assert {"spec.template.spec.hostNetwork", "spec.template.spec.containers[0].securityContext.privileged"} <= {
+        fault.field for fault in verdict.faults
+    }
+    found = contents([value], allowed)
+    assert (found.pods, found.privileged, found.host_network) == (("Rollout/x",), ("Rollout/x/app",), ("Rollout/x",))
+
+
+def test_pods_of_custom_resources_are_found_wherever_they_lie() -> None:
+    """In lists, beside each other, inside of each other and at the top; a list of names is no pod, and annotations are the template's."""
+    value = {
+        "apiVersion": "example.com/v1",
+        "kind": "Thing",
+        "metadata": {"name": "x"},
+        "containers": [GOOD_CONTAINER],
+        "spec": {
+            "containers": [GOOD_CONTAINER],
+            "jobs": [{"containers": [BAD_CONTAINER]}, {"template": {"metadata": {"annotations": {"a": "b"}}, "spec": GOOD}}],
+            "watched": {"containers": ["app"]},
+        },
+    }
+    found = list(pod_specs([value]))
+    assert [pod.path for pod in found] == ["", "spec", "spec.jobs[0]", "spec.jobs[1].template.spec"]
+    assert [dict(pod.annotations) for pod in found] == [{}, {}, {}, {"a": "b"}]
+    assert found[3].meta_path == "spec.jobs[1].template.metadata.annotations"
 
 
 def test_annotations_of_the_template_are_judged() -> None:

@@ -37,7 +37,7 @@ def faults_of(pods: Iterable[PodSpec], standard: PodStandard, exempt: Collection
 
 def judge(rendered: Rendered, standard: PodStandard, allowed: Allowed) -> PodVerdict:
     """Return what a standard says of the pods of a render, each fault with the place of its object."""
-    pods = list(pod_specs(rendered.objects, allowed))
+    pods = list(pod_specs(rendered.objects))
     asked = {control.name for control in controls(standard)}
     exempt = tuple(name for name in HOST_EXEMPT if allowed.on_host and name in asked)
     found = (replace(fault, place=rendered.sources.get(fault.object, "")) for fault in faults_of(pods, standard, exempt))
