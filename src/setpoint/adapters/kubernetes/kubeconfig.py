@@ -95,7 +95,10 @@ def parse(data: bytes, path: Path, context: str = "", *, alone: bool = False) ->
     try:
         content = yaml.safe_load(data)
     except yaml.YAMLError as error:
-        raise _fault(path, f"is no YAML: {' '.join(str(error).split())[:200]}", "kubectl config view shows it") from error
+        # The parser's own words carry the line, and a token may stand there.
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+        raise _fault(path, f"is no YAML{place}", "kubectl config view shows it") from None
     if not isinstance(content, dict):
         raise _fault(path, "is no kubeconfig", "it has clusters, users and contexts")
     return _File(path, content, alone=alone).access(context)

@@ -11,6 +11,7 @@ Runs in one event loop; `get`, `changes` and `stale` may be called from any thre
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass
 from threading import Lock
@@ -114,12 +115,15 @@ class Live:
         self._wanted: dict[ObjectKey, str] = {}
         self._streams: dict[Scope, _Stream] = {}
         self._asking: dict[ObjectKey, asyncio.Task[None]] = {}
+        self._new: AbstractSet[ObjectKey] = frozenset()
         self._changed: set[ObjectKey] = set()
         self._lock = Lock()
         self._moved = asyncio.Event()
 
     def follow(self, objects: Mapping[ObjectKey, str]) -> None:
         """Show exactly these objects from now on, given with the version to read each in; called in the event loop, when they change."""
+        # Before anybody can ask for them: what is new is not known until it was asked for, whatever its stream has listed.
+        self._new = objects.keys() - self._wanted.keys()
         before, self._wanted = self._wanted, dict(objects)
         scopes = scopes_of(objects)
         for key in before.keys() - objects.keys():
@@ -135,6 +139,7 @@ class Live:
         for key in objects.keys() - before.keys():
             if self._scope_of(key) not in new and self._store.version(key) == "":
                 self._asking[key] = asyncio.get_running_loop().create_task(self._ask(key, objects[key]))
+        self._new = frozenset()
 
     async def close(self) -> None:
         """End all streams; the picture stays readable and is not kept up any more."""
@@ -151,7 +156,7 @@ class Live:
         if stream is None:
             return Look(None, known=False)
         found = self._store.get(key)
-        known = found is not None or (stream.listed and key not in self._asking)
+        known = found is not None or (stream.listed and key not in self._asking and key not in self._new)
         return Look(found, known, stream.stale, self._store.digest(key))
 
     def digest(self, key: ObjectKey) -> str:
@@ -196,7 +201,9 @@ class Live:
         stream = self._streams[scope]
         if stream.task is not None:
             stream.task.cancel()
-        stream.version = ""
+        stream.version, stream.listed = "", False
+        if stream.stale is None:
+            stream.stale = Stale(clock.to_text(self._parts.clock.now()), "it was not listed again yet")
         stream.task = asyncio.get_running_loop().create_task(self._run(scope, stream))
 
     async def _run(self, scope: Scope, stream: _Stream) -> None:

@@ -125,9 +125,7 @@ class Transport:
                         self._credentials.refused()
                         continue
                     if response.status >= 300:
-                        raise _fault(
-                            response.status, await response.content.read(1 << 20), response.headers.get("Retry-After"), self._where(call)
-                        )
+                        raise _fault(response.status, await _beginning(response), response.headers.get("Retry-After"), self._where(call))
                     try:
                         yield response
                     finally:
@@ -191,6 +189,16 @@ async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
         if len(data) > LIMIT_BYTES:
             raise WorldError("SP682", f"the answer is larger than {LIMIT_BYTES >> 20} MiB", where=path, fix="ask for less at once")
     return bytes(data)
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Return the answer of a failed call, at most its first MiB: one read may give less than there is."""
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) >= 1 << 20:
+            break
+    return bytes(data[: 1 << 20])
 
 
 def _unreachable(error: BaseException, where: str) -> WorldError:
