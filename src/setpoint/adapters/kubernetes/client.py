@@ -12,8 +12,8 @@ from typing import Any, Final, Literal
 import aiohttp
 
 from setpoint.adapters.kubernetes.kinds import Kind, Kinds
-from setpoint.adapters.kubernetes.transport import Call, Transport
-from setpoint.core.errors import ConflictError, NotFoundError, UserError, WorldError
+from setpoint.adapters.kubernetes.transport import Call, Transport, decoded
+from setpoint.core.errors import ConflictError, NotFoundError, WorldError
 
 PAGE: Final = 500
 _WATCH_S: Final = 300
@@ -58,7 +58,7 @@ class Client:
             data = await self._transport.send(Call("GET", kind.path(namespace, name), {}))
         except NotFoundError:
             return None
-        return _object(data)
+        return decoded(data, kind.path(namespace, name))
 
     async def list(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Listed:
         """Return all objects of a kind, of one namespace or all.
@@ -81,7 +81,7 @@ class Client:
         """
         query = {"limit": str(PAGE)} | ({"labelSelector": selector} if selector else {})
         while True:
-            page = _object(await self._transport.send(Call("GET", kind.path(namespace), query)))
+            page = decoded(await self._transport.send(Call("GET", kind.path(namespace), query)), kind.path(namespace))
             meta = page.get("metadata") or {}
             # Items of a list carry neither; whoever reads one alone wants both.
             objects = [{"apiVersion": kind.api_version, "kind": kind.name, **item} for item in page.get("items") or ()]
@@ -102,12 +102,13 @@ class Client:
         query |= {"dryRun": "All"} if dry_run else {}
         path = kind.path(meta.get("namespace"), meta["name"])
         body = json.dumps(manifest, separators=(",", ":")).encode()
-        return _object(await self._transport.send(Call("PATCH", path, query, body, "application/apply-patch+yaml")))
+        return decoded(await self._transport.send(Call("PATCH", path, query, body, "application/apply-patch+yaml")), path)
 
     async def patch(self, kind: Kind, namespace: str | None, name: str, merge: Mapping[str, Any]) -> Manifest:
         """Merge fields into an object (RFC 7386) and return it."""
         body = json.dumps(merge).encode()
-        return _object(await self._transport.send(Call("PATCH", kind.path(namespace, name), {}, body, "application/merge-patch+json")))
+        path = kind.path(namespace, name)
+        return decoded(await self._transport.send(Call("PATCH", path, {}, body, "application/merge-patch+json")), path)
 
     async def delete(self, kind: Kind, namespace: str | None, name: str, *, uid: str = "", orphan: bool = False) -> bool:
         """Delete an object, with its dependants in the background, or leaving them; uid makes sure that it is the one that was meant.
@@ -164,13 +165,6 @@ class Client:
         async with self._transport.open(call, endless=True) as response:
             async for chunk in response.content.iter_any():
                 yield chunk
-
-
-def _object(data: bytes) -> Manifest:
-    found = json.loads(data)
-    if not isinstance(found, dict):
-        raise UserError("SP686", "the API server answers something that is no object", fix="is this address an API server's?")
-    return found
 
 
 def _ended(status: Manifest, path: str) -> WorldError:

@@ -5,6 +5,7 @@ environments a moment, and others nothing.
 """
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -17,7 +18,7 @@ from setpoint.adapters.kubernetes.kubeconfig import Access, in_cluster, parse
 from setpoint.adapters.kubernetes.live import Live, LiveParts
 from setpoint.adapters.kubernetes.transport import Transport
 from setpoint.core import clock
-from setpoint.core.errors import SetpointError, WorldError
+from setpoint.core.errors import NotFoundError, SetpointError, WorldError
 from setpoint.ground.clusters.model import ClusterFacts
 from setpoint.ground.clusters.service import IN_CLUSTER
 from setpoint.reconcile.cluster.decide import Seen
@@ -26,6 +27,7 @@ from setpoint.reconcile.cluster.owner import MANAGER
 from setpoint.reconcile.cluster.ports import Deletion
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _SHORT_S: Final = 12.0
 """For what is one call or two."""
@@ -172,7 +174,11 @@ class KubernetesClusters:
 
     def of(self, name: str) -> KubernetesCluster:
         """Return a cluster (see the port); a new kubeconfig of its name makes a new connection."""
-        access = in_cluster(os.environ) if name == IN_CLUSTER else self._access(name)
+        try:
+            access = in_cluster(os.environ) if name == IN_CLUSTER else self._access(name)
+        except NotFoundError:
+            self._drop(name)
+            raise
         with self._lock:
             loop = self._running()
             found = self._open.get(name)
@@ -183,15 +189,25 @@ class KubernetesClusters:
                 found = self._open[name] = KubernetesCluster(name, access, loop, self._wake, self._clock)
             return found
 
+    def _drop(self, name: str) -> None:
+        """Close the connection to a cluster that is not ours to work on any more."""
+        with self._lock:
+            found = self._open.pop(name, None)
+            if found is not None and self._loop is not None:
+                asyncio.run_coroutine_threadsafe(found.close(), self._loop)
+
     def close(self) -> None:
-        """End everything; called once, when the server ends."""
+        """End everything; called once, when the server ends. Whatever goes wrong is only noted: others have to be ended after it."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = None
             if loop is None or thread is None:
                 return
             closing = asyncio.run_coroutine_threadsafe(_close_all(list(self._open.values())), loop)
-            closing.result(10)
+            try:
+                closing.result(10)
+            except Exception:
+                log.warning("a connection to a cluster did not end in order", exc_info=True)
             loop.call_soon_threadsafe(loop.stop)
             thread.join(10)
 

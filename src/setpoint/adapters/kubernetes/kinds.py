@@ -1,11 +1,10 @@
 """Which kinds a cluster serves and under which paths: discovery, asked once and again when a kind is unknown. Called by the client."""
 
 import asyncio
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from setpoint.adapters.kubernetes.transport import Call, Transport
+from setpoint.adapters.kubernetes.transport import Call, Transport, decoded
 from setpoint.core import suggest
 from setpoint.core.errors import UserError, WorldError
 
@@ -67,7 +66,7 @@ class Kinds:
         """Ask the cluster what it serves: two calls (aggregated discovery, Kubernetes 1.30 and later)."""
         found: dict[tuple[str, str], Kind] = {}
         for path in ("/api", "/apis"):
-            answer = json.loads(await self._transport.send(Call("GET", path, {}, accept=_AGGREGATED)))
+            answer = decoded(await self._transport.send(Call("GET", path, {}, accept=_AGGREGATED)), path)
             if answer.get("kind") != "APIGroupDiscoveryList":
                 raise WorldError(
                     "SP682", "the API server is older than Kubernetes 1.30", where=path, fix="upgrade the cluster", retry_after_s=300

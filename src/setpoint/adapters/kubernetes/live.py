@@ -218,7 +218,8 @@ class Live:
                 failures = 0 if loop.time() - started >= _STEADY_S else failures + 1
             except (ExpiredError, ConflictError):
                 # A list that was too old in its middle, or a watch that was: from the beginning.
-                stream.version, failures = "", failures + 1
+                # Until then, what was made meanwhile is not known, and so not gone.
+                stream.version, stream.listed, failures = "", False, failures + 1
             except SetpointError as error:
                 # What held for a while and breaks once is opened again soon.
                 failures = 1 if loop.time() - started >= _LONGEST_S else failures + 1

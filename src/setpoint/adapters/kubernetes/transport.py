@@ -149,7 +149,11 @@ class Transport:
         async with self._connecting:
             if self._session is None or self._identity != identity:
                 await self.close()
-                context = await asyncio.to_thread(_context, self._access, proof)
+                try:
+                    context = await asyncio.to_thread(_context, self._access, proof)
+                except (ssl.SSLError, ValueError):
+                    what = "the certificates of the kubeconfig cannot be used: the cluster's authority, or ours with its key"
+                    raise UserError("SP680", what, where=urlsplit(self._access.server).netloc, fix="add the cluster again") from None
                 connector = aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=30)
                 self._session = aiohttp.ClientSession(connector=connector)
                 self._identity = identity
@@ -189,6 +193,22 @@ async def _read(response: aiohttp.ClientResponse, path: str) -> bytes:
         if len(data) > LIMIT_BYTES:
             raise WorldError("SP682", f"the answer is larger than {LIMIT_BYTES >> 20} MiB", where=path, fix="ask for less at once")
     return bytes(data)
+
+
+def decoded(data: bytes, where: str) -> dict[str, Any]:
+    """Return the object that an answer holds.
+
+    Raises:
+        WorldError: it holds none (SP682): something else answers there, a proxy's page for example.
+    """
+    try:
+        found = json.loads(data)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        fix = "is this address an API server's?"
+        raise WorldError("SP682", "the answer is no object of Kubernetes", where=where, fix=fix, retry_after_s=30)
+    return found
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

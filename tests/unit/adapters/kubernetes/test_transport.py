@@ -277,3 +277,50 @@ def test_a_watch_that_breaks_off_is_an_error_that_may_pass() -> None:
         against(answer, watch)
     assert caught.value.code == "SP682"
     assert not isinstance(caught.value, ExpiredError)
+
+
+@pytest.mark.parametrize("page", ["<html>log in first</html>", "[]", ""])
+def test_what_is_no_object_is_an_error_that_names_the_address(page: str) -> None:
+    """A proxy's page with status 200 is told as one, for objects and for what the cluster serves; no traceback of a parser."""
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text=page)
+
+    for work in (
+        lambda transport: Client(transport).get(CONFIG_MAP, "n", "x"),
+        lambda transport: Client(transport).kinds.of("v1", "ConfigMap"),
+    ):
+        with pytest.raises(WorldError, match="SP682") as caught:
+            against(answer, work)
+        assert "API server" in caught.value.fix
+
+
+@pytest.mark.parametrize("broken", ["authority", "key"])
+def test_certificates_that_cannot_be_used_are_the_kubeconfigs_fault(broken: str) -> None:
+    """A bad authority or key is SP680, and nothing of it is told."""
+    authority = b"-----BEGIN CERTIFICATE-----\nnot one\n-----END CERTIFICATE-----\n" if broken == "authority" else b""
+    credential = Credential(token="t") if broken == "authority" else Credential(certificate=b"no certificate", key=b"no key")
+
+    async def play() -> None:
+        async with Transport(Access("https://127.0.0.1:1", authority, credential)) as transport:
+            await transport.send(Call("GET", "/x", {}))
+
+    with pytest.raises(UserError, match="SP680") as caught:
+        asyncio.run(play())
+    assert "not one" not in caught.value.render()
+
+
+def test_a_refusal_that_comes_in_pieces_is_read_to_its_end() -> None:
+    """Why an object is refused may stand in the last piece of the answer."""
+    body = json.dumps({"kind": "Status", "code": 422, "message": "field is immutable", "details": {}}).encode()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=422)
+        await response.prepare(request)
+        for piece in (body[:20], body[20:]):
+            await response.write(piece)
+            await asyncio.sleep(0.05)
+        return response
+
+    with pytest.raises(UserError, match="field is immutable"):
+        against(answer, get)
