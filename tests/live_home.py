@@ -311,11 +311,12 @@ class LiveHome:
 
     def approve(self) -> dict[str, Any]:
         """Wait until production only lacks an approval, and give it as sam."""
-        waiting = wait_for("a promotion that lacks only an approval", self._only_approval_missing)
+        waiting = wait_for("a promotion that lacks only an approval", self.only_approval_missing)
         found: dict[str, Any] = self.api("sam").post(f"/api/v1/promotions/{waiting}/approve", {"message": "looks good"})
         return found
 
-    def _only_approval_missing(self) -> str | None:
+    def only_approval_missing(self) -> str | None:
+        """Return the promotion of production that lacks an approval and nothing else."""
         waiting = self.cell("production")["waiting"]
         only = waiting is not None and [reason["code"] for reason in waiting["reasons"]] == ["APPROVAL_MISSING"]
         return str(waiting["promotion"]) if only else None

@@ -177,7 +177,7 @@ def test_kills_in_a_release_and_a_rollback_change_nothing(live: LiveHome) -> Non
         lambda entries: any(entry.kind == "push.received" for entry in entries),
     )
     live.serves("staging", "two")
-    waiting = str(wait_for("the promotion", live._only_approval_missing))
+    waiting = str(wait_for("the promotion", live.only_approval_missing))
     plan = _plan(chance, PROMOTION, ["server"])
     message += f", {plan}"
     _through(

@@ -155,7 +155,7 @@ def test_a_tampered_bundle_proves_nothing(home: LiveHome) -> None:
     """A changed byte in a signed statement stops the promotion that rests on it, and is named; what runs keeps running."""
     home.release("two")
     cell = home.serves("staging", "two")
-    wait_for("the candidate", home._only_approval_missing)
+    wait_for("the candidate", home.only_approval_missing)
     evidence = home.api().get("/api/v1/evidence", {"thing": cell["artifacts"]["web"]})
     bundle = next(row for row in _bundles(evidence) if "provenance" in row["predicate_type"])
     blob = _blob(home, bundle["bundle"])

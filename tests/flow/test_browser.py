@@ -61,7 +61,7 @@ def test_the_operator_comes_in_by_link_and_sees_what_runs(live: LiveHome, browse
     """The login page, then the one-time link leads to the matrix with what needs somebody; the link works once."""
     live.release("one", "say one & <b>two</b>")
     live.serves("staging", "one")
-    wait_for("the candidate", live._only_approval_missing)
+    wait_for("the candidate", live.only_approval_missing)
     url = live.ready["url"]
     browser.visit(f"{url}/login")
     look(browser, "login")

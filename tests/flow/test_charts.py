@@ -13,9 +13,14 @@ import pytest
 
 from live_home import APP, MANIFESTS, PIPELINE, SETPOINT_FILE, TESTS, LiveHome, new_home, wait_for
 from setpoint.adapters import sandbox
+from setpoint.core.errors import SetpointError
 from stock_helm import stock_helm
 
-INCLUDING = SETPOINT_FILE.replace("{source: hello}", "{source: hello, includes: [charts/web]}")
+INCLUDING = (
+    SETPOINT_FILE.replace("{source: hello}", "{source: hello, includes: [charts/web]}")
+    .replace("  sam:", "  ann: {emails: [ann@example.com]}\n  sam:")
+    .replace("sre: [sam]", "sre: [sam, ann]")
+)
 SAYS = APP.replace('TEXT = b"%s"', 'TEXT = os.environ["SAYS"].encode()')
 CHART = {
     "charts/web/Chart.yaml": "apiVersion: v2\nname: web\nversion: 1.0.0\n",
@@ -73,7 +78,10 @@ def test_a_chart_of_an_included_folder_serves_each_environments_values(live: Liv
     live.git(live.work / "delivery", "pull", "-q", "--rebase", "origin", "main", who="sam")
     pin = (live.work / "delivery" / "pins" / "staging" / "hello.yaml").read_text()
     assert f'  includes:\n    "charts/web": "{tree}"\n' in pin
-    live.approve()
+    waiting = wait_for("a promotion that lacks only an approval", live.only_approval_missing)
+    with pytest.raises(SetpointError, match="SP511"):  # nothing is pinned there yet, and all that is to come is his
+        live.api("sam").post(f"/api/v1/promotions/{waiting}/approve", {"message": "mine"})
+    live.api("ann").post(f"/api/v1/promotions/{waiting}/approve", {"message": "looks good"})
     live.serves("production", "production")
 
 
@@ -86,7 +94,9 @@ def test_a_commit_to_the_chart_alone_is_a_candidate_and_the_plan_names_the_folde
     assert [change["folder"] for change in found["folders"]] == ["charts/web"]
     assert [field["path"] for change in found["objects"] for field in change["fields"]] == ["spec.replicas"]
     told = wait_for("the gate", lambda: next((r for r in live.why("production")["reasons"] if r["code"] == "APPROVAL_MISSING"), None))
-    assert "too few people may approve (sam: pushed " in told["found"]
+    assert told["found"].endswith("may approve: ann"), told
+    with pytest.raises(SetpointError, match="SP511"):
+        live.api("sam").post(f"/api/v1/promotions/{live.cell('production')['waiting']['promotion']}/approve", {"message": "mine"})
     assert live.answer(live.production)[0] == "production"
 
 

@@ -109,7 +109,7 @@ def test_while_an_approval_is_awaited_and_a_person_holds(home: LiveHome) -> None
     """A candidate that waits for a person, and a hold that somebody opened with words, are both still there."""
     home.release("two")
     home.serves("staging", "two")
-    wait_for("the candidate", home._only_approval_missing)
+    wait_for("the candidate", home.only_approval_missing)
     home.api("sam").post("/api/v1/holds", {"app": "hello", "environment": "production", "message": "until Monday"})
     same_after_forgetting(home, lambda: "APPROVAL_MISSING" in home.codes("production") and healthy(home, "staging", "production"))
     assert "until Monday" in str(home.api().get("/api/v1/holds"))
