@@ -7,17 +7,21 @@ import base64
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
+from setpoint.adapters import sandbox
 from setpoint.client.connection import Connection
 from setpoint.client.http import Api
 
@@ -358,3 +362,26 @@ def new_home(folder: Path) -> LiveHome:
     subprocess.run(["git", "remote", "add", "origin", f"{live.ready['git']}/delivery.git"], cwd=folder, check=True, env=environment)
     live.api().post("/api/v1/delivery", {"repository": "delivery"})
     return live
+
+
+@contextmanager
+def running_home(**programs: Path) -> Iterator[LiveHome]:
+    """Give a home whose server runs, and take it down; programs are found on the PATH of the server by their names, before all others."""
+    problem = sandbox.probe()
+    if problem:
+        pytest.skip(f"INCOMPLETE: needs a sandbox: {problem}")
+    folder = Path(tempfile.mkdtemp(prefix="setpoint-flow-"))
+    folder.chmod(0o711)
+    with pytest.MonkeyPatch.context() as patch:
+        if programs:
+            (folder / "bin").mkdir()
+            for name, program in programs.items():
+                (folder / "bin" / name).symlink_to(program)
+            patch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+        found = new_home(folder)
+        try:
+            yield found
+        finally:
+            patch.undo()
+            found.down()
+            shutil.rmtree(folder, ignore_errors=True)

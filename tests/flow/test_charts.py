@@ -2,17 +2,13 @@
 
 import os
 import re
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from live_home import APP, MANIFESTS, PIPELINE, SETPOINT_FILE, TESTS, LiveHome, new_home, wait_for
-from setpoint.adapters import sandbox
+from live_home import APP, MANIFESTS, PIPELINE, SETPOINT_FILE, TESTS, LiveHome, running_home, wait_for
 from setpoint.core.errors import SetpointError
 from stock_helm import stock_helm
 
@@ -35,23 +31,8 @@ HELM = "apiVersion: setpoint.dev/v1alpha1\nkind: Helm\nchart: %s\n"
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveHome]:
     """A home whose server finds stock Helm on its PATH."""
-    problem = sandbox.probe()
-    if problem:
-        pytest.skip(f"INCOMPLETE: needs a sandbox: {problem}")
-    program = stock_helm()
-    folder = Path(tempfile.mkdtemp(prefix="setpoint-flow-"))
-    folder.chmod(0o711)
-    (folder / "bin").mkdir()
-    (folder / "bin" / "helm").symlink_to(program)
-    before = os.environ["PATH"]
-    os.environ["PATH"] = f"{folder / 'bin'}:{before}"
-    found = new_home(folder)
-    try:
+    with running_home(helm=stock_helm()) as found:
         yield found
-    finally:
-        os.environ["PATH"] = before
-        found.down()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def plan(live: LiveHome) -> dict[str, Any]:

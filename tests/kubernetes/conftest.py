@@ -3,6 +3,7 @@
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +14,7 @@ from tools.kubernetes import cluster as machine
 from tools.kubernetes.layout import Layout
 
 from kubernetes_world import Machine, World
-from live_home import LiveHome, free_port, new_home
-from setpoint.adapters import sandbox
+from live_home import LiveHome, free_port, running_home
 from setpoint.adapters.kubernetes import kubeconfig
 from setpoint.adapters.kubernetes.client import Client
 from setpoint.adapters.kubernetes.kubeconfig import Access
@@ -34,7 +34,7 @@ def node() -> Iterator[Machine]:
         pytest.skip("INCOMPLETE: needs Go 1.26 to build Kubernetes")
     # Short: containerd's socket lies below it, and a socket's path may have 107 bytes.
     state = Path(tempfile.mkdtemp(prefix="spk-", dir="/tmp"))
-    layout = Layout(Path(built.stdout.strip()), state / "c", number=os.getpid() % 15 + 1)
+    layout = Layout(Path(built.stdout.strip()), state / "c", number=_free_number())
     registry = f"{layout.host_address}:{free_port()}"
     try:
         yield Machine(machine.up(layout, registry), registry)
@@ -61,17 +61,8 @@ def registry(node: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 @pytest.fixture(scope="module")
 def live() -> Iterator[LiveHome]:
     """A home whose server runs, with an empty source repository and a registered delivery repository."""
-    problem = sandbox.probe()
-    if problem:
-        pytest.skip(f"INCOMPLETE: needs a sandbox: {problem}")
-    folder = Path(tempfile.mkdtemp(prefix="setpoint-flow-"))
-    folder.chmod(0o711)
-    found = new_home(folder)
-    try:
+    with running_home() as found:
         yield found
-    finally:
-        found.down()
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -89,3 +80,16 @@ def world(cluster: Access) -> Iterator[World]:
     found.run(create)
     yield found
     found.run(delete)
+
+
+def _free_number() -> int:
+    """Return the number of no cluster that runs on this machine, beginning at another one in each process."""
+    for step in range(15):
+        number = (os.getpid() + step) % 15 + 1
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", Layout(Path(), Path(), number).etcd_port))
+            except OSError:
+                continue
+        return number
+    pytest.skip("INCOMPLETE: needs one of fifteen places for a cluster on this machine")
