@@ -270,6 +270,7 @@ class ClusterTarget:
         who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open)
         keys = [ObjectKey.of(manifest) for manifest in one.manifests]
         kept = self._kept.setdefault(one.owner, Verdicts())
+        kept.forget_but(dict.fromkeys(keys))
         return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, kept, settled=settled), kept)
 
     def _drifted(self, environment: str, wanted: Mapping[str, _Wanted], plans: Mapping[str, Sequence[ObjectPlan]]) -> frozenset[Difference]:
@@ -314,10 +315,11 @@ class ClusterTarget:
         taken = applying.apply(cluster, ordered.of(Phase.SYNC), {row.key: row for row in plans})
         if all(row.rests for row in plans):
             self._applied[one.owner] = effective.pin.commit
-        unready = list(applying.unready_of(cluster, [row.key for row in plans if row.live is not None or not row.rests]))
-        if decision.remove and unready:
-            found = f"{'; '.join(unready[:3])}: what is no longer wanted stays until then"
-            taken.waits.append(DeployReason("PRUNE_WAITS", "prune", found))
+        if decision.remove:
+            unready = list(applying.unready_of(cluster, [row.key for row in plans if row.live is not None or not row.rests]))
+            if unready:
+                found = f"{'; '.join(unready[:3])}: what is no longer wanted stays until then"
+                taken.waits.append(DeployReason("PRUNE_WAITS", "prune", found))
         if not taken.faults and not taken.waits and decision.remove:
             removing = {ObjectKey.parse(name) for name in decision.remove}
             pruned, absent = applying.prune(cluster, cluster.seen([*(gone.keys() & removing)]), waves(ordered), one.owner)
