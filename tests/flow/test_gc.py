@@ -1,11 +1,14 @@
 """Garbage collection in a live home: old versions lose their bytes, and everything that ever was deployed can still be asked about."""
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from live_files import entries
 from live_home import APP, PIPELINE, TESTS, LiveHome, wait_for
 from setpoint.core.errors import ConflictError, NotAllowedError
 
@@ -16,8 +19,8 @@ def _age(live: LiveHome) -> None:
     """Make everything that lies in the home old, as if months had passed."""
     folders = [live.home / name for name in ("registry", "content", "task-cache", "logs", "repositories")]
     images = (live.home.with_name("home.run") / "images").glob("*/image.json")
-    for path in (*images, *(path for folder in folders for path in folder.rglob("*"))):
-        if path.is_file():
+    for path in (*images, *(path for folder in folders for path, state in entries(folder) if stat.S_ISREG(state.st_mode))):
+        with contextlib.suppress(FileNotFoundError):
             os.utime(path, (OLD, OLD))
 
 
@@ -28,7 +31,7 @@ def _release(live: LiveHome, text: str) -> None:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(state.st_size for _, state in entries(folder) if stat.S_ISREG(state.st_mode))
 
 
 def _collect(live: LiveHome) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 
+from live_files import contents, descriptors, entries
 from live_home import LiveHome, wait_for
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000"}
@@ -30,13 +31,7 @@ def _processes(live: LiveHome) -> list[int]:
 
 def _listening(pids: list[int]) -> set[str]:
     """Return the addresses on which processes listen, as the kernel writes them."""
-    inodes = set()
-    for pid in pids:
-        for file in Path(f"/proc/{pid}/fd").glob("*"):
-            try:
-                inodes.add(str(file.readlink()))
-            except OSError:
-                continue
+    inodes = {target for pid in pids for target in descriptors(pid)}
     found = set()
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -52,9 +47,9 @@ def test_only_the_owner_reads_a_home(live: LiveHome) -> None:
     live.serves("staging", "one")
     mine = live.home / "repositories" / "delivery.git"  # this one was pushed by path, with the pusher's own umask
     open_to_others = [
-        f"{stat.filemode(path.lstat().st_mode)} {path}"
-        for path in (live.home, *live.home.rglob("*"))
-        if not path.is_symlink() and path.lstat().st_mode & 0o077 and not path.is_relative_to(mine)
+        f"{stat.filemode(state.st_mode)} {path}"
+        for path, state in ((live.home, live.home.lstat()), *entries(live.home))
+        if not stat.S_ISLNK(state.st_mode) and state.st_mode & 0o077 and not path.is_relative_to(mine)
     ]
     assert open_to_others == []
 
@@ -63,7 +58,7 @@ def test_others_may_pass_through_the_work_folder_but_read_nothing_of_the_home(li
     """The folders that the tasks' and replicas' user needs can be entered and not listed, and hold no key, token or journal."""
     work = live.home.with_name("home.run")
     assert stat.S_IMODE(work.stat().st_mode) & 0o066 == 0
-    assert not [path for path in work.rglob("*") if path.name in {"keys", "tokens", "journal", "server.json"}]
+    assert not [path for path, _ in entries(work) if path.name in {"keys", "tokens", "journal", "server.json"}]
 
 
 def test_it_listens_on_loopback_only(live: LiveHome) -> None:
@@ -77,6 +72,7 @@ def test_tokens_are_kept_as_hashes(live: LiveHome) -> None:
     """No token that was ever made stands in the home, in its work folder or in a log, but the operator's in its own connection file."""
     tokens = [live.ready["token"], live.api("sam").connection.token, live.api("dana").connection.token]
     login = live.api("sam").post("/api/v1/login-links", {})["path"].partition("login=")[2]
-    files = [path for folder in (live.home, live.home.with_name("home.run")) for path in folder.rglob("*") if path.is_file()]
-    found = {path.name for path in [*files, live.work / "server.log"] for token in [*tokens, login] if token.encode() in path.read_bytes()}
+    files = [file for folder in (live.home, live.home.with_name("home.run")) for file in contents(folder)]
+    files.append((live.work / "server.log", (live.work / "server.log").read_bytes()))
+    found = {path.name for path, data in files for token in [*tokens, login] if token.encode() in data}
     assert found <= ANYBODY
