@@ -134,7 +134,7 @@ def test_a_layer_that_climbs_out_is_not_unpacked(home: LiveHome, name: str) -> N
 
 def _serves_whole(home: LiveHome, digest: str) -> bool:
     cell = home.cell("staging")
-    return cell["health"] == "healthy" and cell["artifacts"]["web"] == digest
+    return bool(cell["health"] == "healthy" and cell["artifacts"]["web"] == digest)
 
 
 def told_still(home: LiveHome) -> bool:
