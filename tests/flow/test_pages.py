@@ -251,7 +251,7 @@ def world(folder: Path) -> Any:
     return SimpleNamespace(
         store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(), stops=FakeStops(),
         delivery=SimpleNamespace(load=lambda: delivery, require=lambda _app, _environment: delivery),
-        rollout=SimpleNamespace(rollouts=FakeRollouts()),
+        rollouts=FakeRollouts(),
         prune=SimpleNamespace(held=lambda _app, _environment: None),
         runs=SimpleNamespace(report=report), trace=SimpleNamespace(journey=journey),
     )  # fmt: skip
@@ -467,7 +467,7 @@ def test_a_canary_is_drawn_and_decided_by_those_who_may(browser: Browser) -> Non
     assert ">Resume</button>" not in browser.enter(BOB).get("/why/shop/production").text
     browser.enter(ADA).post("/why/shop/production/rollout/resume", message="quiet")
     browser.post("/why/shop/production/rollout/abort", message="odd")
-    assert browser.application.rollout.rollouts.asked == [
+    assert browser.application.rollouts.asked == [
         ("resume", "shop", "production", ADA.actor, "quiet"),
         ("abort", "shop", "production", ADA.actor, "odd"),
     ]

@@ -11,7 +11,10 @@ from setpoint.core.records import decode
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.reconcile.model import Container, DesiredState, Identity, Probe, Release, ReplicaSpec, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import ProxyConfig, ServerCount, WorkloadStatus
+from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.model import Rollout
+from setpoint.rollout.returning import Returning
+from setpoint.rollout.rollouts import Rollouts
 from setpoint.rollout.service import HostRollout, RolloutParts
 from unit.builders_home import ManualClock
 
@@ -140,7 +143,8 @@ class FakeProxy:
 
 def parts(host: FakeHost, clock: ManualClock) -> RolloutParts:
     """Return what the engine works with."""
-    return RolloutParts(host, FakeProxy(host), host, clock, host, host)
+    rollouts = Rollouts(host, host, clock)
+    return RolloutParts(host, FakeProxy(host), host, clock, host, rollouts, Engine(rollouts, clock), Returning(rollouts, host, clock))
 
 
 def rollout_of(host: FakeHost, clock: ManualClock) -> HostRollout:

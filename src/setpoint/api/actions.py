@@ -218,7 +218,7 @@ def decide_rollout(app: App, caller: Caller, application: str, environment: str,
 def steer(app: Application, caller: Principal, place: tuple[str, str], body: RolloutBody) -> Rollout:
     """Decide about the canary of (application, environment) for whoever may, whichever way in they took: the rollout knows no people."""
     require_responsible(app.delivery.require(*place), place[1], caller)
-    act = app.rollout.rollouts.resume if body.verb == "resume" else app.rollout.rollouts.abort
+    act = app.rollouts.resume if body.verb == "resume" else app.rollouts.abort
     return act(*place, caller.actor, body.message)
 
 

@@ -45,7 +45,7 @@ from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.retention.service import GarbageCollection
-from setpoint.rollout.service import HostRollout
+from setpoint.rollout.rollouts import Rollouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Application:
     prune: PruneService
     vault: SopsVault
     rendering: Rendering
-    rollout: HostRollout
+    rollouts: Rollouts
     status: StatusView
     runs: RunsView
     trace: TraceView

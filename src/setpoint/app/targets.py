@@ -38,7 +38,10 @@ from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.target import Target
 from setpoint.rollout.canary.decide import was_sent_back
+from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.jobs import HostJobs
+from setpoint.rollout.returning import Returning
+from setpoint.rollout.rollouts import Rollouts
 from setpoint.rollout.service import HostRollout, RolloutParts
 
 Machine = tuple[Callable[[], ToolchainFacts], SopsVault]
@@ -53,7 +56,7 @@ class Targets:
     proxy: HaProxy
     drift: DriftService
     prune: PruneService
-    rollout: HostRollout
+    rollouts: Rollouts
     reconcile: ReconcileService
     cluster: ClusterTarget
     connections: KubernetesClusters
@@ -74,7 +77,9 @@ def build(
     drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, partial(_sent_back, records)))
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
-    rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, CanaryReturns(promotions)))
+    rollouts = Rollouts(records, recorder, store.clock)
+    engine, returning = Engine(rollouts, store.clock), Returning(rollouts, CanaryReturns(promotions), store.clock)
+    rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, rollouts, engine, returning))
     connections = KubernetesClusters(clusters_of(store).kubeconfig, store.control.notify, store.clock)
     host = HostTarget(
         HostParts(
@@ -110,7 +115,7 @@ def build(
         return host if delivery.environment(environment).target.host is not None else cluster
 
     service = ReconcileService(ReconcileParts(delivery, pins, where, records, recorder, store.clock))
-    return Targets(runtime, proxy, drift, prune, rollout, service, cluster, connections)
+    return Targets(runtime, proxy, drift, prune, rollouts, service, cluster, connections)
 
 
 def registries_of(store: Store) -> Registries:

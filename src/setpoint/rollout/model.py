@@ -45,6 +45,8 @@ class Limits:
 
 WHOLE = 100
 """Percent: all traffic."""
+Arm = Literal["canary", "stable"]
+"""Which side a server counts for."""
 
 
 class Phase(StrEnum):

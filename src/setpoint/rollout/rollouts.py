@@ -13,10 +13,10 @@ from dataclasses import replace
 from setpoint.core import clock, names, records
 from setpoint.core.errors import ConflictError, SetpointError
 from setpoint.ground.journal.ports import Recorder
-from setpoint.reconcile.model import DeployReason, Release, ReplicaStatus
-from setpoint.rollout.canary import decide, traffic
+from setpoint.reconcile.model import DeployReason, ReplicaStatus
+from setpoint.rollout.canary import decide
 from setpoint.rollout.canary.decide import Step
-from setpoint.rollout.model import Coming, Phase, Rollout, Side
+from setpoint.rollout.model import Coming, Phase, Rollout
 from setpoint.rollout.ports import RolloutRecords
 
 log = logging.getLogger(__name__)
@@ -65,14 +65,12 @@ class Rollouts:
         side = found.new if found.phase is Phase.FINISHED else found.stable
         return side.pin_commit if side is not None else ""
 
-    def begin(self, release: Release) -> Rollout:
-        """Return the rollout of a release, beginning it when the pin wants something else than before."""
-        place = (release.app, release.identity.environment)
+    def begin(self, coming: Coming) -> Rollout:
+        """Return the rollout of what a pin wants, beginning it when that is something else than before."""
+        place = (coming.app, coming.environment)
         before = self.current(place)
         if before is not None and place in self._unwritten:
             self._write(place, before, *self._unwritten[place])
-        split = release.stable is not None and traffic.can_split(release.stable.desired, release.desired)
-        coming = Coming(*place, side_of(release), release.canary, split)
         begun = decide.begin(before, coming, self._clock.now())
         return self.save(begun) if begun.kind else begun.rollout
 
@@ -145,12 +143,6 @@ class Rollouts:
             newest = self.current((rollout.app, rollout.environment))
             if newest is not None and newest.rollout == rollout.rollout and newest.phase is Phase.RETURNED:
                 self.save(Step(replace(newest, rollback=rollback), "rollout.returned"))
-
-
-def side_of(release: Release) -> Side:
-    """Return what a release is, by name and by hashes."""
-    workloads = {workload.name: workload.revision_hash for workload in release.desired.workloads}
-    return Side(release.identity.promotion, release.pin_commit, release.identity.version, workloads)
 
 
 def _look(app: str, environment: str) -> str:

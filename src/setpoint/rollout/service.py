@@ -6,24 +6,23 @@ drains) can be lost at any time: it is found out again by looking (law 5); where
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import Final
 
 from setpoint.core import clock
-from setpoint.core.errors import SetpointError, WorldError
+from setpoint.core.errors import WorldError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.model import Release, ReplicaStatus, Route
 from setpoint.reconcile.ports import Proxy, ProxyConfig, ProxyServer, ReplicaRuntime, WorkloadStatus
 from setpoint.rollout.canary import decide as stepping
+from setpoint.rollout.canary import traffic
+from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.canary.service import Canary
 from setpoint.rollout.memory import Memory
-from setpoint.rollout.model import Facts, Phase, Rollout
-from setpoint.rollout.ports import Returns, RolloutRecords
+from setpoint.rollout.model import Coming, Facts, Phase, Rollout, Side
+from setpoint.rollout.ports import RolloutRecords
 from setpoint.rollout.replicas import Replicas
+from setpoint.rollout.returning import Returning
 from setpoint.rollout.rollouts import Rollouts
 from setpoint.rollout.servers import Shown, servers_of
-
-_ASK_AGAIN: Final = timedelta(seconds=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,10 @@ class RolloutParts:
     recorder: Recorder
     clock: clock.Clock
     records: RolloutRecords
-    returns: Returns
+    rollouts: Rollouts
+    """Where every rollout is, whatever its target: what people resume and abort."""
+    engine: Engine
+    returning: Returning
 
 
 class HostRollout:
@@ -45,13 +47,10 @@ class HostRollout:
         self._parts = parts
         self._memory = Memory(parts.runtime, parts.clock, parts.records.restarts_told)
         self._replicas = Replicas(parts.runtime, parts.proxy, self._memory, parts.clock)
-        self.rollouts = Rollouts(parts.records, parts.recorder, parts.clock)
-        """Where every rollout is: what people resume and abort."""
-        self._canary = Canary(self.rollouts, self._replicas, self._memory, parts.proxy.counters, parts.clock)
+        self.rollouts = parts.rollouts
+        self._canary = Canary(self.rollouts, self._replicas, self._memory, parts.proxy.counters, parts.engine)
         self._releases: dict[tuple[str, str], Release] = {}
         """(app, environment) -> what it was handed last, with its stable side"""
-        self._asked: dict[str, datetime] = {}
-        """rollout -> when its rollback was last asked for"""
 
     def stable_pin(self, app: str, environment: str) -> str:
         """Return the commit of the pin that was fully rolled out last; empty when there is none (see the port)."""
@@ -84,15 +83,15 @@ class HostRollout:
             self._parts.proxy.apply(ProxyConfig(environment, listen, tuple(routes), tuple(servers)))
         self._memory.forget(environment, {replica.spec.replica for replica in present})
         for release in releases:
-            self._take_back(release)
+            self._parts.returning.take_back((release.app, environment), release.pin_commit)
         return statuses
 
     def _act(self, release: Release, mine: Sequence[ReplicaStatus]) -> list[WorkloadStatus]:
         """Take one step of an application's rollout."""
         place = (release.app, release.identity.environment)
         with self.rollouts.locked(place):
-            self._answer_late(release)
-            rollout = self.rollouts.begin(release)
+            self._parts.returning.answer_late(place, release.pin_commit)
+            rollout = self.rollouts.begin(_coming(release))
             release = self._with_stable(rollout, release)
             self._releases[place] = release
             if rollout.is_split and release.stable is not None:
@@ -171,28 +170,10 @@ class HostRollout:
         routes = tuple(route for app, route in (before.routes if before is not None else ()) if app == place[0])
         return routes, servers_of(mine, shown, self._memory.seen)
 
-    def _answer_late(self, release: Release) -> None:
-        """Note what became of a return whose server died between asking for it and noting the answer, before another rollout begins."""
-        rollout = self.rollouts.current((release.app, release.identity.environment))
-        if rollout is None or rollout.phase is not Phase.RETURNED or rollout.rollback or rollout.new.pin_commit == release.pin_commit:
-            return
-        answer = self._parts.returns.earlier(rollout)
-        if answer:
-            self.rollouts.answer(rollout, answer)
 
-    def _take_back(self, release: Release) -> None:
-        """After a return, see to it that Git no longer wants the bad release; asked until there is an answer."""
-        rollout = self.rollouts.current((release.app, release.identity.environment))
-        if rollout is None or rollout.phase is not Phase.RETURNED or rollout.rollback or rollout.new.pin_commit != release.pin_commit:
-            return
-        now = self._parts.clock.now()
-        if now - self._asked.get(rollout.rollout, now - _ASK_AGAIN) < _ASK_AGAIN:
-            return
-        self._asked[rollout.rollout] = now
-        try:
-            answer = self._parts.returns.take_back(rollout)
-        except WorldError:
-            return  # asked again in a while; traffic is with the stable revision meanwhile
-        except SetpointError as error:
-            answer = f"not taken back by itself: {error.what}; the stable revision keeps the traffic until a person decides"
-        self.rollouts.answer(rollout, answer)
+def _coming(release: Release) -> Coming:
+    """Return what a release is, by name and by hashes, and whether its traffic can be split."""
+    workloads = {workload.name: workload.revision_hash for workload in release.desired.workloads}
+    side = Side(release.identity.promotion, release.pin_commit, release.identity.version, workloads)
+    split = release.stable is not None and traffic.can_split(release.stable.desired, release.desired)
+    return Coming(release.app, release.identity.environment, side, release.canary, split)

@@ -5,12 +5,11 @@ all that it counted is new; asking twice adds nothing the second time.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Literal
 
 from setpoint.reconcile.ports import ServerCount
 from setpoint.rollout.judge.model import Stratum
+from setpoint.rollout.model import Arm
 
-Arm = Literal["canary", "stable"]
 Raw = tuple[int, ...]
 """worker, answered, answered as failed, connect errors, broken, signs of no answer, ended, client aborts"""
 Baseline = dict[str, Raw]

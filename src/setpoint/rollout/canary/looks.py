@@ -1,4 +1,4 @@
-"""The looks at the proxy's counters while a canary has traffic; called by the canary on every pass.
+"""The looks at the counters of whoever splits the traffic while a canary has some; called by the engine on every pass.
 
 A look that fails is no look: the next one sees all of it. It never decides anything.
 """
@@ -10,12 +10,11 @@ from datetime import datetime
 from setpoint.core import clock
 from setpoint.reconcile.ports import ServerCount
 from setpoint.rollout.canary import counters
-from setpoint.rollout.canary.counters import Arm
 from setpoint.rollout.judge import decide as judging
-from setpoint.rollout.model import Counts, Rollout
+from setpoint.rollout.model import Arm, Counts, Rollout
 
-Ask = Callable[[str], Sequence[ServerCount]]
-"""environment -> what its proxy counted"""
+Ask = Callable[[], tuple[Sequence[ServerCount], Mapping[str, Arm]]]
+"""What every server counted, and which side each counts for (`Sides.counted`)."""
 
 
 def is_due(rollout: Rollout, now: datetime) -> bool:
@@ -26,15 +25,15 @@ def is_due(rollout: Rollout, now: datetime) -> bool:
     return (now - clock.from_text(rollout.looked_at)).total_seconds() >= look_s
 
 
-def take(rollout: Rollout, arms: Mapping[str, Arm], ask: Ask, now: datetime, *, close: bool = False) -> Rollout:
-    """Return the rollout with one look added; the same when the proxy does not answer or the clock went back.
+def take(rollout: Rollout, ask: Ask, now: datetime, *, close: bool = False) -> Rollout:
+    """Return the rollout with one look added; the same when nobody answers or the clock went back.
 
     Close says that the weights change now (see `counters.look`).
     """
     at = clock.to_text(now)
     if rollout.plan is None or (rollout.looked_at and now < clock.from_text(rollout.looked_at)):
         return rollout
-    found = ask(rollout.environment)
+    found, arms = ask()
     if not found:
         return rollout
     strata, baseline = counters.look(rollout.baseline, found, arms, rollout.plan.responses, close=close)

@@ -1,21 +1,18 @@
-"""Carries canaries out: looks, steps, the replicas of both revisions, and what the proxy is to do with them.
+"""Carries canaries out on the host: the replicas of both revisions, what the proxy is to do with them, and what the engine asks of both.
 
-Called by the rollout service for each application whose rollout is split or was sent back. Where it is stands in the journal; looks since
-the last entry are in memory, and a server that lost them sees them again in the proxy's counters, which outlive it (law 5).
+Called by the rollout service for each application whose rollout is split or was sent back. It decides nothing: `canary.engine` does.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from setpoint.core import clock
 from setpoint.reconcile.model import DeployReason, Release, ReplicaStatus, Route, Workload
-from setpoint.reconcile.ports import ProxyServer, WorkloadStatus
-from setpoint.rollout.canary import decide, looks, reasons, traffic
-from setpoint.rollout.canary.counters import Arm
+from setpoint.reconcile.ports import ProxyServer, ServerCount, WorkloadStatus
+from setpoint.rollout.canary import decide, reasons, traffic
+from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.memory import Memory
-from setpoint.rollout.model import Facts, Phase, Rollout
+from setpoint.rollout.model import Arm, Facts, Phase, Rollout
 from setpoint.rollout.replicas import Replicas
 from setpoint.rollout.rollouts import Rollouts
 from setpoint.rollout.servers import Shown, servers_of
@@ -31,52 +28,26 @@ _PACES: Final[dict[Phase, Literal["going", "holding", "held"]]] = {
 }
 
 
-class Canary:
-    """The canaries of a home."""
+Counters = Callable[[str], Sequence[ServerCount]]
+"""environment -> what its proxy counted"""
 
-    def __init__(self, rollouts: Rollouts, replicas: Replicas, memory: Memory, ask: looks.Ask, time: clock.Clock) -> None:
+
+class Canary:
+    """The canaries of a home's host."""
+
+    def __init__(self, rollouts: Rollouts, replicas: Replicas, memory: Memory, counters: Counters, engine: Engine) -> None:
         self._rollouts = rollouts
         self._replicas = replicas
         self._memory = memory
-        self._ask = ask
-        self._clock = time
-        self._unready: dict[str, datetime] = {}
-        """rollout -> since when fewer replicas than needed are ready"""
+        self._counters = counters
+        self._engine = engine
         self._faults: dict[str, tuple[DeployReason, ...]] = {}
         """rollout -> what went wrong with its replicas in the last pass"""
 
     def step(self, rollout: Rollout, release: Release, stable: Release, mine: Sequence[ReplicaStatus]) -> Rollout:
-        """Look when a look is due, decide, and journal what changed; before anything changes one more look is taken."""
-        now = self._clock.now()
-        arms = _arms(release, stable, mine)
-        if looks.is_due(rollout, now):
-            rollout = looks.take(rollout, arms, self._ask, now)
-        facts = self._facts(rollout, release, stable, mine)
-        found = decide.advance(rollout, facts, now)
-        if found.kind:
-            rollout = looks.take(rollout, arms, self._ask, now, close=True)
-            found = decide.advance(rollout, facts, now)
-        if not found.kind:
-            self._rollouts.note(found.rollout)
-            return found.rollout
-        self._unready.pop(rollout.rollout, None)
-        return self._rollouts.save(found)
-
-    def _facts(self, rollout: Rollout, release: Release, stable: Release, mine: Sequence[ReplicaStatus]) -> Facts:
-        now = self._clock.now()
-        shifted = [w for w in release.desired.workloads if w.name in traffic.changed(stable.desired, release.desired)]
-        ready = {w.name: sum(1 for r in _of(mine, w) if self._replicas.view(r, w.min_ready_s).phase == "ready") for w in shifted}
-        preparing = rollout.phase is Phase.PREPARING
-        weight = decide.next_weight(rollout) if preparing else rollout.weight
-        short = any(ready[w.name] < decide.needed(w.replicas, weight) for w in shifted)
-        if not short:
-            self._unready.pop(rollout.rollout, None)
-        since = clock.from_text(rollout.since) if preparing else self._unready.setdefault(rollout.rollout, now) if short else now
-        unready_s = (now - since).total_seconds() if short else 0.0
-        waiting = [reason for w in shifted for reason in self._replicas.waiting(w, _of(mine, w))]
-        problems = [r for r in (*waiting, *self._faults.get(rollout.rollout, ())) if r.severity == "problem" and r.code in _AT_ONCE]
-        deadline_s = max((w.progress_deadline_s for w in shifted), default=600.0)
-        return Facts(ready, {w.name: w.replicas for w in shifted}, tuple(problems), unready_s, deadline_s)
+        """Take one step (see the engine)."""
+        faults = self._faults.get(rollout.rollout, ())
+        return self._engine.step(rollout, _HostSides(self._replicas, self._counters, release, stable, mine, faults))
 
     def act(self, rollout: Rollout, release: Release, stable: Release, mine: Sequence[ReplicaStatus]) -> list[WorkloadStatus]:
         """Bring the replicas of both revisions to the numbers that the phase wants."""
@@ -139,6 +110,32 @@ class Canary:
             return Shown(stable.identity if mine else replica.spec.identity, traffic=mine)
 
         return shown
+
+
+@dataclass(frozen=True, slots=True)
+class _HostSides:
+    """Both revisions as replicas and servers of the proxy (fills `Sides`)."""
+
+    replicas: Replicas
+    counters: Counters
+    release: Release
+    stable: Release
+    mine: Sequence[ReplicaStatus]
+    faults: tuple[DeployReason, ...]
+
+    def facts(self, rollout: Rollout) -> Facts:  # noqa: ARG002 - both revisions are all that is there
+        """Return what is ready of the workloads whose traffic is shifted."""
+        names = traffic.changed(self.stable.desired, self.release.desired)
+        shifted = [workload for workload in self.release.desired.workloads if workload.name in names]
+        ready = {w.name: sum(1 for r in _of(self.mine, w) if self.replicas.view(r, w.min_ready_s).phase == "ready") for w in shifted}
+        waiting = [reason for w in shifted for reason in self.replicas.waiting(w, _of(self.mine, w))]
+        problems = tuple(r for r in (*waiting, *self.faults) if r.severity == "problem" and r.code in _AT_ONCE)
+        deadline_s = max((w.progress_deadline_s for w in shifted), default=600.0)
+        return Facts(ready, {w.name: w.replicas for w in shifted}, problems, deadline_s=deadline_s)
+
+    def counted(self) -> tuple[Sequence[ServerCount], Mapping[str, Arm]]:
+        """Return the proxy's counters, and which side each replica counts for."""
+        return self.counters(self.release.identity.environment), _arms(self.release, self.stable, self.mine)
 
 
 def _of(replicas: Sequence[ReplicaStatus], workload: Workload) -> list[ReplicaStatus]:

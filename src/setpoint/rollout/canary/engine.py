@@ -1,0 +1,50 @@
+"""Takes a canary one step: looks, decides, journals. The same for every place that can run two revisions beside each other.
+
+Called by the places through `Sides`; what it decided is carried out by them. Where a rollout is stands in the journal; looks since the last
+entry are in memory, and a server that lost them sees them again in the counters, which outlive it (law 5).
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+from setpoint.core import clock
+from setpoint.rollout.canary import decide, looks
+from setpoint.rollout.model import Facts, Phase, Rollout
+from setpoint.rollout.ports import Sides
+from setpoint.rollout.rollouts import Rollouts
+
+
+class Engine:
+    """The canaries of a home."""
+
+    def __init__(self, rollouts: Rollouts, time: clock.Clock) -> None:
+        self._rollouts = rollouts
+        self._clock = time
+        self._unready: dict[str, datetime] = {}
+        """rollout -> since when fewer replicas than needed are ready"""
+
+    def step(self, rollout: Rollout, sides: Sides) -> Rollout:
+        """Look when a look is due, decide, and journal what changed; before anything changes one more look is taken."""
+        now = self._clock.now()
+        if looks.is_due(rollout, now):
+            rollout = looks.take(rollout, sides.counted, now)
+        facts = self._timed(rollout, sides.facts(rollout), now)
+        found = decide.advance(rollout, facts, now)
+        if found.kind:
+            rollout = looks.take(rollout, sides.counted, now, close=True)
+            found = decide.advance(rollout, facts, now)
+        if not found.kind:
+            self._rollouts.note(found.rollout)
+            return found.rollout
+        self._unready.pop(rollout.rollout, None)
+        return self._rollouts.save(found)
+
+    def _timed(self, rollout: Rollout, facts: Facts, now: datetime) -> Facts:
+        """Return facts with how long too little has been ready."""
+        preparing = rollout.phase is Phase.PREPARING
+        weight = decide.next_weight(rollout) if preparing else rollout.weight
+        short = any(facts.ready.get(name, 0) < decide.needed(wanted, weight) for name, wanted in facts.wanted.items())
+        if not short:
+            self._unready.pop(rollout.rollout, None)
+        since = clock.from_text(rollout.since) if preparing else self._unready.setdefault(rollout.rollout, now) if short else now
+        return replace(facts, unready_s=(now - since).total_seconds() if short else 0.0)
