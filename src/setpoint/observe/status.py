@@ -31,7 +31,7 @@ _LOOKS: Final = 3
 
 _ASKS: Final = ("NODATA", "PRUNE_OVER_BUDGET")
 """Reasons of the reconciler that wait for a person although nothing is wrong: a canary held for want of traffic, removals over budget."""
-_SETTLED: Final = ("READY", "JOB_COMPLETE", "LIMITS_NOT_ENFORCED")
+_SETTLED: Final = ("READY", "JOB_COMPLETE", "LIMITS_NOT_ENFORCED", "FIELD_IGNORED", "IGNORE_MEANS_NOTHING")
 """Reasons of the reconciler that nothing waits for."""
 
 

@@ -15,6 +15,7 @@ from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
+from setpoint.promotion.ignoring import IgnoreConfig, ignore_findings
 from setpoint.promotion.includes import Folder, include_findings
 from setpoint.promotion.person_keys import PersonKey, key_findings
 from setpoint.promotion.pod_standard import Pods
@@ -174,6 +175,8 @@ class DriftConfig(FileModel):
 
     mode: Literal["correct", "report"] = "correct"
     """`correct`: brought back at once; `report`: recorded and shown, and left until `setpoint heal`. What died is always started again."""
+    ignore: Annotated[tuple[IgnoreConfig, ...], Field(max_length=100)] = ()
+    """Fields of live objects that are left to somebody else, on a Kubernetes target."""
 
 
 def _budget(text: str) -> str:
@@ -281,4 +284,4 @@ def _alone(document: Document[EnvironmentFile]) -> list[Finding]:
     for index, name in enumerate(model.after):
         if name in model.after[:index]:
             found.append(document.finding(("after", index), "SP530", f"`{name}` is listed twice", "keep one"))
-    return found
+    return [*found, *ignore_findings(document)]

@@ -5,6 +5,7 @@ Called by the host target after every step; the reasons it returns are those tha
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from setpoint.core import clock
 from setpoint.reconcile.model import Deployment, DeployReason, DesiredState, Health
@@ -76,6 +77,10 @@ def same_observation(one: Deployment, other: Deployment) -> bool:
     return _told(one) == _told(other)
 
 
+_BY_WORDS: Final = ("CANARY", "FIELD_IGNORED", "IGNORE_MEANS_NOTHING")
+"""Reasons of which each sentence is news; of the others it is that there is one."""
+
+
 def _told(seen: Deployment) -> tuple[object, ...]:
-    codes = tuple(sorted({(reason.code, reason.severity, reason.found if reason.code == "CANARY" else "") for reason in seen.reasons}))
+    codes = tuple(sorted({(reason.code, reason.severity, reason.found if reason.code in _BY_WORDS else "") for reason in seen.reasons}))
     return (seen.promotion, seen.pin_commit, seen.health, codes, seen.url, seen.replicas_ready, seen.replicas_wanted)

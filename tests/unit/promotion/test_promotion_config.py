@@ -194,3 +194,48 @@ def test_published_schemas_equal_the_models() -> None:
     """docs/schemas is what the models accept (tools/schemas writes it)."""
     folder = Path(__file__).resolve().parents[3] / "docs" / "schemas"
     assert {path.name: json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")} == schemas()
+
+
+CLOUD = 'target: {kubernetes: {cluster: real, namespace: shop, registry: "registry.example.com/shop"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ("{kind: Deployment, paths: ['.spec.template.spec.containers[name=web].image'], why: w}", "SP559"),
+        ("{kind: Deployment, paths: [.spec.template], why: w}", "SP559"),
+        ("{kind: Deployment, paths: ['.spec.template.spec.containers[*]'], why: w}", "SP559"),
+        ("{kind: Deployment, paths: [/spec/template/spec/containers/web/securityContext/privileged], why: w}", "SP559"),
+        ("{kind: CronJob, paths: [.spec.jobTemplate.spec.template.spec.hostNetwork], why: w}", "SP559"),
+        ("{kind: Pod, paths: ['.spec.*'], why: w}", "SP559"),
+        ("{paths: ['*'], why: w}", "SP559"),
+        ("{kind: Service, paths: [.metadata.labels], why: w}", "SP559"),
+        ("{kind: ConfigMap, paths: ['.metadata.labels[\"setpoint.dev/app\"]'], why: w}", "SP559"),
+        ("{kind: Rollout.argoproj.io, paths: ['.spec.workload.template.spec.initContainers[x].image'], why: w}", "SP559"),
+        ("{kind: Picture.example.com, paths: [.spec.show], why: w}", "SP559"),
+        ("{kind: ConfigMap, paths: ['data key'], why: w}", "SP556"),
+        ("{kind: ConfigMap, name: 'a b', paths: [.data], why: w}", "SP556"),
+        ("{kind: ConfigMap, why: w}", "SP558"),
+        ("{kind: Deployment, paths: [.spec.replicas]}", "SP014"),
+    ],
+)
+def test_rules_about_what_is_judged_are_refused(rule: str, code: str) -> None:
+    """Law 2: an image, what a pod may do and whose an object is are left to nobody, however the path is written, from above or below."""
+    paths = "imagePaths: {Picture.example.com: ['spec.show[].it']}\n"
+    (found,) = environment_findings(f"{CLOUD}{paths}drift:\n  ignore:\n    - {rule}\n")
+    assert found.code == code
+
+
+def test_rules_about_other_fields_are_accepted_on_a_cluster_only() -> None:
+    """Resources, replicas, data and annotations may be somebody else's; on the host there is nobody else."""
+    rules = [
+        "{kind: Deployment, name: 'web-*', paths: ['.spec.template.spec.containers[name=web].resources', /spec/replicas], why: w}",
+        "{kind: ConfigMap, paths: [.data.image], why: w}",
+        "{kind: Service, paths: ['.spec.ports[port=53,protocol=UDP].nodePort', '.metadata.annotations[\"a.b/c\"]'], why: w}",
+        "{managers: [vpa-*], app: shop, why: w}",
+    ]
+    text = "drift:\n  ignore:\n" + "".join(f"    - {rule}\n" for rule in rules)
+    found = parse_environment((API + "kind: Environment\n" + CLOUD + text).encode(), "environments/p/environment.yaml")
+    assert len(found.model.drift.ignore) == len(rules)
+    (refused,) = environment_findings('target: {host: {listen: "127.0.0.1:7502"}}\n' + text)
+    assert refused.code == "SP557"

@@ -72,10 +72,21 @@ class ObjectPlan:
         return str(sha256(canonical.dumps(dict(self.wanted))))
 
 
-def plan(manifests: Sequence[Object], seen: Mapping[ObjectKey, Seen], who: Who, kept: Verdicts, *, settled: bool) -> list[ObjectPlan]:
-    """Return what every object wants; settled: all of this was there before, so what is missing was taken away."""
+def plan(
+    manifests: Sequence[Object],
+    seen: Mapping[ObjectKey, Seen],
+    who: Who,
+    kept: Verdicts,
+    *,
+    settled: bool,
+    declared: Sequence[ignore.IgnoreRule] = (),
+) -> list[ObjectPlan]:
+    """Return what every object wants; settled: all of this was there before, so what is missing was taken away.
+
+    declared are the environment's rules about fields that are left to somebody else.
+    """
     live = [look.live for look in seen.values() if look.live is not None]
-    rules = [one.rule for one in autoscale.scaled([*manifests, *live])]
+    rules = [*(one.rule for one in autoscale.scaled([*manifests, *live])), *declared]
     needed = needs(manifests)
     found = []
     for manifest in manifests:

@@ -14,11 +14,12 @@ from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.targets import KubernetesTarget
-from setpoint.reconcile.cluster import applying
+from setpoint.reconcile.cluster import applying, ignoring
 from setpoint.reconcile.cluster.comparing import ObjectPlan, Who, deviations, difference_of, plan
 from setpoint.reconcile.cluster.decide import Action, ObjectVerdict, Verdicts
 from setpoint.reconcile.cluster.desired import not_yet, placed, relocated, waves
 from setpoint.reconcile.cluster.hooks import Phase
+from setpoint.reconcile.cluster.ignore import IgnoreRule
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.order import order
 from setpoint.reconcile.cluster.owner import Made, Owner
@@ -68,6 +69,12 @@ class _Wanted:
     effective: Effective
     manifests: tuple[dict[str, Any], ...]
     owner: Owner
+    rules: tuple[IgnoreRule, ...] = ()
+    """Which of their fields are left to somebody else."""
+
+    def also(self, notes: Sequence[DeployReason]) -> "_Wanted":
+        """Return the same with more to tell people."""
+        return replace(self, effective=replace(self.effective, notes=(*self.effective.notes, *notes))) if notes else self
 
 
 class ClusterTarget:
@@ -97,9 +104,11 @@ class ClusterTarget:
             for release, objects in retiring:
                 self._retire(cluster, release, objects)
             plans = self._plans(cluster, wanted, seen)
+            told = ignoring.told(config, {app: one.manifests for app, one in wanted.items()}, plans)
             allowed = self._drifted(environment, wanted, plans)
             for app, rows in plans.items():
-                seen[app] = self._step(delivery, (cluster, target), wanted[app], _held(rows, wanted[app].owner, allowed), gone)
+                one = wanted[app].also(told.get(app, ()))
+                seen[app] = self._step(delivery, (cluster, target), one, _held(rows, one.owner, allowed), gone)
         except SetpointError as error:
             for app, effective in found.items():
                 if app not in seen:
@@ -174,7 +183,8 @@ class ClusterTarget:
                 raise UserError("SP698", what, where=error.where, fix=error.fix or "it is tried again") from error
         objects = self._parts.rendering.objects(candidate, delivery.repository)
         manifests = placed([relocated(value, references) for value in objects], target.namespace, cluster.is_namespaced)
-        return _Wanted(effective, manifests, Owner(self._parts.home, candidate.app, environment))
+        owner = Owner(self._parts.home, candidate.app, environment)
+        return _Wanted(effective, manifests, owner, ignoring.rules_of(delivery.environment(environment), candidate.app))
 
     def _gone(self, delivery: Delivery, environment: str, wanted: Mapping[str, _Wanted], seen: dict[str, Observed]) -> dict[ObjectKey, str]:
         """Return the objects of inventories that are no longer wanted, with the version they were rendered in.
@@ -271,7 +281,7 @@ class ClusterTarget:
         keys = [ObjectKey.of(manifest) for manifest in one.manifests]
         kept = self._kept.setdefault(one.owner, Verdicts())
         kept.forget_but(dict.fromkeys(keys))
-        return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, kept, settled=settled), kept)
+        return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, kept, settled=settled, declared=one.rules), kept)
 
     def _drifted(self, environment: str, wanted: Mapping[str, _Wanted], plans: Mapping[str, Sequence[ObjectPlan]]) -> frozenset[Difference]:
         """Record what somebody else changed, and return what of it is corrected now."""

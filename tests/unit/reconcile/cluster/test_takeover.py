@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 
+from setpoint.core.live_paths import steps_of
 from setpoint.core.reasons import Outcome
 from setpoint.reconcile.cluster import autoscale
 from setpoint.reconcile.cluster.difference import examine
-from setpoint.reconcile.cluster.ignore import IgnoreRule, reasons, sift, steps_of, to_apply
+from setpoint.reconcile.cluster.ignore import IgnoreRule, reasons, sift, to_apply
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.takeover import former_managers, is_adopted, patch, taken
 
@@ -196,11 +197,12 @@ def test_a_part_of_a_value_that_counts_as_one_is_adopted() -> None:
 
 
 def test_the_keys_of_an_item_are_never_left_out() -> None:
-    """A rule for a whole item leaves it out; a rule for its name leaves the item as it is, for else nobody knows which one is meant."""
+    """A rule for a whole item leaves out its fields, but for its name and its image: what is judged is applied, whatever a rule says."""
     item = 'k:{"name":"web"}'
-    rows = [entry("other", {"f:spec": {"f:containers": {item: {".": {}, "f:name": {}, "f:image": {}}}}})]
+    rows = [entry("other", {"f:spec": {"f:containers": {item: {".": {}, "f:name": {}, "f:image": {}, "f:workingDir": {}}}}})]
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "managedFields": rows}}
-    live = pod | {"spec": {"containers": [{"name": "web", "image": "theirs"}]}}
-    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [{"name": "web", "image": "ours"}]}}
+    live = pod | {"spec": {"containers": [{"name": "web", "image": "theirs", "workingDir": "/a"}]}}
+    wanted_one = {"name": "web", "image": "ours", "workingDir": "/b"}
+    manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [wanted_one]}}
     found = to_apply(manifest, live, "setpoint", [IgnoreRule(("spec.containers[web]",))])
-    assert found["spec"]["containers"] == [{"name": "web"}]
+    assert found["spec"]["containers"] == [{"name": "web", "image": "ours"}]
