@@ -43,6 +43,24 @@ def node() -> Iterator[Machine]:
         shutil.rmtree(state, ignore_errors=True)
 
 
+@pytest.fixture(scope="module")
+def control_plane() -> Iterator[Layout]:
+    """Start a control plane that a module has for itself, and may stop; it has no node, so no pod ever runs."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("INCOMPLETE: needs kubectl")
+    built = subprocess.run([machine.ROOT / "tools" / "kubernetes" / "build"], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode:
+        pytest.skip("INCOMPLETE: needs Go 1.26 to build Kubernetes")
+    state = Path(tempfile.mkdtemp(prefix="spk-", dir="/tmp"))
+    layout = Layout(Path(built.stdout.strip()), state / "c", number=_free_number(), pods=False)
+    try:
+        machine.up(layout)
+        yield layout
+    finally:
+        machine.down(layout)
+        shutil.rmtree(state, ignore_errors=True)
+
+
 @pytest.fixture(scope="session")
 def cluster(node: Machine) -> Access:
     """Give an administrator's access to the cluster."""

@@ -105,7 +105,7 @@ def main() -> int:
     """Build what is missing, start or stop, and say so."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("up", "down", "missing"))
-    parser.add_argument("--number", type=int, default=0, choices=range(16))
+    parser.add_argument("--number", type=int, default=0, choices=range(100))
     parser.add_argument("--control-plane-only", action="store_true")
     asked = parser.parse_args()
     if asked.what == "missing":

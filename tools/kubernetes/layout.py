@@ -33,7 +33,7 @@ class Layout:
     state: Path
     """Everything that the running cluster writes; removed when it is stopped."""
     number: int = 0
-    """0 to 15."""
+    """0 to 99."""
     pods: bool = True
     """False: control plane only, on loopback; needs no root and no containerd."""
     tokens: Tokens = field(default_factory=Tokens)

@@ -57,6 +57,18 @@ def stop_all(layout: Layout) -> None:
         _children.remove(child)
 
 
+def stop(layout: Layout, name: str) -> None:
+    """Kill one program, as a machine does that loses power, and forget it; `start` may start it again."""
+    rows = _recorded(layout)
+    for pid in [row[1] for row in rows if row[0] == name and row[2] and start_time(row[1]) == row[2]]:
+        os.kill(pid, signal.SIGKILL)
+        for child in [child for child in _children if child.pid == pid]:
+            child.wait(_GONE_S)
+            _children.remove(child)
+    kept = [f"{row[0]} {row[1]} {row[2]}\n" for row in rows if row[0] != name]
+    layout.file("pids").write_text("".join(kept), encoding="utf-8")
+
+
 def _recorded(layout: Layout) -> list[tuple[str, int, str]]:
     """Return (name, pid, start time) of what was started, in that order."""
     rows = [line.split() for line in (layout.state / "pids").read_text(encoding="utf-8").splitlines()]

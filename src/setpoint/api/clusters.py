@@ -1,12 +1,13 @@
 """Routes of the clusters that this home may work on, for the operator only; mounted by `api.asgi`. A kubeconfig never comes out."""
 
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
 from setpoint.api.auth import App, Operator
-from setpoint.ground.clusters.model import Cluster
+from setpoint.ground.clusters.model import Cluster, ClusterContact
 from setpoint.ground.clusters.service import LONGEST
 
 router = APIRouter(prefix="/api/v1", tags=["clusters"])
@@ -24,10 +25,17 @@ class ClusterBody(BaseModel):
     """Whether the program that the kubeconfig names for its credentials may be run by the server."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedCluster(Cluster):
+    """A registered cluster, and whether it answers."""
+
+    contact: ClusterContact
+
+
 @router.get("/clusters")
-def clusters(app: App, _caller: Operator) -> list[Cluster]:
-    """Return the registered clusters, without what lets us in."""
-    return app.clusters.listed()
+def clusters(app: App, _caller: Operator) -> list[ListedCluster]:
+    """Return the registered clusters, without what lets us in, and how we stand with each."""
+    return [ListedCluster(**asdict(one), contact=app.connections.contact(one.name)) for one in app.clusters.listed()]
 
 
 @router.put("/clusters/{name}")

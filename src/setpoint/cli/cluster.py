@@ -55,17 +55,27 @@ def add(api: "Api", name: str, kubeconfig: Path | None, context: str, *, allow_e
 @json_option
 @server_options
 def list_clusters(api: "Api", *, as_json: bool) -> None:
-    """List clusters: name, address, who registered it and when."""
+    """List clusters: name, address, whether it answers and since when, who registered it."""
     answer = api.get("clusters")
     if as_json:
         print_json(answer)
         return
     rows = [
-        [item["name"], item["server"], item["runs"] or "-", ago(item["set_at"]), names.actor(item["set_by"])] for item in items_of(answer)
+        [item["name"], item["server"], _contact(item["contact"]), item["runs"] or "-", ago(item["set_at"]), names.actor(item["set_by"])]
+        for item in items_of(answer)
     ]
-    print_text(
-        table(rows, ("CLUSTER", "SERVER", "RUNS", "SET", "BY")) if rows else "no clusters: setpoint cluster add NAME --kubeconfig FILE"
-    )
+    head = ("CLUSTER", "SERVER", "STATE", "RUNS", "SET", "BY")
+    print_text(table(rows, head) if rows else "no clusters: setpoint cluster add NAME --kubeconfig FILE")
+    for item in items_of(answer):
+        if item["contact"]["why"]:
+            note(f"{item['name']}: {item['contact']['why']}")
+
+
+def _contact(contact: dict[str, str]) -> str:
+    """Return how we stand with a cluster: `answers`, or `unreachable since 3m ago`."""
+    if contact["state"] in ("answers", "not asked"):
+        return contact["state"]
+    return f"{contact['state']}, since {ago(contact['since'])}"
 
 
 @command.command()

@@ -112,5 +112,16 @@ class WorldError(SetpointError):
         self.retry_after_s = retry_after_s
 
 
+class UnreachableError(WorldError):
+    """Nobody answers there at all: whatever else would be asked fails too, so who works on many things stops at once."""
+
+    since = ""
+    """Since when; empty while it is the first time."""
+
+
+class CredentialError(UnreachableError):
+    """Somebody answers there, and does not take us for who we say we are."""
+
+
 class BugError(SetpointError):
     """Setpoint contradicts itself: report it; what ran keeps running."""

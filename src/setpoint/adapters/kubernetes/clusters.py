@@ -1,7 +1,7 @@
 """All clusters of a home, for who does not live in an event loop: one loop in a thread of its own, and calls into it with a deadline.
 
-Built by wiring; fills `reconcile.cluster.ports`. A cluster that did not answer is not asked again for some seconds: a dead one costs its
-environments a moment, and others nothing.
+Built by wiring; fills `reconcile.cluster.ports`. A cluster that did not answer is not asked again before a probe was answered (`contact`):
+a dead one costs its environments a moment, and others nothing. Of many objects at once the first that finds nobody there ends the rest.
 """
 
 import asyncio
@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from setpoint.adapters.kubernetes.client import Client
+from setpoint.adapters.kubernetes.contact import PROBE_S, Contact
 from setpoint.adapters.kubernetes.kubeconfig import Access, in_cluster, parse
 from setpoint.adapters.kubernetes.live import Live, LiveParts
 from setpoint.adapters.kubernetes.transport import Transport
 from setpoint.core import clock
-from setpoint.core.errors import NotFoundError, SetpointError, WorldError
-from setpoint.ground.clusters.model import ClusterFacts
+from setpoint.core.errors import NotFoundError, SetpointError, UnreachableError
+from setpoint.ground.clusters.model import ClusterContact, ClusterFacts
 from setpoint.ground.clusters.service import IN_CLUSTER
 from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import Object, ObjectKey
@@ -27,13 +28,16 @@ from setpoint.reconcile.cluster.owner import MANAGER
 from setpoint.reconcile.cluster.ports import Deletion
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 log = logging.getLogger(__name__)
 
 _SHORT_S: Final = 12.0
 """For what is one call or two."""
-_LONG_S: Final = 60.0
-"""For many objects at once."""
-_AGAIN_S: Final = 5.0
+_LONG_S: Final = 600.0
+"""For many objects at once, while answers come."""
+_SILENT_S: Final = 40.0
+"""For many objects at once, while none comes: an admission webhook may take 30 s."""
+_GLANCE_S: Final = 1.0
 
 
 def facts(kubeconfig: str, context: str) -> ClusterFacts:
@@ -50,12 +54,25 @@ class KubernetesCluster:
         self.access = access
         self._name = name
         self._loop = loop
-        self._transport = Transport(access)
+        self._contact = Contact(name, time_, wake)
+        self._transport = Transport(access, heard=self._contact.heard)
         self._client = Client(self._transport)
-        self._live = Live(LiveParts(self._client, wake, time_))
+        self._live = Live(LiveParts(self._client, wake, time_, lost=self._contact.lost))
         self._followed: dict[str, Mapping[ObjectKey, str]] = {}
         self._lock = threading.Lock()
-        self._failed: tuple[float, WorldError] | None = None
+
+    @property
+    def contact(self) -> ClusterContact:
+        """How we stand with it."""
+        return self._contact.state
+
+    def reach(self) -> None:
+        """Raise why the cluster cannot be asked; costs no call while it answers, and one probe when that is due."""
+        error = self._contact.error()
+        if error is not None and self._contact.probes():
+            self._call(self._client.version(), PROBE_S, probe=True)
+        elif error is not None:
+            raise error
 
     def is_namespaced(self, api_version: str, kind: str) -> bool:
         """Say whether objects of a kind lie in namespaces."""
@@ -90,17 +107,16 @@ class KubernetesCluster:
             try:
                 kind = await self._client.kinds.of(str(manifest["apiVersion"]), str(manifest["kind"]))
                 made = await self._client.apply(kind, dict(manifest), MANAGER, dry_run=dry_run, force=True)
+            except UnreachableError:
+                raise
             except SetpointError as error:
                 return error
             if not dry_run:
                 self._live.learn(made)
             return made
 
-        async def every() -> dict[ObjectKey, Object | SetpointError]:
-            done = await asyncio.gather(*(one(manifest) for manifest in manifests))
-            return {ObjectKey.of(manifest): result for manifest, result in zip(manifests, done, strict=True)}
-
-        return self._call(every(), _LONG_S)
+        done = self._call(self._every(one, manifests), _LONG_S)
+        return {ObjectKey.of(manifest): result for manifest, result in zip(manifests, done, strict=True)}
 
     def take_over(self, key: ObjectKey, api_version: str, patch: Mapping[str, Any]) -> Object:
         """Patch the field owners of an object and return it."""
@@ -120,43 +136,59 @@ class KubernetesCluster:
             try:
                 kind = await self._client.kinds.of(what.api_version, what.key.kind)
                 await self._client.delete(kind, what.key.namespace or None, what.key.name, uid=what.uid)
+            except UnreachableError:
+                raise
             except SetpointError as error:
                 return error
             return None
 
-        async def every() -> dict[ObjectKey, SetpointError | None]:
-            done = await asyncio.gather(*(one(what) for what in deletions))
-            return {what.key: result for what, result in zip(deletions, done, strict=True)}
-
-        return self._call(every(), _LONG_S)
+        done = self._call(self._every(one, deletions), _LONG_S)
+        return {what.key: result for what, result in zip(deletions, done, strict=True)}
 
     async def close(self) -> None:
         """End all streams and connections."""
         await self._live.close()
         await self._transport.close()
 
-    def _call(self, work: Coroutine[Any, Any, T], limit_s: float) -> T:
+    async def _every(self, work: Callable[[Item], Coroutine[Any, Any, T]], items: Sequence[Item]) -> list[T]:
+        """Do many things at once; the first that finds nobody there ends the others, and so does a long silence.
+
+        Raises:
+            UnreachableError: nobody answers there any more.
+        """
+        tasks = [asyncio.create_task(work(item)) for item in items]
+        left, began = set(tasks), time.monotonic()
+        try:
+            while left:
+                done, left = await asyncio.wait(left, timeout=_GLANCE_S, return_when=asyncio.FIRST_EXCEPTION)
+                for task in done:
+                    task.result()
+                if left and time.monotonic() - max(began, self._contact.heard_at) > _SILENT_S:
+                    raise _silent(_SILENT_S)
+        finally:
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return [task.result() for task in tasks]
+
+    def _call(self, work: Coroutine[Any, Any, T], limit_s: float, *, probe: bool = False) -> T:
         """Run work in the loop and wait for it, at most so long.
 
         Raises:
-            WorldError: the cluster does not answer, or did not a moment ago (SP682).
+            UnreachableError: nobody answers there, or did a moment ago (SP682), or we are not known there (SP681, SP689).
         """
-        if self._failed is not None and time.monotonic() < self._failed[0]:
+        error = self._contact.error()
+        if error is not None and not probe:
             work.close()
-            raise self._failed[1]
+            raise error
         waiting = asyncio.run_coroutine_threadsafe(asyncio.wait_for(work, limit_s), self._loop)
         try:
-            result = waiting.result(limit_s + 5.0)
+            return waiting.result(limit_s + 5.0)
         except TimeoutError:
             waiting.cancel()
-            error = WorldError("SP682", f"no answer in {limit_s:.0f} s", where=self._name, fix="is the cluster up, and its address right?")
-            self._failed = (time.monotonic() + _AGAIN_S, error)
-            raise error from None
-        except WorldError as error:
-            self._failed = (time.monotonic() + _AGAIN_S, error)
-            raise
-        self._failed = None
-        return result
+            raise self._contact.lost(_silent(limit_s)) from None
+        except UnreachableError as lost:
+            raise self._contact.lost(lost) from lost
 
 
 class KubernetesClusters:
@@ -188,6 +220,12 @@ class KubernetesClusters:
             if found is None:
                 found = self._open[name] = KubernetesCluster(name, access, loop, self._wake, self._clock)
             return found
+
+    def contact(self, name: str) -> ClusterContact:
+        """Return how we stand with a cluster since the server began; asks nobody."""
+        with self._lock:
+            found = self._open.get(name)
+        return found.contact if found is not None else ClusterContact()
 
     def _drop(self, name: str) -> None:
         """Close the connection to a cluster that is not ours to work on any more."""
@@ -221,6 +259,10 @@ class KubernetesClusters:
             self._thread = threading.Thread(target=_run, args=(self._loop,), name="kubernetes", daemon=True)
             self._thread.start()
         return self._loop
+
+
+def _silent(waited_s: float) -> UnreachableError:
+    return UnreachableError("SP682", f"no answer in {waited_s:.0f} s", fix="is the cluster up, and its address right?")
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from setpoint.adapters.kubernetes.kubeconfig import Credential, ExecPlugin
-from setpoint.core.errors import WorldError
+from setpoint.core.errors import CredentialError
 
 _PLUGIN_S: Final = 30.0
 _LIMIT_BYTES: Final = 1 << 20
@@ -48,7 +48,7 @@ class Credentials:
         """Return the proof to use now.
 
         Raises:
-            WorldError: a plugin failed, or a token file cannot be read (SP681).
+            CredentialError: a plugin failed, or a token file cannot be read (SP681).
         """
         async with self._lock:
             if self._proof is None or (self._proof.until is not None and self._now() >= self._proof.until):
@@ -69,7 +69,7 @@ class Credentials:
                     token = file.read(_LIMIT_BYTES).decode(errors="replace").strip()
             except OSError as error:
                 where, fix = str(credential.token_file), "is the account mounted, and may the server read it?"
-                raise WorldError("SP681", f"the token cannot be read: {error.strerror}", where=where, fix=fix) from error
+                raise CredentialError("SP681", f"the token cannot be read: {error.strerror}", where=where, fix=fix) from error
             return Proof(token, credential.certificate, credential.key, self._now() + _FILE_AGE)
         if credential.plugin is not None:
             return self._ask(credential.plugin)
@@ -116,7 +116,7 @@ class Credentials:
         return proof
 
 
-def _plugin_fault(plugin: ExecPlugin, what: str) -> WorldError:
-    return WorldError(
+def _plugin_fault(plugin: ExecPlugin, what: str) -> CredentialError:
+    return CredentialError(
         "SP681", f"the credential plugin failed: {what}", where=plugin.command, fix="run it by hand as the server's user", retry_after_s=15
     )

@@ -21,7 +21,7 @@ from setpoint.adapters.kubernetes.client import Change, Client, ExpiredError, Ma
 from setpoint.adapters.kubernetes.kinds import Kind
 from setpoint.adapters.kubernetes.live_store import Store
 from setpoint.core import clock
-from setpoint.core.errors import ConflictError, SetpointError, WorldError
+from setpoint.core.errors import ConflictError, SetpointError, UnreachableError, WorldError
 from setpoint.reconcile.cluster.model import ObjectKey
 
 SILENCE_S: Final = 100.0
@@ -77,6 +77,8 @@ class LiveParts:
     clock: clock.Clock
     chance: Callable[[], float] = random.random
     silence_s: float = SILENCE_S
+    lost: Callable[[UnreachableError], object] = lambda _error: None
+    """Called when a stream found nobody there twice in a row: one broken connection is nothing."""
 
 
 @dataclass(slots=True)
@@ -224,6 +226,8 @@ class Live:
                 # What held for a while and breaks once is opened again soon.
                 failures = 1 if loop.time() - started >= _LONGEST_S else failures + 1
                 self._down(stream, error.what if isinstance(error, WorldError) else f"{error.code}: {error.what}")
+                if isinstance(error, UnreachableError) and failures > 1:
+                    self._parts.lost(error)
             except (AttributeError, KeyError, TypeError, ValueError) as error:
                 stream.version, failures = "", failures + 1
                 self._down(stream, f"the server's answer cannot be understood: {error!r}")

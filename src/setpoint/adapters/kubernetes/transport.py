@@ -1,7 +1,7 @@
 """HTTP to one API server: connections, retries by type, and errors that say what to do. Called by the client; knows no kinds.
 
 What may be repeated (reads, server-side applies, deletes with a precondition) is repeated when the server is busy or a connection breaks;
-nothing else is. Every answer is bounded in time and size.
+nothing else is. Every answer is bounded in time and size. A server that says when to come back (429) is left alone until then.
 """
 
 import asyncio
@@ -21,7 +21,16 @@ import aiohttp
 
 from setpoint.adapters.kubernetes.credentials import Credentials, Proof
 from setpoint.adapters.kubernetes.kubeconfig import Access
-from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError, UserError, WorldError
+from setpoint.core.errors import (
+    ConflictError,
+    CredentialError,
+    NotAllowedError,
+    NotFoundError,
+    SetpointError,
+    UnreachableError,
+    UserError,
+    WorldError,
+)
 
 LIMIT_BYTES: Final = 256 << 20
 """Largest answer that is read; lists are asked for in pages, so only a single object or page can be as large."""
@@ -30,6 +39,9 @@ CONNECTIONS: Final = 16
 _CONNECT_S: Final = 5.0
 _READ_S: Final = 60.0
 _ATTEMPTS: Final = 5
+_SILENT_ATTEMPTS: Final = 2
+"""Of who does not answer at all: once for a connection that was kept and is dead by now; then the caller has to know."""
+_SILENCE_S: Final = 0.2
 _BACKOFF_S: Final = 0.25
 _LONGEST_S: Final = 10.0
 _UNTYPED: Final = (
@@ -42,6 +54,9 @@ _UNTYPED: Final = (
 _BY_RULE: Final = re.compile(r" is forbidden: (?!User )|denied the request")
 """A quota, a Pod Security level or a webhook refuses with the status that a missing right has too."""
 _AGAIN: Final = frozenset({429, 500, 502, 503, 504})
+_GATEWAY: Final = frozenset({502, 503, 504})
+"""Without a `Status` of Kubernetes they are words of a proxy that reaches no API server."""
+_WEBHOOK: Final = re.compile(r"failed calling webhook|failed to call webhook")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +76,14 @@ class Call:
 class Transport:
     """The connection to one API server; used as `async with`, in one event loop."""
 
-    def __init__(self, access: Access, chance: Callable[[], float] = random.random) -> None:
+    def __init__(self, access: Access, chance: Callable[[], float] = random.random, heard: Callable[[], None] = lambda: None) -> None:
         self._access = access
+        self._heard = heard
+        """Called at every answer of the API server, whatever it says."""
+        self._silent_from: float | None = None
+        """When it did not answer for the first time since it did, by the loop's clock."""
+        self._not_before = 0.0
+        """When it wants to be asked again, by the loop's clock."""
         self._credentials = Credentials(access.credential)
         self._chance = chance
         self._session: aiohttp.ClientSession | None = None
@@ -91,16 +112,25 @@ class Transport:
             ConflictError: somebody else was first, or owns a field (SP685).
             NotAllowedError: this user may not do that (SP683).
             UserError: the server refuses the request itself (SP686).
-            WorldError: it cannot be reached, is too busy, or does not know us (SP682).
+            UnreachableError: nobody answers (SP682), or we are not known there (CredentialError, SP681 or SP689).
+            WorldError: it is too busy or broken (SP682), or a webhook of the cluster does not answer (SP699).
         """
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 async with self.open(call) as response:
                     return await _read(response, call.path)
-            except WorldError as error:
-                if attempt == _ATTEMPTS or not (call.repeatable and isinstance(error, _BusyError)):
+            except (_BusyError, _SilentError) as error:
+                silent = isinstance(error, _SilentError)
+                if attempt >= (_SILENT_ATTEMPTS if silent else _ATTEMPTS) or not call.repeatable or error.retry_after_s > _LONGEST_S:
                     raise
-                await asyncio.sleep(min(_LONGEST_S, max(error.retry_after_s, _BACKOFF_S * 2**attempt * (0.5 + self._chance()))))
+                pause_s = _BACKOFF_S * 2**attempt * (0.5 + self._chance())
+                if silent and self._silence_s() > _SILENCE_S:
+                    raise  # somebody else tried it again meanwhile
+                if silent:
+                    self._hold(pause_s)  # nobody else finds out the same meanwhile
+                else:
+                    pause_s = min(_LONGEST_S, max(error.retry_after_s, pause_s))
+                await asyncio.sleep(pause_s)
         raise AssertionError("unreachable")
 
     @asynccontextmanager
@@ -117,7 +147,7 @@ class Transport:
                 total=None if endless else _READ_S, sock_connect=_CONNECT_S, sock_read=None if endless else _READ_S
             )
             try:
-                async with nullcontext() if endless else self._slots, session.request(
+                async with nullcontext() if endless else self._slots, self._turn(call), session.request(
                     call.method, self._access.server + call.path, params=call.query, data=call.body, timeout=timeout,
                     headers=self._headers(call, proof), allow_redirects=False, server_hostname=self._access.server_name or None,
                 ) as response:  # fmt: skip
@@ -125,7 +155,11 @@ class Transport:
                         self._credentials.refused()
                         continue
                     if response.status >= 300:
-                        raise _fault(response.status, await _beginning(response), response.headers.get("Retry-After"), self._where(call))
+                        raise self._told(
+                            _fault(response.status, await _beginning(response), response.headers.get("Retry-After"), self._where(call)),
+                            response.status,
+                        )
+                    self._answered()
                     try:
                         yield response
                     finally:
@@ -133,6 +167,38 @@ class Transport:
                     return
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 raise _unreachable(error, self._where(call)) from error
+
+    @asynccontextmanager
+    async def _turn(self, call: Call) -> AsyncIterator[None]:
+        """Wait until the server wants to be asked again; when that is long, say so instead."""
+        wait_s = self._not_before - asyncio.get_running_loop().time()
+        if wait_s > _LONGEST_S:
+            what = f"the API server asks to be left alone for {wait_s:.0f} s more"
+            raise _BusyError("SP682", what, where=self._where(call), fix="it is tried again then", retry_after_s=wait_s)
+        if wait_s > 0:
+            await asyncio.sleep(wait_s)
+        yield
+
+    def _answered(self) -> None:
+        self._silent_from = None
+        self._heard()
+
+    def _silence_s(self) -> float:
+        """Return how long nobody has answered by now."""
+        now = asyncio.get_running_loop().time()
+        self._silent_from = now if self._silent_from is None else self._silent_from
+        return now - self._silent_from
+
+    def _hold(self, pause_s: float) -> None:
+        self._not_before = max(self._not_before, asyncio.get_running_loop().time() + pause_s)
+
+    def _told(self, fault: SetpointError, status: int) -> SetpointError:
+        """Note what a refusal says about the server as a whole, and return it."""
+        if not isinstance(fault, UnreachableError):
+            self._answered()
+        if status == 429 and isinstance(fault, WorldError):
+            self._hold(fault.retry_after_s)
+        return fault
 
     def _headers(self, call: Call, proof: Proof) -> list[tuple[str, str]]:
         headers = [("Accept", call.accept), ("User-Agent", "setpoint")]
@@ -172,6 +238,10 @@ def _abort(response: aiohttp.ClientResponse) -> None:
 
 class _BusyError(WorldError):
     """The same call may succeed in a moment."""
+
+
+class _SilentError(UnreachableError):
+    """Nobody answered: the next call may find somebody."""
 
 
 def _context(access: Access, proof: Proof) -> ssl.SSLContext:
@@ -221,13 +291,13 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     return bytes(data[: 1 << 20])
 
 
-def _unreachable(error: BaseException, where: str) -> WorldError:
+def _unreachable(error: BaseException, where: str) -> UnreachableError:
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError | ssl.SSLError):
-        return WorldError(
+        return UnreachableError(
             "SP682", f"the server's certificate is not accepted: {error}", where=where, fix="check certificate-authority", retry_after_s=30
         )
     what = "no answer in time" if isinstance(error, TimeoutError) else f"cannot be reached: {str(error) or type(error).__name__}"
-    return _BusyError("SP682", what, where=where, fix="is the cluster up, and its address right?", retry_after_s=1.0)
+    return _SilentError("SP682", what, where=where, fix="is the cluster up, and its address right?", retry_after_s=1.0)
 
 
 def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> SetpointError:
@@ -235,13 +305,11 @@ def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> Set
     said = _status(body)
     message = _shortened(str(said.get("message") or f"status {status}"))
     if status in _AGAIN and not any(words in message for words in _UNTYPED):
-        wait_s = float(retry_after) if retry_after is not None and retry_after.isdigit() else 1.0
-        return _BusyError(
-            "SP682", f"the API server is busy or broken ({status}): {message}", where=where, fix="it is tried again", retry_after_s=wait_s
-        )
+        return _unserved(status, said, retry_after, where)
     if status == 401:
-        fix = "renew the token or certificate in the kubeconfig"
-        return WorldError("SP682", "the API server does not accept our credential", where=where, fix=fix, retry_after_s=30)
+        fix = "renew the token or certificate: setpoint cluster add NAME --kubeconfig FILE"
+        what = f"the API server does not accept our credential, it ended or was withdrawn: {message}"
+        return CredentialError("SP689", what, where=where, fix=fix, retry_after_s=30)
     if status == 403 and _BY_RULE.search(message):
         fix = "it fits when the object, or the cluster's rule, is changed"
         return UserError("SP686", f"an admission rule of the cluster refuses it: {message}", where=where, fix=fix)
@@ -252,6 +320,21 @@ def _fault(status: int, body: bytes, retry_after: str | None, where: str) -> Set
     if status in (409, 410, 412):
         return ConflictError("SP685", _conflict(said) or message, where=where, fix="it is decided again on what is there now")
     return UserError("SP686", f"the API server refuses it ({status}): {message}", where=where, fix="mend the manifest as the message says")
+
+
+def _unserved(status: int, said: Mapping[str, Any], retry_after: str | None, where: str) -> WorldError:
+    """Return the error for a call that the same server may serve later, told apart by who did not do its part."""
+    message = _shortened(str(said.get("message") or f"status {status}"))
+    if status in _GATEWAY and said.get("kind") != "Status":
+        what = f"what answers there reaches no API server (status {status})"
+        return _SilentError("SP682", what, where=where, fix="is the cluster up behind its address?", retry_after_s=1.0)
+    if _WEBHOOK.search(message):
+        fix = "see who serves that webhook; a webhook that may be left out has failurePolicy Ignore"
+        return WorldError("SP699", f"an admission webhook of the cluster does not answer: {message}", where=where, fix=fix)
+    said_s = retry_after or str((said.get("details") or {}).get("retryAfterSeconds") or "")
+    wait_s = float(said_s) if said_s.isdigit() else 1.0
+    what = f"the API server is busy or broken ({status}): {message}"
+    return _BusyError("SP682", what, where=where, fix="it is tried again", retry_after_s=wait_s)
 
 
 def _shortened(message: str) -> str:

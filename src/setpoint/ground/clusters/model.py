@@ -1,6 +1,7 @@
 """A cluster as everybody may know it: its name and address; who we are there is nowhere in here."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,17 @@ class Cluster:
     set_at: str
     set_by: str
     """Actor."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterContact:
+    """How we stand with a cluster since the server began."""
+
+    state: Literal["not asked", "answers", "unreachable", "credential refused"] = "not asked"
+    since: str = ""
+    """When that began (RFC 3339); empty: not asked."""
+    why: str = ""
+    """What stands in the way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ Called by the target once the inventory is written. It keeps nothing: the next p
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from setpoint.core.errors import ConflictError, SetpointError, UserError, WorldError
 from setpoint.core.reasons import Outcome, Reason
@@ -20,6 +21,7 @@ from setpoint.reconcile.health.model import Verdict
 from setpoint.reconcile.model import DeployReason, Health
 
 _UNFINISHED = frozenset({Action.REPLACE, Action.TAKE_OVER, Action.WAIT})
+_BUSY: Final = "SP682"
 _NOT_SERVED = "SP687: "
 """How the picture begins the reason for a kind that the cluster does not serve."""
 
@@ -30,6 +32,8 @@ class Taken:
 
     faults: list[DeployReason] = field(default_factory=list)
     waits: list[DeployReason] = field(default_factory=list)
+    busy: bool = False
+    """The server did not take what was sent, for now: what comes after it has to wait."""
 
 
 def asked(cluster: Cluster, plans: Sequence[ObjectPlan], kept: Verdicts) -> list[ObjectPlan]:
@@ -38,7 +42,7 @@ def asked(cluster: Cluster, plans: Sequence[ObjectPlan], kept: Verdicts) -> list
     What it refuses for another reason than an immutable field stays to be applied: the refusal is told then.
 
     Raises:
-        WorldError: the cluster does not answer (SP682).
+        UnreachableError: the cluster does not answer.
     """
     asking = [one for one in plans if one.verdict.action is Action.ASK]
     if not asking:
@@ -66,7 +70,7 @@ def apply(cluster: Cluster, steps: Sequence[Step], plans: Mapping[ObjectKey, Obj
     """Bring objects to what is wanted, step by step; a step that has to be waited for is the last of this pass.
 
     Raises:
-        WorldError: the cluster does not answer (SP682).
+        UnreachableError: the cluster does not answer; what was not tried yet is not tried.
     """
     taken = Taken()
     wave: list[ObjectKey] = []
@@ -76,7 +80,7 @@ def apply(cluster: Cluster, steps: Sequence[Step], plans: Mapping[ObjectKey, Obj
         wave += step.keys
         mine = [plans[key] for key in step.keys if key in plans]
         _write(cluster, mine, taken)
-        if taken.faults or any(one.verdict.action in _UNFINISHED for one in mine):
+        if taken.faults or taken.busy or any(one.verdict.action in _UNFINISHED for one in mine):
             return taken  # what is being replaced or taken over is not there as wanted yet, whatever the picture still shows
         later = [plans[key] for one in steps[position + 1 :] for key in one.keys if key in plans]
         pending = [one for one in later if not one.rests]
@@ -110,7 +114,16 @@ def _write(cluster: Cluster, plans: Sequence[ObjectPlan], taken: Taken) -> None:
         return
     for key, result in cluster.apply([one.wanted for one in writing]).items():
         if isinstance(result, SetpointError):
-            taken.faults.append(_fault(key, result))
+            _noted(key, result, taken)
+
+
+def _noted(key: ObjectKey, error: SetpointError, taken: Taken) -> None:
+    """Note what an object was refused for: a busy server is waited for, everything else is a fault."""
+    if isinstance(error, WorldError) and error.code == _BUSY:
+        taken.busy = True
+        taken.waits.append(DeployReason("CLUSTER_BUSY", key.subject, error.what, error.fix))
+    else:
+        taken.faults.append(DeployReason(error.code, key.subject, error.what, error.fix, "problem"))
 
 
 def _told(one: ObjectPlan, taken: Taken) -> None:
@@ -124,10 +137,6 @@ def _told(one: ObjectPlan, taken: Taken) -> None:
 
 def _waits(reason: Reason) -> DeployReason:
     return DeployReason(reason.code, reason.subject, reason.found, reason.fix)
-
-
-def _fault(key: ObjectKey, error: SetpointError) -> DeployReason:
-    return DeployReason(error.code, key.subject, error.what, error.fix, "problem")
 
 
 def _take_over(cluster: Cluster, one: ObjectPlan) -> None:
@@ -144,7 +153,7 @@ def _delete(cluster: Cluster, objects: Sequence[tuple[ObjectKey, Object]], taken
     wanted = [Deletion(key, str(live.get("apiVersion", "")), str((live.get("metadata") or {}).get("uid", ""))) for key, live in objects]
     for key, error in cluster.delete(wanted).items():
         if error is not None and not isinstance(error, ConflictError):  # another object of that name by now: the next pass looks again
-            taken.faults.append(_fault(key, error))
+            _noted(key, error, taken)
 
 
 def unready_of(cluster: Cluster, keys: Sequence[ObjectKey]) -> Iterator[str]:
@@ -159,7 +168,7 @@ def prune(cluster: Cluster, gone: Mapping[ObjectKey, Seen], waves: Mapping[Objec
     """Delete what is no longer wanted, the reverse of how it was applied, one step a pass; returns also what is gone or is not ours.
 
     Raises:
-        WorldError: the cluster does not answer (SP682).
+        UnreachableError: the cluster does not answer.
     """
     taken, absent = Taken(), list[ObjectKey]()
     for step in prune_order({key: waves.get(key, 0) for key in gone}):

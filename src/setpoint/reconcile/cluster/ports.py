@@ -24,6 +24,13 @@ class Deletion:
 class Cluster(Protocol):
     """One cluster."""
 
+    def reach(self) -> None:
+        """Raise UnreachableError when nobody answers there; costs no call while somebody does, else a probe from time to time.
+
+        Every call below raises it too, as soon as it finds nobody there; what it was doing is left where it was.
+        """
+        ...
+
     def is_namespaced(self, api_version: str, kind: str) -> bool:
         """Say whether objects of a kind lie in namespaces; UserError SP687 when it is not served, WorldError SP682 without an answer."""
         ...

@@ -6,7 +6,8 @@ Called by the target after each step; the reasons are those that `why`, `status`
 from collections.abc import Sequence
 from typing import Literal
 
-from setpoint.core.errors import SetpointError, UserError
+from setpoint.core import clock
+from setpoint.core.errors import CredentialError, SetpointError, UnreachableError, UserError
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster.applying import Taken
 from setpoint.reconcile.cluster.comparing import ObjectPlan
@@ -53,8 +54,18 @@ def unreachable(error: SetpointError, before: Deployment | None) -> Observed:
     if isinstance(error, UserError):
         fault = DeployReason(error.code, error.where or "cluster", error.what, error.fix, "problem")
         return Observed(Health.DEGRADED, (), (fault,), before.url if before else "", *_last(before))
-    what = DeployReason("CLUSTER_UNREACHABLE", error.where or "cluster", error.what, error.fix or "what runs goes on", "problem")
-    return Observed(Health.UNKNOWN, (what,), (), before.url if before else "", *_last(before))
+    return Observed(Health.UNKNOWN, (_why(error),), (), before.url if before else "", *_last(before))
+
+
+def _why(error: SetpointError) -> DeployReason:
+    """Return why a cluster as a whole cannot be worked on now: who has to act is another one each time."""
+    subject, fix = error.where or "cluster", error.fix or "what runs goes on"
+    if not isinstance(error, UnreachableError):
+        return DeployReason("CLUSTER_BUSY", subject, error.what, fix, "problem")
+    found = f"{error.what} (since {clock.spoken(error.since)})" if error.since else error.what
+    if isinstance(error, CredentialError):
+        return DeployReason("CLUSTER_CREDENTIAL", subject, found, fix, "problem")
+    return DeployReason("CLUSTER_UNREACHABLE", subject, found, fix, "problem")
 
 
 def _last(before: Deployment | None) -> tuple[int, int, str]:

@@ -94,6 +94,7 @@ class ClusterTarget:
         seen: dict[str, Observed] = {}
         try:
             cluster = self._parts.clusters.of(target.cluster)
+            cluster.reach()
             wanted = self._wanted(delivery, environment, (cluster, target), found, seen)
             followed = {ObjectKey.of(one): str(one["apiVersion"]) for app in wanted.values() for one in app.manifests}
             self._refuse_twice(wanted, seen)

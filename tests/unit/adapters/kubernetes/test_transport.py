@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import pytest
@@ -12,7 +13,16 @@ from setpoint.adapters.kubernetes.client import Client, ExpiredError
 from setpoint.adapters.kubernetes.kinds import Kind
 from setpoint.adapters.kubernetes.kubeconfig import Access, Credential
 from setpoint.adapters.kubernetes.transport import CONNECTIONS, Call, Transport
-from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, SetpointError, UserError, WorldError
+from setpoint.core.errors import (
+    ConflictError,
+    CredentialError,
+    NotAllowedError,
+    NotFoundError,
+    SetpointError,
+    UnreachableError,
+    UserError,
+    WorldError,
+)
 
 T = TypeVar("T")
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -85,7 +95,7 @@ def test_what_must_not_run_twice_is_not_tried_again() -> None:
         (404, NotFoundError, "SP684"),
         (409, ConflictError, "SP685"),
         (422, UserError, "SP686"),
-        (401, WorldError, "SP682"),
+        (401, CredentialError, "SP689"),
     ],
 )
 def test_each_refusal_has_its_type(code: int, kind: type[SetpointError], error: str) -> None:
@@ -97,7 +107,8 @@ def test_each_refusal_has_its_type(code: int, kind: type[SetpointError], error: 
     with pytest.raises(kind) as caught:
         against(answer, get)
     assert caught.value.code == error
-    assert "because of this" in caught.value.what or code == 401
+    assert "because of this" in caught.value.what
+    assert isinstance(caught.value, UnreachableError) == (code == 401)
     assert "secret" not in caught.value.render()
 
 
@@ -220,10 +231,79 @@ def test_an_address_where_nobody_listens_is_unreachable() -> None:
         async with Transport(Access("http://127.0.0.1:1", b"", Credential(token="t")), chance=lambda: -0.5) as transport:
             await transport.send(Call("POST", "/x", {}, b"{}", repeatable=False))
 
-    with pytest.raises(WorldError) as caught:
+    with pytest.raises(UnreachableError) as caught:
         asyncio.run(play())
     assert caught.value.code == "SP682"
     assert "127.0.0.1:1/x" in caught.value.where
+
+
+@pytest.mark.parametrize("code", [502, 503, 504])
+def test_a_proxy_that_reaches_no_server_is_nobody(code: int) -> None:
+    """A page without a `Status` comes from what stands in front: asked once more, and then the cluster as a whole is unreachable."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.method)
+        return web.Response(status=code, text="<html>bad gateway</html>")
+
+    with pytest.raises(UnreachableError, match=str(code)):
+        against(answer, get)
+    assert len(seen) == 2
+
+
+def test_a_webhook_that_does_not_answer_is_the_objects_trouble() -> None:
+    """A 500 that names a webhook is told with the webhook, is not repeated at once, and says nothing about the cluster."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.method)
+        return status(500, 'Internal error occurred: failed calling webhook "x.example.com": context deadline exceeded')
+
+    with pytest.raises(WorldError, match="SP699") as caught:
+        against(answer, get)
+    assert not isinstance(caught.value, UnreachableError)
+    assert "x.example.com" in caught.value.what
+    assert len(seen) == 1
+
+
+def test_a_server_that_wants_to_be_left_alone_is() -> None:
+    """After a 429 that names a long time no call of anybody is sent before it; each says how long, and nothing waits meanwhile."""
+    seen: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        seen.append(request.path)
+        busy = status(429, "too many requests")
+        busy.headers["Retry-After"] = "300"
+        return busy
+
+    async def play(transport: Transport) -> None:
+        for path in ("/one", "/two", "/three"):
+            with pytest.raises(WorldError) as caught:
+                await transport.send(Call("GET", path, {}))
+            assert caught.value.retry_after_s > 290
+            assert not isinstance(caught.value, UnreachableError)
+
+    against(answer, play)
+    assert seen == ["/one"]
+
+
+def test_every_answer_of_the_server_is_heard_of() -> None:
+    """A refusal is an answer too; a page of a proxy and a refused credential are none."""
+    heard: list[str] = []
+    codes = {"/ok": 200, "/gone": 404, "/proxy": 502, "/who": 401}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        code = codes[request.path]
+        return web.Response(status=code, text="x") if code == 502 else status(code, "said")
+
+    async def play(transport: Transport) -> None:
+        transport._heard = lambda: heard.append(path)
+        for path in codes:
+            with suppress(SetpointError):
+                await transport.send(Call("GET", path, {}))
+
+    against(answer, play)
+    assert heard == ["/ok", "/gone"]
 
 
 @pytest.mark.parametrize("how", ["status", "event"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from setpoint.core.errors import SetpointError, WorldError
+from setpoint.core.errors import CredentialError, SetpointError, UnreachableError, WorldError
 from setpoint.reconcile.cluster import applying
 from setpoint.reconcile.cluster.comparing import ObjectPlan, Who, deviations, plan
 from setpoint.reconcile.cluster.decide import Action, Seen, Verdicts
@@ -16,7 +16,8 @@ from setpoint.reconcile.cluster.order import order
 from setpoint.reconcile.cluster.owner import MANAGER, Made, Owner
 from setpoint.reconcile.cluster.ports import Deletion
 from setpoint.reconcile.cluster.secrets import opened
-from setpoint.reconcile.model import SealedSecret
+from setpoint.reconcile.cluster.seeing import unreachable
+from setpoint.reconcile.model import Health, SealedSecret
 
 SHOP, OTHER = Owner("h-1", "shop", "cloud"), Owner("h-1", "other", "cloud")
 
@@ -32,6 +33,10 @@ class Memory:
         self.objects: dict[ObjectKey, dict[str, Any]] = {}
         self.calls: list[str] = []
         self.down = False
+        self.why = "SP682"
+
+    def reach(self) -> None:
+        """It is there."""
 
     def is_namespaced(self, api_version: str, kind: str) -> bool:
         """Say yes."""
@@ -48,7 +53,7 @@ class Memory:
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
         """Take objects, or be busy."""
         if self.down:
-            return {ObjectKey.of(one): WorldError("SP682", "busy") for one in manifests}
+            return {ObjectKey.of(one): WorldError(self.why, "busy") for one in manifests}
         found: dict[ObjectKey, Object | SetpointError] = {}
         for one in manifests:
             owned = {name: item for name, item in one.items() if name not in ("apiVersion", "kind", "metadata")}
@@ -186,3 +191,28 @@ def test_what_is_sealed_is_opened_as_it_was_sealed() -> None:
     assert found["data"] == {"PASSWORD": "b3Blbg=="}
     assert "sops" not in found
     assert "stringData" not in found
+
+
+def test_a_busy_server_is_waited_for_and_a_broken_webhook_is_a_fault() -> None:
+    """What passes by itself degrades nothing; and what comes in later waves is not sent to a server that takes nothing."""
+    cluster = Memory()
+    manifests = [_object("ConfigMap", "a", data={"x": "1"}), _object("ConfigMap", "b", "1", data={"x": "1"})]
+    cluster.down = True
+    taken = _pass(cluster, manifests)
+    assert ([one.code for one in taken.waits], taken.faults, cluster.calls) == (["CLUSTER_BUSY"], [], [])
+    cluster.why = "SP699"
+    assert [one.code for one in _pass(cluster, manifests).faults] == ["SP699"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnreachableError("SP682", "refused", where="cluster prod"), "CLUSTER_UNREACHABLE"),
+        (CredentialError("SP689", "it ended", where="cluster prod"), "CLUSTER_CREDENTIAL"),
+        (WorldError("SP682", "busy"), "CLUSTER_BUSY"),
+    ],
+)
+def test_why_a_cluster_cannot_be_asked_has_its_own_word(error: WorldError, code: str) -> None:
+    """An application there is unknown, not degraded, whoever has to act."""
+    seen = unreachable(error, None)
+    assert (seen.health, [one.code for one in seen.reasons], seen.faults) == (Health.UNKNOWN, [code], ())
