@@ -40,6 +40,7 @@ def metrics(app: App, _caller: Caller) -> PlainTextResponse:
     rest = [
         *drift_lines(app.store.records.drift_sums()),
         *_rollouts(app),
+        *_pods(app),
         "# HELP setpoint_runs_open Runs that have not ended.",
         "# TYPE setpoint_runs_open gauge",
         f"setpoint_runs_open {len(app.store.records.open_runs())}",
@@ -64,6 +65,14 @@ def drift_lines(sums: Iterable[DriftSum]) -> list[str]:
             took.append(f"setpoint_drift_heal_seconds_sum{_labels(label)} {one.seconds:.3f}")
             took.append(f"setpoint_drift_heal_seconds_count{_labels(label)} {one.count}")
     return [*total, *took]
+
+
+def _pods(app: Application) -> list[str]:
+    """Return how many pods there are in each environment's namespace, by what they are to its pins; `app` is empty where nobody's."""
+    lines = ["# HELP setpoint_pods Pods in namespaces of environments, by state.", "# TYPE setpoint_pods gauge"]
+    for (name, environment, state), count in sorted(app.pods.counts().items()):
+        lines.append(f"setpoint_pods{_labels({'app': name, 'environment': environment, 'state': state})} {count}")
+    return lines
 
 
 def _rollouts(app: Application) -> list[str]:

@@ -21,6 +21,7 @@ from setpoint.reconcile.prune.model import Prunable
 router = APIRouter(prefix="/api/v1", tags=["read"])
 
 Limit = Annotated[int, Query(ge=1, le=1000)]
+PodPlace = Annotated[str, Query(max_length=63, pattern="^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$")]
 
 
 @router.get("/whoami")
@@ -128,9 +129,14 @@ async def follow_replica(app: App, _caller: Caller, replica: str) -> StreamingRe
 
 
 @router.get("/trace")
-def trace(app: App, _caller: Caller, thing: Annotated[str, Query(min_length=1, max_length=2000)]) -> Trace:
-    """Return the chain behind a URL, pid, replica, digest, promotion, run or commit."""
-    return app.trace.trace(thing)
+def trace(
+    app: App, _caller: Caller, thing: Annotated[str, Query(min_length=1, max_length=2000)], cluster: PodPlace = "", namespace: PodPlace = ""
+) -> Trace:
+    """Return the chain behind a URL, pid, replica, pod (`pod/NAME`, its address or uid), digest, promotion, run or commit.
+
+    Cluster and namespace say which pod is meant; with both of them a pod of any namespace is found.
+    """
+    return app.trace.trace(thing, cluster, namespace)
 
 
 @router.get("/changes/{commit}")

@@ -42,6 +42,7 @@ from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
 from setpoint.reconcile.drift.service import DriftService
+from setpoint.reconcile.pods.service import PodService
 from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.retention.service import GarbageCollection
@@ -102,6 +103,7 @@ class Application:
     proxy: HaProxy
     drift: DriftService
     prune: PruneService
+    pods: PodService
     vault: SopsVault
     rendering: Rendering
     rollouts: Rollouts

@@ -21,6 +21,7 @@ from setpoint.app.looks import served, touched
 from setpoint.app.returns import CanaryReturns
 from setpoint.artifact.bases import needs_host
 from setpoint.artifact.copies import Copies
+from setpoint.artifact.digests import aliases
 from setpoint.ground.clusters.service import Clusters
 from setpoint.ground.registries.service import Registries
 from setpoint.observe.plan import PlanParts
@@ -33,6 +34,8 @@ from setpoint.reconcile.drift.service import DriftParts, DriftService
 from setpoint.reconcile.effective import EffectiveParts, EffectivePins
 from setpoint.reconcile.host.target import HostParts, HostTarget
 from setpoint.reconcile.model import ReplicaStatus
+from setpoint.reconcile.pods.service import PodParts, PodService
+from setpoint.reconcile.pods.target import TargetWithPods
 from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
@@ -60,6 +63,7 @@ class Targets:
     reconcile: ReconcileService
     cluster: ClusterTarget
     connections: KubernetesClusters
+    pods: PodService
 
 
 def build(
@@ -72,6 +76,7 @@ def build(
     """Make host and clusters, and the reconciler over both; own are names of this home's own registry for others."""
     (delivery, rendering, admission), records, recorder = judges, store.records, store.recorder
     facts, vault = machine
+    home = next(iter(store.journal.entries())).subject
     folders = HostFolders(store.home.replicas, store.home.images)
     runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
     drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, partial(_sent_back, records)))
@@ -97,7 +102,7 @@ def build(
     copies = Copies(store.oci, RegistryCopy(store.oci, registries_of(store).access), recorder, own)
     cluster = ClusterTarget(
         ClusterParts(
-            home=next(iter(store.journal.entries())).subject,
+            home=home,
             clusters=connections,
             reader=delivery,
             rendering=rendering,
@@ -109,13 +114,26 @@ def build(
             needs_host=partial(needs_host, store.oci),
         )
     )
+    pods = PodService(
+        PodParts(
+            home=home,
+            clusters=connections,
+            reader=delivery,
+            rendering=rendering,
+            records=records,
+            inventory=prune.inventory,
+            aliases=partial(aliases, store.oci),
+            clock=store.clock,
+        )
+    )
+    watched = TargetWithPods(cluster, pods)
     pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds, store.git, store.clock))
 
     def where(delivery: Delivery, environment: str) -> Target:
-        return host if delivery.environment(environment).target.host is not None else cluster
+        return host if delivery.environment(environment).target.host is not None else watched
 
     service = ReconcileService(ReconcileParts(delivery, pins, where, records, recorder, store.clock))
-    return Targets(runtime, proxy, drift, prune, rollouts, service, cluster, connections)
+    return Targets(runtime, proxy, drift, prune, rollouts, service, cluster, connections, pods)
 
 
 def registries_of(store: Store) -> Registries:

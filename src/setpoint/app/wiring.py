@@ -61,7 +61,7 @@ from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.evidence import EvidenceView
 from setpoint.observe.plan import PlanView
 from setpoint.observe.runs import RunsView
-from setpoint.observe.status import StatusView
+from setpoint.observe.status import Beside, StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.observe.verify import Verifier
 from setpoint.pipeline.prepared import TaskParts
@@ -162,11 +162,14 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         rollouts=target.rollouts,
         drift=target.drift,
         prune=target.prune,
-        status=StatusView(delivery, promotions, store.records, target.prune.orphans, lambda: len(store.journal), garbage.pressing),
+        status=StatusView(
+            delivery, promotions, store.records, lambda: len(store.journal), Beside(target.prune.orphans, garbage.pressing, target.pods)
+        ),
         vault=vault,
         rendering=rendering,
         runs=runs,
-        trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers),
+        pods=target.pods,
+        trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers, target.pods),
         plan=PlanView(targets.plan_parts(store, target, delivery, promotions, rendering)),
         evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,

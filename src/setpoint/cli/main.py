@@ -47,7 +47,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "gc": ("setpoint.cli.gc", "command", "Delete what nothing needs any more, or show what that is."),
     "verify": ("setpoint.cli.verify", "command", "Check signatures and evidence, rule by rule."),
     "evidence": ("setpoint.cli.evidence", "command", "List the signed evidence of a thing, or export it for offline use."),
-    "trace": ("setpoint.cli.trace", "command", "Follow a URL, replica, digest or commit through its whole journey."),
+    "trace": ("setpoint.cli.trace", "command", "Follow a URL, replica, pod, digest or commit through its whole journey."),
     "events": ("setpoint.cli.events", "command", "Print the journal: who did what, and when."),
     "secret": ("setpoint.cli.secret", "command", "Set, list and remove the secrets that tasks are given."),
     "secret-key": ("setpoint.cli.secret_key", "command", "Print what Secrets in Git are encrypted to, and how."),

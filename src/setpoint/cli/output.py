@@ -19,8 +19,21 @@ from setpoint.core.errors import ConfigError, ConflictError, NotAllowedError, Se
 
 _COLOURS: Final = {
     "green": ("passed", "reused", "healthy", "allow", "decided", "pinned", "ok", "yes", "synced", "healed"),
-    "red": ("failed", "timed-out", "deny", "denied", "degraded", "lost", "no", "quarantined", "error"),
-    "yellow": ("running", "waiting", "wait", "pending", "progressing", "drifted", "unknown", "open", "reported"),
+    "red": ("failed", "timed-out", "deny", "denied", "degraded", "lost", "no", "quarantined", "error", "unnamed", "earlier"),
+    "yellow": (
+        "running",
+        "waiting",
+        "wait",
+        "pending",
+        "progressing",
+        "drifted",
+        "unknown",
+        "open",
+        "reported",
+        "leaving",
+        "starting",
+        "foreign",
+    ),
     "bright_black": ("skipped", "cancelled", "superseded", "revoked", "gone", "-"),
 }
 _COLOUR_OF: Final = {word: colour for colour, words in _COLOURS.items() for word in words}

@@ -33,7 +33,7 @@ def command(api: "Api", app: str | None, wait_s: int | None, *, as_json: bool) -
     if as_json:
         print_json(status)
     else:
-        print_text(render(status))
+        print_text(render(status, every_pod=app is not None))
     if wait_s is None:
         return
     degraded = [f"{cell['app']} in {cell['environment']}" for cell in status["cells"] if cell["health"] == "degraded"]
@@ -68,8 +68,8 @@ def settle(api: "Api", app: str | None, wait_s: float) -> tuple[dict[str, Any], 
             time.sleep(POLL_S)
 
 
-def render(status: dict[str, Any]) -> str:
-    """Return the matrix, what a person can do, what is not in force, and the runs that go on."""
+def render(status: dict[str, Any], *, every_pod: bool = False) -> str:
+    """Return the matrix, what a person can do, what is not in force, pods that are otherwise (or all), and the runs that go on."""
     parts = []
     if status["cells"]:
         parts.append(table([_row(cell) for cell in status["cells"]], _HEADERS))
@@ -78,6 +78,9 @@ def render(status: dict[str, Any]) -> str:
     needs = [f"  {need['what']}" + (f"\n    -> {need['command']}" if need["command"] else "") for need in status["needs"]]
     if needs:
         parts.append("\n".join([bold("needs you"), *needs]))
+    pods = pod_rows(status, every=every_pod)
+    if pods:
+        parts.append(bold("pods") + "\n" + table(pods))
     notices = [f"  {notice['subject']}: {notice['found']}" + _arrow(notice["fix"]) for notice in status["notices"]]
     if notices:
         parts.append("\n".join([bold("not in force"), *notices]))
@@ -100,6 +103,26 @@ def _row(cell: dict[str, Any]) -> list[str]:
         cell["url"] or "-",
         "; ".join(text for text in (_drift(cell), _waiting(cell)) if text) or dim("-"),
     ]
+
+
+def pod_rows(status: dict[str, Any], *, every: bool) -> list[list[str]]:
+    """Return a row for each build of each workload in clusters; without `every` only what is not as it is pinned."""
+    rows = [
+        _pods(group, f"{cell['app']} in {cell['environment']}")
+        for cell in status["cells"]
+        for group in cell.get("pods", ())
+        if every or group["state"] not in ("pinned", "operated")
+    ]
+    for one in status.get("strangers", ()):
+        rows += [_pods(group, f"{one['cluster']}/{one['namespace']}") for group in one["groups"]]
+        if one["unknown"]:
+            rows.append([one["environment"], f"{one['cluster']}/{one['namespace']}", "", state("unknown"), one["unknown"]])
+    return rows
+
+
+def _pods(group: dict[str, Any], place: str) -> list[str]:
+    build = group["version"] or ", ".join(image.rpartition("@sha256:")[0] or image for image in group["images"][:3])
+    return [place, group["workload"], f"{group['ready']}/{group['count']}", state(group["state"]), build]
 
 
 def _drift(cell: dict[str, Any]) -> str:

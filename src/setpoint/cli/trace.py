@@ -1,4 +1,4 @@
-"""The verb `trace`: from a URL, process, digest, promotion, run or commit through its whole journey; prints what /api/v1/trace says."""
+"""The verb `trace`: from a URL, process, pod, digest, run or commit through its whole journey; prints what /api/v1/trace says."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("thing")
+@click.option("--cluster", default="", metavar="NAME", help="The cluster that a pod is in, as `setpoint cluster list` names it.")
+@click.option("--namespace", "-n", default="", metavar="NAME", help="The namespace that a pod is in.")
 @json_option
 @server_options
-def command(api: "Api", thing: str, *, as_json: bool) -> None:
-    """Follow a URL, process id, replica, digest, promotion, run or commit through its whole journey.
+def command(api: "Api", thing: str, cluster: str, namespace: str, *, as_json: bool) -> None:
+    """Follow a URL, process id, replica, pod, digest, promotion, run or commit through its whole journey.
+
+    A pod is named pod/NAME, by its address or by its uid; a digest as it is, or as a pod reports it.
 
     Example: setpoint trace http://127.0.0.1:7502/
+
+    Example: setpoint trace pod/web-5d8f7-x2x9 --namespace shop --cluster prod
     """
-    answer = api.get("trace", {"thing": thing})
+    where = {name: value for name, value in (("cluster", cluster), ("namespace", namespace)) if value}
+    answer = api.get("trace", {"thing": thing, **where})
     if as_json:
         print_json(answer)
         return

@@ -11,6 +11,7 @@ from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
 from setpoint.reconcile.model import DeployReason, Difference
 from setpoint.reconcile.plan import ObjectChange, WorkloadChange
+from setpoint.reconcile.pods.model import PodGroup, Strangers
 from setpoint.reconcile.prune.model import Prunable
 from setpoint.rollout.canary.reasons import StepView
 from setpoint.rollout.model import Counts
@@ -55,6 +56,8 @@ class Cell:
     """What overrides the pin at HEAD (a rollback that is not committed yet), and what stops new pins."""
     drift: int = 0
     """Open cases of drift, those of the environment's proxy included."""
+    pods: tuple[PodGroup, ...] = ()
+    """In a cluster: its pods by workload and build; empty on the host, and until its reconciler has looked once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class Status:
     """What is not in force or is faulty in the delivery repository (law 9)."""
     orphans: tuple[Prunable, ...] = ()
     """What runs of applications and environments that the delivery repository no longer has."""
+    strangers: tuple[Strangers, ...] = ()
+    """Pods in namespaces of environments that nobody of ours made, and namespaces whose pods cannot be looked at."""
 
     @property
     def settled(self) -> bool:
@@ -188,7 +193,20 @@ class Step:
     """One link of a trace, or one stop of a change's journey."""
 
     kind: Literal[
-        "url", "replica", "image", "mount", "artifact", "pin", "promotion", "approval", "evidence", "run", "revision", "deployment"
+        "url",
+        "replica",
+        "pod",
+        "owner",
+        "image",
+        "mount",
+        "artifact",
+        "pin",
+        "promotion",
+        "approval",
+        "evidence",
+        "run",
+        "revision",
+        "deployment",
     ]
     id: str
     text: str

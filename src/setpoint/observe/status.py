@@ -3,8 +3,8 @@
 Called by the API; computes nothing that a stage has not decided.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from setpoint.core import clock, digest, names
@@ -13,6 +13,7 @@ from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.model import Hold
 from setpoint.observe import rollouts
 from setpoint.observe.model import Cell, Need, RolloutReport, Status, Waiting, Why
+from setpoint.observe.pods import NoPods, PodLooks
 from setpoint.observe.ports import Facts
 from setpoint.pipeline.model import Run, TaskState
 from setpoint.promotion.explaining import Explanation
@@ -22,6 +23,8 @@ from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.drift import decide as drift
 from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.model import Deployment, DeployReason, Health
+from setpoint.reconcile.pods.decide import strangers as pod_reasons
+from setpoint.reconcile.pods.model import Strangers
 from setpoint.reconcile.prune.model import Prunable
 from setpoint.rollout.model import Rollout
 
@@ -46,6 +49,18 @@ class _Place:
     rollout: Rollout | None
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What is told beside the records."""
+
+    orphans: Callable[[Delivery], Sequence[Prunable]] = lambda _delivery: ()
+    """What runs of applications that the delivery repository no longer has."""
+    room: Callable[[], str] = lambda: ""
+    """What a person should know about the disk; empty when there is enough."""
+    pods: PodLooks = field(default_factory=NoPods)
+    """What runs in clusters."""
+
+
 class StatusView:
     """Answers `status` and `why`."""
 
@@ -54,24 +69,19 @@ class StatusView:
         reader: DeliveryReader,
         promotions: PromotionService,
         facts: Facts,
-        orphans: Callable[[Delivery], Sequence[Prunable]] = lambda _delivery: (),
         version: Callable[[], int] = lambda: 0,
-        room: Callable[[], str] = lambda: "",
+        beside: "Beside | None" = None,
     ) -> None:
-        """Orphans returns what runs of applications that the delivery repository no longer has; version grows with every journal entry.
-
-        Room says what a person should know about the disk; empty when there is enough.
-        """
-        self._room = room
+        """Version grows with every journal entry."""
+        self._beside = beside or Beside()
         self._reader = reader
         self._promotions = promotions
         self._facts = facts
-        self._orphans = orphans
         self._version = version
 
     def status(self, app: str | None = None) -> Status:
         """Return the matrix, of one application or all."""
-        found, full = self._matrix(app), self._room()
+        found, full = self._matrix(app), self._beside.room()
         return replace(found, needs=(*found.needs, Need(full, "setpoint gc"))) if full else found
 
     def _matrix(self, app: str | None) -> Status:
@@ -94,13 +104,15 @@ class StatusView:
         explain = self._promotions.explaining(delivery)
         drifts = _by_place(self._facts.drifts(ended=False, limit=_DRIFTS))
         rows = [self._cell(self._look(explain, name, place)) for name in apps for place in environments]
-        cells = tuple(replace(cell, drift=len(_of(drifts, cell))) for cell in rows)
+        groups = {place: self._beside.pods.groups(place) for place in environments}
+        cells = tuple(replace(one, drift=len(_of(drifts, one)), pods=groups[one.environment].get(one.app, ())) for one in rows)
         needs = tuple(
             dict.fromkeys([*self._lost(runs), *(need for cell in cells for need in (*_needs(cell), *_left_alone(cell, _of(drifts, cell))))])
         )
-        orphans = tuple(one for one in self._orphans(delivery) if app in (None, one.app))
+        orphans = tuple(one for one in self._beside.orphans(delivery) if app in (None, one.app))
         needs += tuple(_orphaned(one, environments) for one in orphans)
-        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans)
+        strangers = self._beside.pods.strangers(environments)
+        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans, strangers)
 
     def _lost(self, runs: tuple[Run, ...]) -> list[Need]:
         """Return what only a person can say: whether tasks that must not run twice happened."""
@@ -179,8 +191,9 @@ class StatusView:
         approvals = tuple(self._facts.approvals(promotion.promotion)) if promotion else ()
         deploy = tuple(Reason(r.code, _outcome(r), r.subject, r.found, "", r.fix) for r in cell.reasons)
         drifts = self._facts.drifts(app, environment, ended=False, limit=_DRIFTS)
-        cell = replace(cell, drift=len(drifts))
-        reasons = (*explanation.verdict.reasons, *deploy, *drift.reasons(drifts, app), *delivery.pending)
+        cell = replace(cell, drift=len(drifts), pods=self._beside.pods.groups(environment).get(app, ()))
+        about = tuple(_strange(self._beside.pods.strangers([environment])))
+        reasons = (*explanation.verdict.reasons, *deploy, *drift.reasons(drifts, app), *about, *delivery.pending)
         outcome = explanation.verdict.outcome if promotion else _outcome_of(cell, explanation)
         return Why(
             app=app,
@@ -194,6 +207,17 @@ class StatusView:
             next=_next(reasons),
             rollout=rollouts.report(rollout) if rollout is not None else None,
         )
+
+
+def _strange(found: Sequence[Strangers]) -> Iterator[Reason]:
+    """Yield what `why` says of pods in the environment's namespace that are nobody's of ours; nothing waits for them."""
+    for one in found:
+        where = f"namespace {one.namespace} of {one.cluster}"
+        if one.unknown:
+            since = f", since {clock.spoken(one.since)}" if one.since else ""
+            yield Reason("PODS_UNKNOWN", Outcome.ALLOW, where, f"its pods cannot be looked at: {one.unknown}{since}")
+        for reason in pod_reasons(one.groups, where):
+            yield Reason(reason.code, Outcome.ALLOW, reason.subject, reason.found, "", reason.fix)
 
 
 def _running(seen: Deployment, waiting: Waiting | None, explanation: Explanation) -> Cell:

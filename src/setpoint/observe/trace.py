@@ -1,23 +1,29 @@
 """From anything that runs or was built back to the commit, and from a commit forward to where it serves.
 
-Called by the API for `trace` and for a change's journey; reads records and Git only, and asks the proxy's header when given a URL.
+Called by the API for `trace` and for a change's journey; reads records, Git and the pictures of pods only, and asks the proxy's header when
+given a URL.
 """
 
 import re
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import digest, names
 from setpoint.core.errors import NotFoundError, UserError
 from setpoint.core.words import counted
+from setpoint.observe import pods
 from setpoint.observe.model import Journey, Step, Trace
 from setpoint.observe.ports import Facts
 from setpoint.promotion.model import Promotion, PromotionState
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.reconcile.model import Deployment, ReplicaStatus
+from setpoint.reconcile.pods.digests import reported
 from setpoint.source.ports import GitStore
 
 _COMMIT = re.compile(r"^[0-9a-f]{7,64}$")
+_ARTIFACTS = 2000
+"""How many artifacts, newest first, are opened to find a digest that is of a part of one."""
 
 
 class TraceView:
@@ -30,6 +36,7 @@ class TraceView:
         reader: DeliveryReader,
         replicas: Callable[[], list[ReplicaStatus]],
         ask: Callable[[str], dict[str, str]],
+        looks: pods.PodLooks | None = None,
     ) -> None:
         self._facts = facts
         self._git = git
@@ -37,19 +44,23 @@ class TraceView:
         self._replicas = replicas
         self._ask = ask
         """URL -> the response headers with Setpoint's names; only asked for listen addresses of this home."""
+        self._looks = looks if looks is not None else pods.NoPods()
 
-    def trace(self, thing: str) -> Trace:
-        """Return the chain behind a URL, process id, replica, digest, promotion, run or commit.
+    def trace(self, thing: str, cluster: str = "", namespace: str = "") -> Trace:
+        """Return the chain behind a URL, process id, replica, pod, digest, promotion, run or commit; the rest says where a pod is.
 
         Raises:
-            NotFoundError: nothing of this home answers to it (SP701).
+            NotFoundError: nothing of this home answers to it (SP701), no pod does (SP709).
+            UserError: several pods do (SP710).
         """
+        if pods.is_pod(thing):
+            return Trace(thing, tuple(self._from_pod(pods.find(self._looks, thing, cluster, namespace))))
         if thing.startswith(("http://", "https://")):
             return Trace(thing, tuple(self._from_url(thing)))
         if thing.isdecimal():
             return Trace(thing, tuple(self._from_replica(self._replica_of_pid(int(thing)))))
-        if thing.startswith("sha256:"):
-            return Trace(thing, tuple(self._from_digest(thing)))
+        if reported(thing):
+            return Trace(thing, tuple(self._from_reported(reported(thing))))
         if thing.startswith("p-") and (promotion := self._facts.promotion(thing)) is not None:
             return Trace(thing, tuple(self._from_promotion(promotion)))
         if thing.startswith("r-") and (run := self._facts.run(thing)) is not None:
@@ -59,7 +70,7 @@ class TraceView:
             return Trace(thing, tuple(self._from_replica(replica)))
         if _COMMIT.match(thing):
             return Trace(thing, self.journey(thing).steps)
-        fix = "give a URL of an environment, a pid or name of a replica, sha256:..., a promotion, a run or a commit"
+        fix = "give a URL of an environment, a pid or name of a replica, pod/NAME, sha256:..., a promotion, a run or a commit"
         raise NotFoundError("SP701", f"nothing here answers to `{thing}`", fix=fix)
 
     def _from_url(self, url: str) -> list[Step]:
@@ -93,6 +104,35 @@ class TraceView:
             return [*steps, *self._from_deployment(seen)]
         promotion = self._facts.promotion(spec.identity.promotion)
         return [*steps, *(self._from_promotion(promotion) if promotion is not None else self._from_digest(spec.identity.digest))]
+
+    def _from_pod(self, found: pods.Traced) -> list[Step]:
+        """Return a pod with its owners and images, and what made the build that it runs."""
+        steps, verdict = list(found.steps()), found.verdict
+        promotion = self._facts.promotion(verdict.build.promotion) if verdict is not None and verdict.build is not None else None
+        if promotion is not None:
+            return [*steps, *self._from_promotion(promotion)]
+        for one in found.pod.containers:
+            for text in dict.fromkeys((reported(one.image), reported(one.image_id))):
+                built = self._built(text) if text else None
+                steps += self._from_digest(built.digest) if built is not None else []
+        return steps
+
+    def _from_reported(self, wanted: str) -> list[Step]:
+        """Return the chain of a digest as somebody reports it, the artifact's or one of its parts', with the pods that run it."""
+        built = self._built(wanted)
+        if built is not None:
+            same = pods.running(self._looks, self._looks.aliases(built.oci_repository, built.digest) | {wanted})
+            return [*self._from_digest(built.digest), *same]
+        found = pods.running(self._looks, frozenset({wanted}))
+        return found or self._from_digest(wanted)
+
+    def _built(self, wanted: str) -> ArtifactRecord | None:
+        """Return the artifact of a digest: its own, or that of its configuration or of a manifest in its index."""
+        mine = self._facts.artifacts(digest=wanted)
+        if mine:
+            return mine[0]
+        every = self._facts.artifacts()[:_ARTIFACTS]
+        return next((one for one in every if wanted in self._looks.aliases(one.oci_repository, one.digest)), None)
 
     def _from_deployment(self, seen: Deployment) -> list[Step]:
         promotion = self._facts.promotion(seen.promotion)

@@ -16,7 +16,7 @@ from setpoint.promotion.render_content import RenderContent
 from setpoint.reconcile import sealed
 from setpoint.reconcile.allowed import Allowed, refuse_outside
 from setpoint.reconcile.contents import contents
-from setpoint.reconcile.images import substitute
+from setpoint.reconcile.images import images_of, substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
 from setpoint.reconcile.plan import object_changes
 from setpoint.reconcile.pod_security import decide as pod_security
@@ -80,6 +80,11 @@ class Rendering:
         """Return the rendered objects of a candidate with every image by digest; raises what `desired` raises."""
         rendered = self._render(candidate, repository).rendered
         return self._substituted(rendered, candidate, self._allowed(candidate.app, candidate.environment))
+
+    def images(self, candidate: Candidate, repository: str) -> frozenset[str]:
+        """Return every image that a candidate's objects name, each by digest; raises what `desired` raises."""
+        allowed = self._allowed(candidate.app, candidate.environment)
+        return frozenset(image for value in self.objects(candidate, repository) for image in images_of(value, allowed))
 
     def render_facts(self, candidate: Candidate, delivery: str) -> RenderFacts:
         """Return digest and objects for a gate decision; what the user must mend comes back as text.

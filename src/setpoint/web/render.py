@@ -15,6 +15,7 @@ from setpoint.api import problems
 from setpoint.api.auth import NotLoggedInError
 from setpoint.core import digest, names
 from setpoint.core.errors import ConfigError, SetpointError
+from setpoint.reconcile.pods.digests import name_of
 from setpoint.web import views
 
 _POLICY: Final = (
@@ -46,6 +47,7 @@ _templates.filters.update(
     who=names.actor,
     pretty=views.pretty,
     split_command=views.split_command,
+    image_name=name_of,
 )
 
 

@@ -11,7 +11,7 @@ from setpoint.core.reasons import Outcome
 from setpoint.core.records import encode
 from setpoint.observe import rollouts
 from setpoint.observe.runs import RunsView
-from setpoint.observe.status import StatusView
+from setpoint.observe.status import Beside, StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.pipeline.model import RunState
 from setpoint.promotion.explaining import Explanation
@@ -75,7 +75,7 @@ def test_the_matrix_shows_what_runs_and_what_waits_with_the_gates_own_reasons(wo
 
 def test_a_disk_that_is_nearly_full_needs_somebody(world: World) -> None:
     """Status, and so the first page, say it with the command that helps; a disk with room is not mentioned."""
-    view = StatusView(world.reader, world.service(), world.records, room=lambda: "the disk is nearly full")
+    view = StatusView(world.reader, world.service(), world.records, beside=Beside(room=lambda: "the disk is nearly full"))
     needs = [(need.what, need.command) for need in view.status().needs]
     assert ("the disk is nearly full", "setpoint gc") in needs
     assert all(need.command != "setpoint gc" for need in _status(world).status().needs)

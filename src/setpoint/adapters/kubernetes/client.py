@@ -13,7 +13,7 @@ import aiohttp
 
 from setpoint.adapters.kubernetes.kinds import Kind, Kinds
 from setpoint.adapters.kubernetes.transport import Call, Transport, decoded
-from setpoint.core.errors import ConflictError, NotFoundError, WorldError
+from setpoint.core.errors import ConflictError, NotAllowedError, NotFoundError, UserError, WorldError
 
 PAGE: Final = 500
 _WATCH_S: Final = 300
@@ -59,6 +59,22 @@ class Client:
         except NotFoundError:
             return None
         return decoded(data, kind.path(namespace, name))
+
+    async def metadata(self, api_version: str, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return the metadata of an object that another one names; None when it is gone, and its kind perhaps too.
+
+        Raises:
+            NotAllowedError: this user may not read it (SP683).
+            WorldError: the cluster does not answer (SP682).
+        """
+        accept = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+        try:
+            path = (await self.kinds.of(api_version, kind)).path(namespace, name)
+            return decoded(await self._transport.send(Call("GET", path, {}, accept=accept)), path)
+        except UserError as error:
+            if isinstance(error, NotAllowedError):
+                raise
+            return None
 
     async def list(self, kind: Kind, namespace: str | None = None, selector: str = "") -> Listed:
         """Return all objects of a kind, of one namespace or all.

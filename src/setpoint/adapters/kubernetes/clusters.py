@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,6 +17,7 @@ from setpoint.adapters.kubernetes.client import Client
 from setpoint.adapters.kubernetes.contact import PROBE_S, Contact
 from setpoint.adapters.kubernetes.kubeconfig import Access, in_cluster, parse
 from setpoint.adapters.kubernetes.live import Live, LiveParts
+from setpoint.adapters.kubernetes.pod_picture import PodPicture
 from setpoint.adapters.kubernetes.transport import Transport
 from setpoint.core import clock
 from setpoint.core.errors import NotFoundError, SetpointError, UnreachableError
@@ -26,6 +27,7 @@ from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.owner import MANAGER
 from setpoint.reconcile.cluster.ports import Deletion
+from setpoint.reconcile.pods.model import Pod, PodsLook
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -58,6 +60,8 @@ class KubernetesCluster:
         self._transport = Transport(access, heard=self._contact.heard)
         self._client = Client(self._transport)
         self._live = Live(LiveParts(self._client, wake, time_, lost=self._contact.lost))
+        self._pods = PodPicture(self._client, wake, time_)
+        self._watched: frozenset[str] = frozenset()
         self._followed: dict[str, Mapping[ObjectKey, str]] = {}
         self._lock = threading.Lock()
 
@@ -145,9 +149,25 @@ class KubernetesCluster:
         done = self._call(self._every(one, deletions), _LONG_S)
         return {what.key: result for what, result in zip(deletions, done, strict=True)}
 
+    def watch_pods(self, namespaces: Collection[str]) -> None:
+        """Keep a picture of the pods in exactly these namespaces."""
+        with self._lock:
+            if self._watched != frozenset(namespaces):
+                self._watched = frozenset(namespaces)
+                self._loop.call_soon_threadsafe(self._pods.watch, self._watched)
+
+    def pods(self, namespace: str) -> PodsLook:
+        """Return the pods of a namespace, as the picture shows them."""
+        return self._pods.look(namespace)
+
+    def pod(self, namespace: str, name: str) -> Pod | None:
+        """Return a pod, read now."""
+        return self._call(self._pods.read(namespace, name), _SHORT_S)
+
     async def close(self) -> None:
         """End all streams and connections."""
         await self._live.close()
+        await self._pods.close()
         await self._transport.close()
 
     async def _every(self, work: Callable[[Item], Coroutine[Any, Any, T]], items: Sequence[Item]) -> list[T]:

@@ -28,7 +28,7 @@ SILENCE_S: Final = 100.0
 """Bookmarks come about once a minute: a stream that says nothing for longer is opened anew, for its connection may be dead."""
 _FIRST_S: Final = 0.5
 _LONGEST_S: Final = 30.0
-_STEADY_S: Final = 5.0
+STEADY_S: Final = 5.0
 """A stream that ends sooner counts as a failure."""
 _POLL_S: Final = 30.0
 """How often a kind is listed that the server cannot watch."""
@@ -217,7 +217,7 @@ class Live:
                 kind = await self._parts.client.kinds.of(scope.api_version, scope.kind)
                 stream.version = stream.version or await self._list(scope, stream, kind)
                 await self._watch(scope, stream, kind)
-                failures = 0 if loop.time() - started >= _STEADY_S else failures + 1
+                failures = 0 if loop.time() - started >= STEADY_S else failures + 1
             except (ExpiredError, ConflictError):
                 # A list that was too old in its middle, or a watch that was: from the beginning.
                 # Until then, what was made meanwhile is not known, and so not gone.
