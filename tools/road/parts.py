@@ -141,3 +141,14 @@ def verify(api: Api) -> None:
         say(f"  {line['number']} {'ok  ' if line['passed'] else 'FAIL'} {line['what']}: {line['detail']}")
     if not all(line["passed"] for line in found["lines"]):
         sys.exit("demo: a check of verify failed")
+
+
+def tell_where_it_stands(story: Story) -> None:
+    """Print, for who reads only the demo's output, what the server says and its last words, before a demo that failed is cleaned away."""
+    place = ("httpbin", "production")
+    for verb in (("status",), ("why", *place), ("rollout", *place, "--json"), ("events", "--limit", "40")):
+        command(" ".join(("setpoint", *verb)))
+        subprocess.run([str(SETPOINT), *verb, "--home", str(story.home)], check=False)
+    log = story.home / "server.log"
+    if log.is_file():
+        say(f"\nthe end of {log}:\n" + "\n".join(log.read_text(errors="replace").splitlines()[-40:]))

@@ -230,6 +230,9 @@ def main() -> int:
     except KeyboardInterrupt:
         say("\ninterrupted")
         return 130
+    except BaseException:
+        parts.tell_where_it_stands(story)
+        raise
     finally:
         subprocess.run([str(parts.SETPOINT), "down", "--home", str(story.home)], check=False)
         shutil.rmtree(work, ignore_errors=True)
