@@ -104,6 +104,10 @@ class KubernetesCluster:
             found[key] = Seen(look.object, look.known, since, reason, look.digest)
         return found
 
+    def marks(self, keys: Sequence[ObjectKey]) -> tuple[object, ...] | None:
+        """Return what changes with anything of some objects (see the port)."""
+        return self._live.marks(keys)
+
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
         """Apply objects server-side, many at a time."""
 

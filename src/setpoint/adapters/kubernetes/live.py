@@ -10,7 +10,7 @@ Runs in one event loop; `get`, `changes` and `stale` may be called from any thre
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -160,6 +160,21 @@ class Live:
         found = self._store.get(key)
         known = found is not None or (stream.listed and key not in self._asking and key not in self._new)
         return Look(found, known, stream.stale, self._store.digest(key))
+
+    def marks(self, keys: Sequence[ObjectKey]) -> tuple[bytes, ...] | None:
+        """Return a digest of everything of each object; None when one is not known, or its part of the picture may be old."""
+        found, fresh = [], dict[tuple[str, str, str], bool]()
+        for key in keys:
+            if key in self._asking or key in self._new:
+                return None
+            place = (key.group, key.kind, key.namespace)
+            if place not in fresh:
+                stream = self._stream_of(key)
+                fresh[place] = stream is not None and stream.listed and stream.stale is None
+            if not fresh[place]:
+                return None
+            found.append(self._store.whole(key))
+        return tuple(found)
 
     def digest(self, key: ObjectKey) -> str:
         """Return the digest of a look without unpacking the object; empty when it is not there or not known."""

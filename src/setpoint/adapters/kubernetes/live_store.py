@@ -77,6 +77,11 @@ class Store:
             kept.content = fingerprint(json.loads(zlib.decompress(kept.data)))
         return kept.content
 
+    def whole(self, key: ObjectKey) -> bytes:
+        """Return a digest of everything but versions and times of writes; empty when there is no such object."""
+        kept = self._kept.get(key)
+        return kept.whole if kept is not None else b""
+
     def version(self, key: ObjectKey) -> str:
         """Return the resource version of an object; empty when there is none."""
         kept = self._kept.get(key)

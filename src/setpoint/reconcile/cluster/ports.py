@@ -43,6 +43,10 @@ class Cluster(Protocol):
         """Return what the picture shows; costs no call."""
         ...
 
+    def marks(self, keys: Sequence[ObjectKey]) -> tuple[object, ...] | None:
+        """Return what changes with anything of some objects, their status too; None when what is known of one may be old. No call."""
+        ...
+
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
         """Apply objects server-side under our manager, many at a time, and return what came of each; a dry run changes nothing."""
         ...

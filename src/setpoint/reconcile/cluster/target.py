@@ -5,25 +5,29 @@ costs no call and no write. A cluster that cannot be looked at is a state with i
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from functools import partial
+from typing import Final
 
-from setpoint.artifact.copies import Copies, Place
-from setpoint.core.errors import SetpointError, UserError, WorldError
+from setpoint.artifact.copies import Copies
+from setpoint.core.errors import SetpointError, UserError
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster import applying, ignoring
+from setpoint.reconcile.cluster.at_once import at_once
 from setpoint.reconcile.cluster.comparing import ObjectPlan, Who, deviations, difference_of, plan
 from setpoint.reconcile.cluster.decide import Action, ObjectVerdict, Verdicts
-from setpoint.reconcile.cluster.desired import not_yet, placed, relocated, waves
+from setpoint.reconcile.cluster.desired import not_yet, waves
 from setpoint.reconcile.cluster.hooks import Phase
-from setpoint.reconcile.cluster.ignore import IgnoreRule
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.order import order
 from setpoint.reconcile.cluster.owner import Made, Owner
+from setpoint.reconcile.cluster.placing import Placing, Wanted
 from setpoint.reconcile.cluster.ports import Cluster, Clusters
+from setpoint.reconcile.cluster.resting import Rested, Resting
 from setpoint.reconcile.cluster.secrets import Opening
 from setpoint.reconcile.cluster.seeing import observed, unreachable
 from setpoint.reconcile.drift.model import Deviation
@@ -62,26 +66,13 @@ class ClusterParts:
     """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """One application of an environment, rendered and placed."""
-
-    effective: Effective
-    manifests: tuple[dict[str, Any], ...]
-    owner: Owner
-    rules: tuple[IgnoreRule, ...] = ()
-    """Which of their fields are left to somebody else."""
-
-    def also(self, notes: Sequence[DeployReason]) -> "_Wanted":
-        """Return the same with more to tell people."""
-        return replace(self, effective=replace(self.effective, notes=(*self.effective.notes, *notes))) if notes else self
-
-
 class ClusterTarget:
     """Namespaces of registered clusters."""
 
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
+        self._placing = Placing(parts.home, parts.rendering, parts.copies, parts.needs_host)
+        self._resting = Resting(parts.prune, self._placing, time.monotonic)
         self._applied: dict[Owner, str] = {}
         """The pin commit of which everything was there once: what is missing since was taken away."""
         self._kept: dict[Owner, Verdicts] = {}
@@ -95,21 +86,30 @@ class ClusterTarget:
         try:
             cluster = self._parts.clusters.of(target.cluster)
             cluster.reach()
-            wanted = self._wanted(delivery, environment, (cluster, target), found, seen)
-            followed = {ObjectKey.of(one): str(one["apiVersion"]) for app in wanted.values() for one in app.manifests}
-            self._refuse_twice(wanted, seen)
-            gone = self._gone(delivery, environment, wanted, seen)
+            resting = self._resting.now(delivery, environment, (cluster, target), found)
+            wanted = self._wanted(delivery, environment, (cluster, target), found, (seen, resting))
+            followed = {key: version for one in wanted.values() for key, version in one.versions.items()}
+            self._refuse_twice(wanted, resting, seen)
+            seen |= {app: one.observed for app, one in resting.items() if app not in seen}
+            gone = self._gone(delivery, environment, {app: one for app, one in wanted.items() if app not in resting}, seen)
             retiring = self._retiring(delivery, environment)
             left = {key: version for _one, objects in retiring for key, version in objects.items()}
             cluster.follow(environment, {**left, **gone, **followed})
             for release, objects in retiring:
                 self._retire(cluster, release, objects)
+            marks = {app: cluster.marks([*one.versions]) for app, one in wanted.items() if app not in seen}
             plans = self._plans(cluster, wanted, seen)
             told = ignoring.told(config, {app: one.manifests for app, one in wanted.items()}, plans)
             allowed = self._drifted(environment, wanted, plans)
-            for app, rows in plans.items():
-                one = wanted[app].also(told.get(app, ()))
-                seen[app] = self._step(delivery, (cluster, target), one, _held(rows, one.owner, allowed), gone)
+            rows = {app: _held(mine, wanted[app].owner, allowed) for app, mine in plans.items()}
+            steps = {
+                app: partial(self._step, delivery, (cluster, target), wanted[app].also(told.get(app, ())), mine, gone)
+                for app, mine in rows.items()
+            }
+            at_once(steps, {app for app, mine in rows.items() if not all(row.rests for row in mine)}, seen)
+            drifting = {case.app for case in self._parts.drift.cases(environment, "object")}
+            looked = {app: (wanted[app], mine, seen[app]) for app, mine in plans.items() if app not in drifting}
+            self._resting.note(delivery, cluster, looked, marks)
         except SetpointError as error:
             for app, effective in found.items():
                 if app not in seen:
@@ -132,7 +132,7 @@ class ClusterTarget:
         if before is None or before.pin_commit != pin.commit:
             # Only what was admitted is opened, copied, or shown to the cluster's webhooks.
             return [Difference("pin", "commit", pin.commit[:12], before.pin_commit[:12] if before is not None else "none")]
-        one = self._placed(delivery, environment, (cluster, target), effective)
+        one = self._placing.placed(delivery, environment, (cluster, target), effective)
         found: list[Difference] = []
         for row in self._plan(cluster, one):
             if row.verdict.action is Action.CREATE:
@@ -151,43 +151,18 @@ class ClusterTarget:
         environment: str,
         where: tuple[Cluster, KubernetesTarget],
         found: Mapping[str, Effective],
-        seen: dict[str, Observed],
-    ) -> dict[str, _Wanted]:
-        """Return what can be placed; what cannot is observed with its fault, and left as it is."""
-        wanted: dict[str, _Wanted] = {}
+        known: tuple[dict[str, Observed], Mapping[str, Rested]],
+    ) -> dict[str, Wanted]:
+        """Return what can be placed; what cannot is observed with its fault, and left as it is. What rests is placed already."""
+        wanted, (seen, resting) = dict[str, Wanted](), known
         for app, effective in found.items():
             try:
-                wanted[app] = self._placed(delivery, environment, where, effective)
+                wanted[app] = resting[app].wanted if app in resting else self._placing.placed(delivery, environment, where, effective)
             except UserError as error:
                 seen[app] = _faulty(effective, error)
         return wanted
 
-    def _placed(self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective) -> _Wanted:
-        """Return an application's objects in the namespace, once the nodes can pull its artifacts.
-
-        Raises:
-            UserError: something cannot be there (SP695, SP696), or the registry refuses the copy (SP331, SP333).
-            WorldError: cluster or registry give no usable answer.
-        """
-        cluster, target = where
-        candidate, place = effective.pin.candidate, Place.parse(target.registry)
-        references = {}
-        for name, pinned in candidate.artifacts.items():
-            if self._parts.needs_host(pinned.oci_repository, pinned.digest):
-                fix = "give the artifact a base image by digest; `base: host` runs on the host target only"
-                raise UserError("SP696", f"the artifact `{name}` is built on this machine's own system", where=name, fix=fix)
-            ours = f"{pinned.oci_repository}@{pinned.digest}"
-            try:
-                references[ours] = self._parts.copies.ensure(pinned.oci_repository, pinned.digest, place)
-            except WorldError as error:  # of one application, and not the cluster's
-                what = f"the artifact `{name}` cannot be copied to {target.registry}: {error.what}"
-                raise UserError("SP698", what, where=error.where, fix=error.fix or "it is tried again") from error
-        objects = self._parts.rendering.objects(candidate, delivery.repository)
-        manifests = placed([relocated(value, references) for value in objects], target.namespace, cluster.is_namespaced)
-        owner = Owner(self._parts.home, candidate.app, environment)
-        return _Wanted(effective, manifests, owner, ignoring.rules_of(delivery.environment(environment), candidate.app))
-
-    def _gone(self, delivery: Delivery, environment: str, wanted: Mapping[str, _Wanted], seen: dict[str, Observed]) -> dict[ObjectKey, str]:
+    def _gone(self, delivery: Delivery, environment: str, wanted: Mapping[str, Wanted], seen: dict[str, Observed]) -> dict[ObjectKey, str]:
         """Return the objects of inventories that are no longer wanted, with the version they were rendered in.
 
         Where that cannot be found out, the application alone is left as it is, and told so.
@@ -237,7 +212,7 @@ class ClusterTarget:
         if len(absent) == len(self._parts.prune.inventory(release.app, release.desired.environment).objects):
             self._parts.prune.retired(release)
 
-    def _plans(self, cluster: Cluster, wanted: Mapping[str, _Wanted], seen: dict[str, Observed]) -> dict[str, list[ObjectPlan]]:
+    def _plans(self, cluster: Cluster, wanted: Mapping[str, Wanted], seen: dict[str, Observed]) -> dict[str, list[ObjectPlan]]:
         """Return what the objects of every application want that nothing stands against yet."""
         found = {}
         for app, one in wanted.items():
@@ -249,13 +224,13 @@ class ClusterTarget:
                 seen[app] = _faulty(one.effective, error)
         return found
 
-    def _refuse_twice(self, wanted: Mapping[str, _Wanted], seen: dict[str, Observed]) -> None:
+    def _refuse_twice(self, wanted: Mapping[str, Wanted], resting: Collection[str], seen: dict[str, Observed]) -> None:
         """Refuse applications that want an object which one before them wants too, and those whose objects lie in another place."""
         holders: dict[ObjectKey, str] = {}
         for app, one in wanted.items():
-            keys = [ObjectKey.of(manifest) for manifest in one.manifests]
+            keys = one.versions
             twice = [key for key in keys if holders.setdefault(key, app) != app]
-            elsewhere = self._elsewhere(one, {key.namespace for key in keys})
+            elsewhere = self._elsewhere(one, {key.namespace for key in keys}) if app not in resting else None
             if twice:
                 found = f"{holders[twice[0]]} and {app} both want it; {app} is left as it is"
                 fix = f"give it another name in {app} or in {holders[twice[0]]}, or remove it from one of them"
@@ -264,7 +239,7 @@ class ClusterTarget:
             elif elsewhere is not None:
                 seen[app] = Observed(Health.DEGRADED, one.effective.notes, (elsewhere,), render=one.effective.desired.digest)
 
-    def _elsewhere(self, one: _Wanted, namespaces: set[str]) -> DeployReason | None:
+    def _elsewhere(self, one: Wanted, namespaces: set[str]) -> DeployReason | None:
         """Return why nothing is done: what was made before lies on the host, or in another namespace, and nobody would remove it."""
         names = self._parts.prune.inventory(one.owner.app, one.owner.environment).objects
         strange = sorted(name for name in names if name.count("/") != 3 or ObjectKey.parse(name).namespace not in namespaces)
@@ -274,7 +249,7 @@ class ClusterTarget:
         fix = "name the old target again, and begin an environment of another name for the new one"
         return DeployReason("TARGET_CHANGED", f"target of {one.owner.environment}", found, fix, "problem")
 
-    def _plan(self, cluster: Cluster, one: _Wanted) -> list[ObjectPlan]:
+    def _plan(self, cluster: Cluster, one: Wanted) -> list[ObjectPlan]:
         before, pin = self._before(one.effective), one.effective.pin
         settled = self._applied.get(one.owner) == pin.commit
         settled = settled or (before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY)
@@ -284,7 +259,7 @@ class ClusterTarget:
         kept.forget_but(dict.fromkeys(keys))
         return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, kept, settled=settled, declared=one.rules), kept)
 
-    def _drifted(self, environment: str, wanted: Mapping[str, _Wanted], plans: Mapping[str, Sequence[ObjectPlan]]) -> frozenset[Difference]:
+    def _drifted(self, environment: str, wanted: Mapping[str, Wanted], plans: Mapping[str, Sequence[ObjectPlan]]) -> frozenset[Difference]:
         """Record what somebody else changed, and return what of it is corrected now."""
         found: list[Deviation] = []
         unseen = {app for app in wanted if app not in plans or any(_is_unlooked(row) for row in plans[app])}
@@ -302,7 +277,7 @@ class ClusterTarget:
         self,
         delivery: Delivery,
         where: tuple[Cluster, KubernetesTarget],
-        one: _Wanted,
+        one: Wanted,
         plans: Sequence[ObjectPlan],
         gone: Mapping[ObjectKey, str],
     ) -> Observed:

@@ -46,6 +46,11 @@ class Memory:
         """Follow everything."""
         del place, objects
 
+    def marks(self, keys: Sequence[ObjectKey]) -> tuple[object, ...] | None:
+        """Nothing rests here."""
+        del keys
+        return None
+
     def seen(self, keys: Sequence[ObjectKey]) -> dict[ObjectKey, Seen]:
         """Return what is there."""
         return {key: Seen(self.objects.get(key), known=True, digest=str(self.objects.get(key))) for key in keys}

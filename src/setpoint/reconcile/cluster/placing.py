@@ -1,0 +1,89 @@
+"""What an application is to be in a namespace: its pin rendered, with the images that the nodes can pull, and every object in its place.
+
+Called by the target for each application that does not rest, and by `diff`. Copies of artifacts are made here, before anything names them.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from setpoint.artifact.copies import Copies, Place
+from setpoint.core.errors import SetpointError, UserError, WorldError
+from setpoint.promotion.model import Candidate
+from setpoint.promotion.repository import Delivery
+from setpoint.promotion.targets import KubernetesTarget
+from setpoint.reconcile.cluster import ignoring
+from setpoint.reconcile.cluster.desired import placed, relocated
+from setpoint.reconcile.cluster.ignore import IgnoreRule
+from setpoint.reconcile.cluster.model import ObjectKey
+from setpoint.reconcile.cluster.owner import Owner
+from setpoint.reconcile.cluster.ports import Cluster
+from setpoint.reconcile.effective import Effective
+from setpoint.reconcile.model import DeployReason
+from setpoint.reconcile.rendering import Rendering
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One application of an environment, rendered and placed."""
+
+    effective: Effective
+    manifests: tuple[dict[str, Any], ...]
+    owner: Owner
+    rules: tuple[IgnoreRule, ...] = ()
+    """Which of their fields are left to somebody else."""
+    versions: Mapping[ObjectKey, str] = field(default_factory=dict)
+    """The version in which each of them is read, in their order."""
+
+    def also(self, notes: Sequence[DeployReason]) -> "Wanted":
+        """Return the same with more to tell people."""
+        return replace(self, effective=replace(self.effective, notes=(*self.effective.notes, *notes))) if notes else self
+
+
+@dataclass(frozen=True, slots=True)
+class Placing:
+    """Places applications of one home."""
+
+    home: str
+    rendering: Rendering
+    copies: Copies
+    needs_host: Callable[[str, str], bool]
+    """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
+
+    def placed(self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective) -> Wanted:
+        """Return an application's objects in the namespace, once the nodes can pull its artifacts.
+
+        Raises:
+            UserError: something cannot be there (SP695, SP696), or the registry refuses the copy (SP331, SP333).
+            WorldError: cluster or registry give no usable answer.
+        """
+        (cluster, target), candidate = where, effective.pin.candidate
+        references = self.references(candidate, target)
+        objects = self.rendering.objects(candidate, delivery.repository)
+        manifests = placed([relocated(value, references) for value in objects], target.namespace, cluster.is_namespaced)
+        rules = ignoring.rules_of(delivery.environment(environment), candidate.app)
+        versions = {ObjectKey.of(one): str(one["apiVersion"]) for one in manifests}
+        return Wanted(effective, manifests, Owner(self.home, candidate.app, environment), rules, versions)
+
+    def references(self, candidate: Candidate, target: KubernetesTarget) -> dict[str, str]:
+        """Return how the nodes name each artifact, once it is where they pull from; raises what `placed` raises of that."""
+        place, references = Place.parse(target.registry), {}
+        for name, pinned in candidate.artifacts.items():
+            if self.needs_host(pinned.oci_repository, pinned.digest):
+                fix = "give the artifact a base image by digest; `base: host` runs on the host target only"
+                raise UserError("SP696", f"the artifact `{name}` is built on this machine's own system", where=name, fix=fix)
+            ours = f"{pinned.oci_repository}@{pinned.digest}"
+            try:
+                references[ours] = self.copies.ensure(pinned.oci_repository, pinned.digest, place)
+            except WorldError as error:  # of one application, and not the cluster's
+                what = f"the artifact `{name}` cannot be copied to {target.registry}: {error.what}"
+                raise UserError("SP698", what, where=error.where, fix=error.fix or "it is tried again") from error
+        return references
+
+    def copied(self, candidate: Candidate, target: KubernetesTarget) -> bool:
+        """Say whether all copies of a candidate are where the nodes pull from, with all evidence of now."""
+        try:
+            self.references(candidate, target)
+        except SetpointError:
+            return False
+        return True
