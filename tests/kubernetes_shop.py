@@ -6,6 +6,7 @@ No pod starts. Made by fixtures of tests/kubernetes; a push to healthy takes abo
 import json
 import secrets
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,13 @@ class Shop:
             f"{code} {text}", lambda: next((r for r in self.why() if r["code"] == code and text in json.dumps(r)), None)
         )
         return found
+
+    def metrics(self) -> str:
+        """Return what `/metrics` says."""
+        request = urllib.request.Request(f"{self.live.ready['url']}/metrics")
+        request.add_header("Authorization", f"Bearer {self.live.ready['token']}")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return str(answer.read().decode())
 
     def drifts(self, **wanted: str) -> list[dict[str, Any]]:
         """Return the cases of drift, of the past too, that have these values."""

@@ -102,6 +102,27 @@ def test_a_weight_changed_through_the_proxys_socket_is_recorded_and_set_back(liv
     assert live.answer(live.staging)[0] == "two"
 
 
+def test_under_a_lease_a_weight_stays_as_somebody_set_it_while_a_killed_replica_comes_back(live: LiveHome) -> None:
+    """Break-glass on the host: what serves is in people's hands until the end, what is dead is brought back."""
+    live.serves("staging", "two")
+    replica, known = _replica(live), _known(live)
+    place = {"app": "hello", "environment": "staging"}
+    live.api("sam").post("/api/v1/break-glass", place | {"for_s": 3600, "message": "drain it by hand", "then": "hold"})
+    socket = MasterSocket(Home(live.home).proxies / "staging")
+    backend = next(word for word in socket.ask_worker("show backend").split() if word.startswith("hello."))
+    socket.ask_worker(f"set server {backend}/{replica['spec']['replica']} weight 0")
+    held = wait_for("the weight to be held", lambda: [c for c in _cases(live) if c["state"] == "held"])
+    assert "weight 0" in held[0]["live"]
+    looked = live.api().get("/api/v1/diff/hello/staging")["differences"]
+    assert "weight 0" in str(looked)
+    live.api("sam").post("/api/v1/break-glass/end", place | {"then": "correct"})
+    assert _ended(live, held[0]["field"], known, lambda case: case["drift"] == held[0]["drift"])["state"] == "healed"
+    live.api("sam").post("/api/v1/break-glass", place | {"for_s": 3600, "message": "see what happens"})
+    os.kill(_replica(live)["pid"], signal.SIGKILL)
+    assert _ended(live, "process", known)["state"] == "healed"
+    live.api("sam").post("/api/v1/break-glass/end", place)
+
+
 def test_a_killed_proxy_is_recorded_and_started_again(live: LiveHome) -> None:
     """It concerns the whole environment, and every application of it shows the case."""
     known = _known(live)
@@ -123,7 +144,7 @@ def test_report_only_shows_until_somebody_orders_it(live: LiveHome) -> None:
     known = _known(live)
 
     def reported() -> dict[str, Any] | None:
-        socket.ask_worker(f"set server {backend}/{name} weight 7")
+        socket.ask_worker(f"set server {backend}/{name} weight 0")
         return next((c for c in _cases(live) if c["drift"] not in known and c["state"] == "reported"), None)
 
     case = wait_for("the report", reported, SOON_S)

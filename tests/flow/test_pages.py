@@ -28,6 +28,7 @@ from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.service import Journal
 from setpoint.observe.model import Cell, Journey, Need, RolloutReport, RunReport, Status, Step, TaskRow, Waiting, Why
 from setpoint.pipeline.model import LogRecord, Run, RunState
+from setpoint.promotion.break_glass import Terms
 from setpoint.promotion.config import parse_environment, parse_setpoint
 from setpoint.promotion.model import Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
 from setpoint.promotion.repository import Delivery
@@ -160,6 +161,25 @@ class FakeStops:
 
 
 @dataclass
+class FakeGlass:
+    """Keeps what was asked of it."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def open(self, app: str, environment: str, who: Principal, terms: Terms) -> None:
+        """Note a lease."""
+        self.asked.append(("open", app, environment, who.actor, terms.for_s, terms.why, terms.then))
+
+    def extend(self, app: str, environment: str, who: Principal, terms: Terms) -> None:
+        """Note more time."""
+        self.asked.append(("extend", app, environment, who.actor, terms.for_s, terms.why))
+
+    def end(self, app: str, environment: str, who: Principal, _terms: Terms, then: str | None) -> None:
+        """Note an end."""
+        self.asked.append(("end", app, environment, who.actor, then))
+
+
+@dataclass
 class FakePromotions:
     """Keeps what was asked of it."""
 
@@ -250,6 +270,7 @@ def world(folder: Path) -> Any:
     store = SimpleNamespace(clock=time, tokens=tokens, journal=journal, logs=logs, records=records)
     return SimpleNamespace(
         store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(), stops=FakeStops(),
+        break_glass=FakeGlass(),
         delivery=SimpleNamespace(load=lambda: delivery, require=lambda _app, _environment: delivery),
         rollouts=FakeRollouts(),
         prune=SimpleNamespace(held=lambda _app, _environment: None),
@@ -500,6 +521,36 @@ def test_a_hold_is_shown_with_who_why_and_its_way_out(browser: Browser) -> None:
     assert "Everything in production is on hold" in text
     assert ">Release</button>" in text
     assert "on hold" in browser.get("/").text
+
+
+def test_the_glass_is_broken_and_given_back_by_buttons(browser: Browser) -> None:
+    """Ada takes an application or all of them, extends and ends; no time is a page with a fix, and nothing else can become of drift."""
+    assert ">Break glass</button>" in browser.enter(ADA).get("/why/shop/production").text
+    place = "/why/shop/production/break-glass"
+    browser.post(place, **{"message": "stuck", "for": "2h", "then": "hold"})
+    browser.post(place, **{"message": "stuck", "for": "30m", "all": "1"})
+    browser.post(f"{place}/extend", **{"message": "nearly", "for": "1h"})
+    browser.post(f"{place}/end", all="1")
+    assert browser.application.break_glass.asked == [
+        ("open", "shop", "production", ADA.actor, 7200, "stuck", "hold"),
+        ("open", "", "production", ADA.actor, 1800, "stuck", "correct"),
+        ("extend", "shop", "production", ADA.actor, 3600, "nearly"),
+        ("end", "", "production", ADA.actor, None),
+    ]
+    assert "SP560" in browser.post(place, **{"message": "stuck", "for": "soon"}).text
+    assert "SP863" in browser.post(place, **{"message": "stuck", "for": "1h", "then": "forget"}).text
+
+
+def test_a_lease_is_shown_with_who_why_until_when_and_its_way_out(browser: Browser) -> None:
+    """The cell says break-glass; the why page has its words, its objects, what comes then, and the buttons."""
+    lease = Hold("hold-2", "break-glass", "production", "shop", "person:bob@example.com", "stuck <7>", at(60), at(-60))
+    browser.application.status.holds = (replace(lease, objects="Deployment/web", then="hold"),)
+    text = browser.enter(ADA).get("/why/shop/production").text
+    assert "broke the glass for Deployment/web of shop" in text
+    assert "stuck &lt;7&gt;" in text
+    assert "then: hold" in text
+    assert ">End break-glass</button>" in text
+    assert "break-glass" in browser.get("/").text
 
 
 def test_the_journal_is_filtered_by_its_form(browser: Browser) -> None:

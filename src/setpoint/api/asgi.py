@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 import setpoint
 from setpoint.adapters.git.http import GitHttp
 from setpoint.adapters.oci.registry import Registry
-from setpoint.api import actions, calls, clusters, garbage, metrics, problems, reads, registries, secrets
+from setpoint.api import actions, break_glass, calls, clusters, garbage, metrics, problems, reads, registries, secrets
 from setpoint.api.auth import NotLoggedInError
 from setpoint.app.application import Application
 from setpoint.core.errors import SetpointError, UserError, WorldError
@@ -36,7 +36,16 @@ def api(application: Application | None, pages: APIRouter | None = None) -> Fast
     """Return the FastAPI application; without an Application it only describes itself (OpenAPI)."""
     app = FastAPI(title="Setpoint", version=setpoint.__version__, description=_DESCRIPTION, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.application = application
-    routers = [reads.router, actions.router, secrets.router, registries.router, clusters.router, garbage.router, metrics.router]
+    routers = [
+        reads.router,
+        actions.router,
+        break_glass.router,
+        secrets.router,
+        registries.router,
+        clusters.router,
+        garbage.router,
+        metrics.router,
+    ]
     app.state.routes = [route for router in [*routers, *([pages] if pages is not None else [])] for route in router.routes]
     app.add_exception_handler(NotLoggedInError, _not_logged_in)
     app.add_exception_handler(SetpointError, problems.answer)

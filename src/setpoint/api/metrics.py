@@ -1,5 +1,6 @@
 """Prometheus metrics: what is deployed where (`setpoint_deployment_info`), health, replicas, canaries, drift, runs, journal."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from fastapi import APIRouter
@@ -7,6 +8,8 @@ from fastapi.responses import PlainTextResponse
 
 from setpoint.api.auth import App, Caller
 from setpoint.app.application import Application
+from setpoint.core import clock
+from setpoint.ground.hold.model import Hold
 from setpoint.reconcile.drift.model import DriftState, DriftSum
 from setpoint.rollout.judge import decide as judging
 from setpoint.rollout.model import Rollout
@@ -39,6 +42,7 @@ def metrics(app: App, _caller: Caller) -> PlainTextResponse:
         restarts.append(f"setpoint_replica_restarts_total{_labels(label)} {replica.restarts}")
     rest = [
         *drift_lines(app.store.records.drift_sums()),
+        *lease_lines(app.store.records.holds(ended=True), app.store.holds.leases_everywhere()),
         *_rollouts(app),
         *_pods(app),
         "# HELP setpoint_runs_open Runs that have not ended.",
@@ -73,6 +77,20 @@ def _pods(app: Application) -> list[str]:
     for (name, environment, state), count in sorted(app.pods.counts().items()):
         lines.append(f"setpoint_pods{_labels({'app': name, 'environment': environment, 'state': state})} {count}")
     return lines
+
+
+def lease_lines(every: Iterable[Hold], open_ones: Iterable[Hold]) -> list[str]:
+    """Return when the break-glass leases in force end, and how many there ever were, by place; an empty app is all of them."""
+    ends = ["# HELP setpoint_break_glass_end_seconds When a lease ends, in Unix time.", "# TYPE setpoint_break_glass_end_seconds gauge"]
+    for lease in open_ones:
+        label = {"app": lease.app, "environment": lease.environment, "hold": lease.hold}
+        ends.append(f"setpoint_break_glass_end_seconds{_labels(label)} {clock.from_text(lease.until or lease.since).timestamp():.0f}")
+    total = ["# HELP setpoint_break_glass_total Leases that were opened.", "# TYPE setpoint_break_glass_total counter"]
+    counts = Counter((one.app, one.environment) for one in every if one.kind == "break-glass")
+    total += [
+        f"setpoint_break_glass_total{_labels({'app': app, 'environment': place})} {count}" for (app, place), count in sorted(counts.items())
+    ]
+    return [*ends, *total]
 
 
 def _rollouts(app: Application) -> list[str]:

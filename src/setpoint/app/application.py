@@ -38,6 +38,7 @@ from setpoint.observe.status import StatusView
 from setpoint.observe.trace import TraceView
 from setpoint.observe.verify import Verifier
 from setpoint.pipeline.service import PipelineService
+from setpoint.promotion.break_glass import BreakGlass
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
@@ -98,6 +99,7 @@ class Application:
     connections: KubernetesClusters
     promotions: PromotionService
     stops: Stops
+    break_glass: BreakGlass
     delivery: DeliveryReader
     runtime: HostRuntime
     proxy: HaProxy

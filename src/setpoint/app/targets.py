@@ -79,9 +79,11 @@ def build(
     home = next(iter(store.journal.entries())).subject
     folders = HostFolders(store.home.replicas, store.home.images)
     runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
-    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, partial(_sent_back, records)))
+    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, store.holds, partial(_sent_back, records)))
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
-    prune = PruneService(PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses))
+    prune = PruneService(
+        PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses, store.holds.leases)
+    )
     rollouts = Rollouts(records, recorder, store.clock)
     engine, returning = Engine(rollouts, store.clock), Returning(rollouts, CanaryReturns(promotions), store.clock)
     rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, rollouts, engine, returning))

@@ -67,6 +67,7 @@ from setpoint.observe.verify import Verifier
 from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskRunner
+from setpoint.promotion.break_glass import BreakGlass
 from setpoint.promotion.builds import Builds
 from setpoint.promotion.commits import SignedCommits
 from setpoint.promotion.facts import FactGatherer, FactParts
@@ -134,7 +135,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     rendering = Rendering(store.git, renders, partial(_allowed, delivery), partial(is_files, store.oci), vault)
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
-    promotions, stops = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
+    promotions, stops, break_glass = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     own = (settings.pull.name,) if settings is not None and settings.pull is not None else ()
     target = targets.build(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions, own)
     pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
@@ -156,6 +157,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         connections=target.connections,
         promotions=promotions,
         stops=stops,
+        break_glass=break_glass,
         delivery=delivery,
         runtime=target.runtime,
         proxy=target.proxy,
@@ -230,7 +232,7 @@ def _promotions(
     processes: Processes,
     served: tuple[DeliveryReader, EvidenceService],
     judges: tuple[TrustRoot, CelPolicy, Rendering, Admission],
-) -> tuple[PromotionService, Stops]:
+) -> tuple[PromotionService, Stops, BreakGlass]:
     (delivery, evidence), (trust, policy, rendering, admission) = served, judges
     exclusions = Exclusions(store.git, store.records, delivery.lines)
     facts = FactParts(
@@ -263,7 +265,7 @@ def _promotions(
         ),
         changes=store.records,
     )
-    return PromotionService(parts), Stops(parts)
+    return PromotionService(parts), Stops(parts), BreakGlass(parts)
 
 
 def _loop(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @json_option
 @server_options
 def command(api: "Api", app: str | None, environment: str | None, limit: int, *, history: bool, as_json: bool) -> None:
-    """Show what somebody changed behind Setpoint's back: replicas, files of images, the proxy.
+    """Show what somebody changed behind Setpoint's back: objects of a cluster, replicas, files of images, the proxy.
 
     The exit code is 1 while something is open. Example: setpoint drift hello production --history
     """
@@ -57,6 +57,9 @@ def render(found: list[dict[str, Any]]) -> str:
 def _next(case: dict[str, Any]) -> str:
     if case["ended_at"]:
         return f"{case['done']}, {ago(case['ended_at'])}"
+    if case["state"] == "held":
+        ways = f"setpoint heal {case['app'] or 'APP'} {case['environment']}"
+        return f"left as it is: {case['held_why']}" + (f"  -> {ways}" if case["then"] == "hold" else "")
     if case["state"] == "reported":
         return f"left as it is, for the mode is report  -> setpoint heal {case['app'] or 'APP'} {case['environment']}"
     return (

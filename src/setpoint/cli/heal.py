@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @json_option
 @server_options
 def command(api: "Api", app: str, environment: str, *, as_json: bool) -> None:
-    """Bring back what drifted in an environment whose mode is report; what is found later is only reported again.
+    """Bring back what drifted and is left alone, reported or held; what is found later is left alone again.
 
     Example: setpoint heal hello production
     """

@@ -30,6 +30,7 @@ _COLOURS: Final = {
         "unknown",
         "open",
         "reported",
+        "held",
         "leaving",
         "starting",
         "foreign",

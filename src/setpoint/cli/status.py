@@ -134,8 +134,10 @@ def _waiting(cell: dict[str, Any]) -> str:
     """Return what is under way, and what waits and for what: `canary 25 %`, `3-41d2e0b: approvals, soak in staging`, `on hold`."""
     waiting, rollout = cell.get("waiting"), cell.get("rollout", "")
     if not waiting:
-        stopped = any(hold["kind"] == "stop" for hold in cell.get("holds", ()))
-        return "; ".join(word for word in (rollout, "on hold" if stopped else "") if word)
+        kinds = {hold["kind"] for hold in cell.get("holds", ())}
+        return "; ".join(
+            word for word in (rollout, "break-glass" if "break-glass" in kinds else "on hold" if "stop" in kinds else "") if word
+        )
     subjects = ", ".join(dict.fromkeys(reason["subject"] for reason in waiting["reasons"])) or "the pin commit"
     return "; ".join(
         [*([rollout] if rollout else []), f"{names.candidate(waiting['version'], waiting.get('configuration', ''))}: {subjects}"]

@@ -10,6 +10,7 @@ from typing import Final
 from setpoint.core import clock, digest, names
 from setpoint.core.errors import ConfigError, NotFoundError, UserError
 from setpoint.core.reasons import Outcome, Reason
+from setpoint.ground.hold.decide import words as hold_words
 from setpoint.ground.hold.model import Hold
 from setpoint.observe import rollouts
 from setpoint.observe.model import Cell, Need, RolloutReport, Status, Waiting, Why
@@ -275,7 +276,7 @@ def _outcome_of(cell: Cell, explanation: Explanation) -> Outcome:
 
 def _needs(cell: Cell) -> list[Need]:
     """Return what a person can do about a cell: the fixes of its waiting and problem reasons that are commands."""
-    needs = [_release(hold) for hold in cell.holds if hold.kind == "stop"]
+    needs = [_release(hold) for hold in cell.holds if hold.kind != "rollback"]
     place = f"{cell.app} in {cell.environment}"
     if cell.waiting is not None:
         for reason in cell.waiting.reasons:
@@ -291,6 +292,9 @@ def _needs(cell: Cell) -> list[Need]:
 
 def _release(hold: Hold) -> Need:
     until = f" until {clock.spoken(hold.until)}" if hold.until else ""
+    if hold.kind == "break-glass":
+        what = f"{hold_words(hold)}{until}: drift is not corrected; then: {hold.then}"
+        return Need(what, hold.release, hold.app, hold.environment)
     return Need(f"{hold.place} is on hold{until} by {names.actor(hold.by)}: {hold.why}", hold.release, hold.app, hold.environment)
 
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from setpoint.core import clock, names
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
+from setpoint.ground.hold import decide as hold_decide
 from setpoint.ground.hold.model import Hold
 
 WITHIN_S: Final = 3600.0
@@ -52,6 +53,11 @@ def _pin(facts: ReturnFacts) -> Iterator[Reason]:
 
 def _stops(facts: ReturnFacts) -> Iterator[Reason]:
     for hold in facts.stops:
+        if hold.kind == "break-glass":
+            fix = f"setpoint rollback {facts.place} (a person passes it), or {hold.release}"
+            found = f"{hold_decide.words(hold)}: what is live is in people's hands"
+            yield Reason("BREAK_GLASS", Outcome.DENY, "break-glass", found, "the end of the lease", fix, hold.until)
+            continue
         found = f"{hold.place} is on hold since {clock.spoken(hold.since)} by {names.actor(hold.by)}: {hold.why}"
         fix = f"setpoint rollback {facts.place} (a person passes a hold), or {hold.release}"
         yield Reason("HOLD", Outcome.DENY, "hold", found, "no hold by a person", fix, hold.until)

@@ -201,10 +201,10 @@ class Rollbacks:
         self._parts.pinning.pin(promotion, self._parts.delivery.load() or delivery)
 
     def close_ended(self, delivery: Delivery) -> None:
-        """Close the rollback holds whose pin another commit changed, and the stops whose time has passed."""
+        """Close the rollback holds whose pin another commit changed, and the stops and leases whose time has passed."""
         now = self._parts.holds.journal_now()
         for hold in self._parts.holds.open_ones():
-            if hold.kind == "stop":
+            if hold.kind != "rollback":
                 if hold_decide.is_over(hold, now):
                     self._parts.holds.close(hold, "setpoint", "its time has passed")
                 continue

@@ -52,7 +52,7 @@ class Stops:
             NotAllowedError: only owners, approvers and the operator (SP514).
         """
         self._check(app, environment, principal)
-        here = self._parts.holds.stops(app, environment)
+        here = [hold for hold in self._parts.holds.stops(app, environment) if hold.kind == "stop"]
         found = [hold for hold in here if hold.app == app]
         if not found:
             fix = here[0].release if here else "setpoint status lists what is on hold"

@@ -14,7 +14,10 @@ from fastapi.responses import RedirectResponse, Response
 from setpoint.api.actions import RolloutBody, heal_place, run_of, steer
 from setpoint.api.auth import App, Caller
 from setpoint.core.errors import ConflictError, UserError
+from setpoint.ground.hold.model import Then
 from setpoint.pipeline.model import Outcome
+from setpoint.promotion.break_glass import Terms
+from setpoint.promotion.break_glass import seconds_of as lease_seconds
 from setpoint.promotion.model import PromotionState
 from setpoint.promotion.propose import quarantine_of
 from setpoint.promotion.stops import seconds_of
@@ -77,6 +80,42 @@ def release(app: App, caller: Caller, application: str, environment: str, fields
     """End people's holds of this application here, or those of the whole environment."""
     app.stops.release("" if fields.get("all") else application, environment, caller)
     return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/break-glass")
+def break_glass(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Take what is live here, or in the whole environment, into people's hands."""
+    terms = Terms(lease_seconds(fields.get("for", "")), _message(fields), "", _then(fields) or "correct")
+    app.break_glass.open(_scope(application, fields), environment, caller, terms)
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/break-glass/extend")
+def extend(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Let the leases of this place last longer."""
+    terms = Terms(lease_seconds(fields.get("for", "")), _message(fields))
+    app.break_glass.extend(_scope(application, fields), environment, caller, terms)
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/break-glass/end")
+def end_break_glass(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Give it back to Setpoint."""
+    app.break_glass.end(_scope(application, fields), environment, caller, Terms(1, _message(fields)), _then(fields))
+    return _back(application, environment)
+
+
+def _scope(application: str, fields: dict[str, str]) -> str:
+    return "" if fields.get("all") else application
+
+
+def _then(fields: dict[str, str]) -> Then | None:
+    """Return what is chosen to become of drift; None for nothing chosen."""
+    chosen: dict[str, Then] = {"correct": "correct", "hold": "hold"}
+    text = fields.get("then", "")
+    if text and text not in chosen:
+        raise UserError("SP863", f"`{text[:40]}` is nothing that can become of drift", fix=f"one of {', '.join(chosen)}")
+    return chosen.get(text)
 
 
 @router.post("/run/{run}/cancel")

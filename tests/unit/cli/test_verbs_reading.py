@@ -332,6 +332,45 @@ def test_heal_names_what_comes_back(fake_api: Any, capsys: pytest.CaptureFixture
     assert fake_api.asked[-1][2] == {"app": "shop", "environment": "production"}
 
 
+LEASE = {
+    "hold": "hold-1",
+    "kind": "break-glass",
+    "app": "shop",
+    "environment": "production",
+    "until": "2026-11-23T08:00:00.000Z",
+    "objects": "",
+    "then": "correct",
+}
+
+
+def test_break_glass_says_until_when_and_what_comes_then(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """One line a lease; without an end or words it is a mistake of usage (exit code 2)."""
+    fake_api.answers["POST", "break-glass"] = LEASE
+    assert run(["break-glass", "shop", "production", "--for", "2h", "-m", "stuck", "--object", "Deployment/web"]) == 0
+    assert "shop in production is in people's hands until" in capsys.readouterr().out
+    body = {"app": "shop", "environment": "production", "objects": "Deployment/web", "message": "stuck", "for_s": 7200}
+    assert fake_api.asked[-1][2] == body
+    fake_api.answers["POST", "break-glass/extend"] = [LEASE]
+    assert run(["break-glass", "shop", "production", "--extend", "--for", "1h", "-m", "nearly", "--then", "hold"]) == 0
+    assert fake_api.asked[-1][2] == body | {"objects": "", "message": "nearly", "for_s": 3600, "then": "hold"}
+    fake_api.answers["POST", "break-glass/end"] = [{**LEASE, "app": ""}]
+    assert run(["break-glass", "--all", "production", "--end"]) == 0
+    assert "everything in production is over; then what was changed is brought back" in capsys.readouterr().out
+    for wrong in (["-m", "x"], ["--for", "1h"], ["--extend", "--end"]):
+        assert run(["break-glass", "shop", "production", *wrong]) == 2
+
+
+def test_drift_that_is_held_says_by_what_and_what_a_person_can_do(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Under a lease there is nothing to do; after one with `hold` there is."""
+    held = {**CASE, "state": "held", "ended_at": "", "held_why": "sam broke the glass: stuck", "then": "correct"}
+    fake_api.answers["GET", "drift"] = [held]
+    assert run(["drift"]) == 1
+    assert "left as it is: sam broke the glass: stuck\n" in capsys.readouterr().out
+    fake_api.answers["GET", "drift"] = [{**held, "then": "hold"}]
+    assert run(["drift"]) == 1
+    assert "-> setpoint heal shop production" in capsys.readouterr().out
+
+
 def test_prune_shows_first_and_removes_exactly_what_it_showed(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal and without --yes nothing is removed (exit code 1)."""
     fake_api.answers["GET", "prunes/shop/production"] = PRUNABLE

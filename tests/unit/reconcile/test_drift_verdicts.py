@@ -1,6 +1,7 @@
 """Drift: every deviation is a record before anything is corrected; repeated drift waits longer; Setpoint's own changes are none."""
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.database.records import Records
-from setpoint.core import records
+from setpoint.core import clock, records
 from setpoint.core.errors import ConflictError
+from setpoint.ground.hold.model import Hold
 from setpoint.reconcile.drift import decide
 from setpoint.reconcile.drift.model import Deviation, DriftState, Kind, Mode
 from setpoint.reconcile.drift.service import DriftParts, DriftService
@@ -45,8 +47,8 @@ class Machine:
     def restarted(self) -> DriftService:
         """The service of a server that has just started."""
         world = self.world
-        parts = DriftParts(world.records, world.records, world.recorder, world.clock, lambda: list(self.found.values()), self._sent_back)
-        return DriftService(parts)
+        replicas = lambda: list(self.found.values())  # noqa: E731 - a list that changes
+        return DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, replicas, world.holds, self._sent_back))
 
     def _sent_back(self, replica: ReplicaStatus) -> bool:
         return replica.spec.replica in self.back
@@ -276,3 +278,94 @@ def test_reasons_say_what_differs_since_when_and_what_happens_next(machine: Mach
 def test_the_backoff_grows_to_five_minutes() -> None:
     """2 s, then three times longer, never more than 300 s."""
     assert [decide.backoff_s(count) for count in range(1, 9)] == [0, 2, 6, 18, 54, 162, 300, 300]
+
+
+def _lease(world: World, objects: str = "", app: str = "web", then: str = "correct") -> str:
+    """Break the glass for an hour."""
+    until = clock.to_text(world.holds.journal_now() + timedelta(hours=1))
+    wanted = Hold("", "break-glass", "staging", app, "person:sam@example.com", "stuck", "", until, objects=objects)
+    return world.holds.open(replace(wanted, then=then)).hold  # type: ignore[arg-type]
+
+
+def _states(world: World) -> list[tuple[str, str]]:
+    return [(one.state.value, one.live) for one in reversed(world.records.drifts())]
+
+
+@pytest.mark.parametrize("mode", ["correct", "report"])
+def test_under_a_lease_drift_is_recorded_and_not_corrected(machine: Machine, mode: Mode) -> None:
+    """It is held, what people change further is told again, and at the end of the lease's time it is as the environment's mode says."""
+    world, service = machine.world, machine.service
+    service.remember("staging", mode)
+    lease = _lease(world)
+    assert service.judge("staging", "proxy", [_proxy()]) == frozenset()
+    moved = _proxy(replace(WEIGHT, live="weight 7"))
+    assert service.judge("staging", "proxy", [moved]) == frozenset()
+    (case,) = world.records.drifts()
+    assert (case.state, case.held_by, case.live) == (DriftState.HELD, lease, "weight 7")
+    assert case.held_why == "sam@example.com broke the glass: stuck"
+    (reason,) = decide.reasons([case], "web")
+    assert (reason.code, reason.fix) == ("DRIFT_HELD", "")
+    entries = len(world.journal)
+    service.judge("staging", "proxy", [moved])
+    assert len(world.journal) == entries
+    world.clock.move(3600)
+    found = service.judge("staging", "proxy", [moved])
+    assert found == (frozenset({moved.difference}) if mode == "correct" else frozenset())
+    (case,) = world.records.drifts()
+    assert (case.state, case.held_by) == (DriftState.OPEN if mode == "correct" else DriftState.REPORTED, "")
+
+
+def test_a_lease_that_ended_while_the_server_was_down_ends_at_its_start(machine: Machine) -> None:
+    """The first look of the next server corrects what the lease held."""
+    world = machine.world
+    _lease(world)
+    machine.service.judge("staging", "proxy", [_proxy()])
+    world.clock.move(7200)
+    machine.service = machine.restarted()
+    assert machine.service.judge("staging", "proxy", [_proxy()]) == frozenset({WEIGHT})
+
+
+def test_after_a_lease_a_person_may_decide(machine: Machine) -> None:
+    """With `hold` what was changed stays, over a restart too, and heal brings it back; what drifts anew is corrected."""
+    world = machine.world
+    lease = _lease(world, then="hold")
+    machine.service.judge("staging", "proxy", [_proxy()])
+    world.clock.move(3601)
+    machine.service.judge("staging", "proxy", [_proxy()])
+    machine.service = machine.restarted()
+    other = _proxy(replace(WEIGHT, field="state"))
+    assert machine.service.judge("staging", "proxy", [_proxy(), other]) == frozenset({other.difference})
+    case = next(one for one in world.records.drifts() if one.field == "traffic")
+    assert (case.state, case.held_by, case.then) == (DriftState.HELD, lease, "hold")
+    assert [reason.fix for reason in decide.reasons([case], "web")] == ["setpoint heal web staging"]
+    machine.service.heal("web", "staging", "operator")
+    assert WEIGHT in machine.service.judge("staging", "proxy", [_proxy(), other])
+
+
+def test_a_lease_is_about_its_objects_only_and_what_is_dead_is_brought_back(machine: Machine) -> None:
+    """Another object is corrected, and a killed replica is a case that is open, whoever broke the glass."""
+    _lease(machine.world, "HTTPRoute/*")
+    other = _proxy(Difference("proxy", "configuration", "ours", "theirs"))
+    assert machine.service.judge("staging", "proxy", [_proxy(), other]) == frozenset({other.difference})
+    assert _states(machine.world) == [("held", "weight 1"), ("open", "theirs")]
+    machine.replica("staging-web-web-h-1", pid=None, last_exit="killed by SIGKILL")
+    machine.look()
+    assert _states(machine.world)[-1] == ("open", "killed by SIGKILL")
+
+
+def test_what_an_environment_has_in_common_is_held_by_a_lease_of_the_whole_environment(machine: Machine) -> None:
+    """The proxy concerns every application: a lease of one does not hold it."""
+    common = Deviation("", "staging", "proxy", Difference("proxy", "configuration", "ours", "theirs"))
+    _lease(machine.world)
+    assert machine.service.judge("staging", "proxy", [common]) == frozenset({common.difference})
+    _lease(machine.world, app="")
+    assert machine.service.judge("staging", "proxy", [common]) == frozenset()
+
+
+def test_what_is_put_back_by_hand_under_a_lease_is_over(machine: Machine) -> None:
+    """Nobody corrected it, and the record says so."""
+    _lease(machine.world)
+    machine.service.judge("staging", "proxy", [_proxy()])
+    machine.service.judge("staging", "proxy", [])
+    (case,) = machine.world.records.drifts()
+    assert (case.state, case.done) == (DriftState.GONE, "it is as desired again, without a correction by Setpoint")

@@ -232,7 +232,13 @@ def _hold_opened(connection: Connection, entry: Entry) -> None:
 
 def _hold_closed(connection: Connection, entry: Entry) -> None:
     changes = {"ended_at": entry.at, "ended_by": entry.actor, "ended_why": entry.body["why"]}
+    changes |= {"then": entry.body["then"]} if "then" in entry.body else {}
     _patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"open": False, "changed": entry.index})
+
+
+def _hold_extended(connection: Connection, entry: Entry) -> None:
+    changes = {name: entry.body[name] for name in ("until", "then")}
+    _patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"changed": entry.index})
 
 
 def _repository_created(connection: Connection, entry: Entry) -> None:
@@ -361,6 +367,7 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "quarantine.lifted": _quarantine_lifted,
     "hold.opened": _hold_opened,
     "hold.closed": _hold_closed,
+    "hold.extended": _hold_extended,
     "secret.set": _secret_set,
     "secret.removed": _secret_removed,
     "cluster.added": _cluster_added,

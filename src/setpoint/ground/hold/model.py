@@ -1,25 +1,32 @@
-"""The hold: what a person or a verdict puts between Git and what runs; journalled as `hold.opened` and `hold.closed`."""
+"""The hold: what a person or a verdict puts between Git and what runs; journalled as `hold.opened`, `hold.extended` and `hold.closed`."""
 
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal
+
+Then = Literal["correct", "hold"]
+"""What becomes of drift when the lease ends under which it was left alone: it is brought back, or left to a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A rollback hold moves what is desired off one pin commit; a stop keeps anything new from being pinned."""
+    """A rollback hold moves what is desired off one pin commit; a stop keeps anything new from being pinned.
+
+    A break-glass lease does that too, and lets people change what is live: drift in its scope is recorded and not corrected.
+    """
 
     hold: str
     """`hold-<8>`"""
-    kind: Literal["rollback", "stop"]
+    kind: Literal["rollback", "stop", "break-glass"]
     environment: str
     app: str
-    """Empty for a stop of every application in the environment."""
+    """Empty for a stop, or a lease, of every application in the environment."""
     by: str
     """Actor, as the journal names it."""
     why: str
     since: str
     until: str | None = None
-    """Of a stop: when it ends by itself; None: only a release ends it."""
+    """Of a stop: when it ends by itself; None: only a release ends it. A lease always has an end."""
     overridden: str = ""
     """Of a rollback: the pin commit that is not desired any more; the hold ends when another commit changes that pin."""
     bad: str = ""
@@ -28,6 +35,10 @@ class Hold:
     """Of a rollback: the pin commit whose state is desired instead."""
     promotion: str = ""
     """Of a rollback: the promotion that commits the target to Git."""
+    objects: str = ""
+    """Of a lease: the objects that it is about, `Deployment/web` or `ConfigMap/*`; empty: all that can drift."""
+    then: Then = "correct"
+    """Of a lease: what becomes of drift when it ends."""
     ended_at: str | None = None
     ended_by: str = ""
     ended_why: str = ""
@@ -39,5 +50,10 @@ class Hold:
 
     @property
     def release(self) -> str:
-        """Return the command that ends a stop."""
-        return f"setpoint release {self.app} {self.environment}" if self.app else f"setpoint release --all {self.environment}"
+        """Return the command that ends a stop or a lease."""
+        where = f"{self.app} {self.environment}" if self.app else f"--all {self.environment}"
+        return f"setpoint break-glass {where} --end" if self.kind == "break-glass" else f"setpoint release {where}"
+
+    def is_about(self, app: str, subject: str) -> bool:
+        """Say whether a lease is about something of an application; the application is empty for what an environment has in common."""
+        return self.app in ("", app) and fnmatchcase(subject, self.objects or "*")

@@ -37,8 +37,20 @@ class Holds:
         return max(now, clock.from_text(last)) if last else now
 
     def stops(self, app: str, environment: str) -> tuple[Hold, ...]:
-        """Return the stops in force for an application in an environment."""
+        """Return what keeps new pins of an application out of an environment: people's stops and leases in force."""
         return decide.stops(self._records.holds(app, environment), self.journal_now())
+
+    def leases(self, environment: str, app: str | None = None) -> tuple[Hold, ...]:
+        """Return the break-glass leases in force in an environment, of one application or all."""
+        return decide.leases(self._records.holds(app, environment), self.journal_now())
+
+    def leases_everywhere(self) -> tuple[Hold, ...]:
+        """Return the break-glass leases in force of the home."""
+        return decide.leases(self._records.holds(), self.journal_now())
+
+    def named(self, hold: str) -> Hold | None:
+        """Return a hold by its id, also one of the past."""
+        return next((one for one in self._records.holds(ended=True) if one.hold == hold), None)
 
     def rollback(self, app: str, environment: str, pin_commit: str, *, ended: bool = False) -> Hold | None:
         """Return the open rollback hold that overrides this pin commit (with `ended`: or did); the newest, should there be several."""
@@ -68,8 +80,15 @@ class Holds:
 
 
 def closing(hold: Hold, actor: str, why: str) -> Fact:
-    """Return the fact that ends a hold once it is recorded."""
-    return Fact("hold.closed", hold.hold, actor, {"app": hold.app, "environment": hold.environment, "why": why})
+    """Return the fact that ends a hold once it is recorded; a lease's says what becomes of drift."""
+    then = {"then": hold.then} if hold.kind == "break-glass" else {}
+    return Fact("hold.closed", hold.hold, actor, {"app": hold.app, "environment": hold.environment, "why": why, **then})
+
+
+def extending(hold: Hold, actor: str, until: str, why: str) -> Fact:
+    """Return the fact that gives a lease another end once it is recorded."""
+    body = {"app": hold.app, "environment": hold.environment, "until": until, "then": hold.then, "why": why}
+    return Fact("hold.extended", hold.hold, actor, body)
 
 
 def _body(hold: Hold) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Final
 
 from setpoint.core import clock, ids
 from setpoint.core.reasons import Outcome, Reason
-from setpoint.reconcile.drift.model import Deviation, Drift, DriftState, Mode
+from setpoint.reconcile.drift.model import Deviation, Drift, DriftState, Holding, Mode
 from setpoint.reconcile.model import Difference
 
 WINDOW_S: Final = 600.0
@@ -23,6 +23,7 @@ _FIRST_S: Final = 2.0
 _LAST_S: Final = 300.0
 
 Key = tuple[str, str, str, str]
+NOTHING_HELD: Final[Mapping[Key, Holding]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +54,15 @@ def backoff_s(count: int) -> float:
     return 0.0 if count <= 1 else min(_LAST_S, _FIRST_S * 3.0 ** (count - 2))
 
 
-def step(known: Mapping[Key, Known], earlier: Mapping[Key, Drift], found: Sequence[Deviation], mode: Mode, now: datetime) -> Step:
-    """Return what to record and correct after a look; earlier holds the last ended case of a key."""
+def step(
+    known: Mapping[Key, Known],
+    earlier: Mapping[Key, Drift],
+    found: Sequence[Deviation],
+    mode: Mode,
+    now: datetime,
+    held: Mapping[Key, Holding] = NOTHING_HELD,
+) -> Step:
+    """Return what to record and correct after a look; earlier holds the last ended case of a key, held what holds which case."""
     opened: list[Drift] = []
     ended: list[Drift] = []
     still: dict[Key, Known] = {}
@@ -62,7 +70,8 @@ def step(known: Mapping[Key, Known], earlier: Mapping[Key, Drift], found: Sequen
     for deviation in found:
         key = deviation.key
         before = known.get(key)
-        case = _again(before, deviation, mode, now) if before else Known(_new(deviation, earlier.get(key), mode, now), deviation.event, now)
+        case = _again(before, deviation, now) if before else Known(_new(deviation, earlier.get(key), now), deviation.event, now)
+        case = replace(case, drift=_placed(case.drift, mode, held.get(key)))
         if before is None or _is_news(before.drift, case.drift):
             opened.append(case.drift)
         if deviation.over and case.drift.count < _OFTEN:
@@ -82,7 +91,7 @@ def step(known: Mapping[Key, Known], earlier: Mapping[Key, Drift], found: Sequen
     return Step(tuple(opened), tuple(ended), still, frozenset(correct))
 
 
-def _new(deviation: Deviation, earlier: Drift | None, mode: Mode, now: datetime) -> Drift:
+def _new(deviation: Deviation, earlier: Drift | None, now: datetime) -> Drift:
     count = 1
     if earlier is not None and (now - clock.from_text(earlier.ended_at)).total_seconds() <= WINDOW_S:
         count = earlier.count + 1
@@ -98,35 +107,46 @@ def _new(deviation: Deviation, earlier: Drift | None, mode: Mode, now: datetime)
         live=difference.live,
         writer=deviation.writer,
         since=since,
-        state=_state(deviation, mode),
+        state=DriftState.OPEN,
         count=count,
-        heal_at=clock.to_text(now + timedelta(seconds=0.0 if _is_dead(deviation) else backoff_s(count))),
+        heal_at=clock.to_text(now + timedelta(seconds=0.0 if _is_dead(deviation.kind, difference.field) else backoff_s(count))),
         done=deviation.done,
     )
 
 
-def _state(deviation: Deviation, mode: Mode) -> DriftState:
-    return DriftState.OPEN if mode == "correct" or _is_dead(deviation) else DriftState.REPORTED
+def _placed(drift: Drift, mode: Mode, holding: Holding | None) -> Drift:
+    """Return a case in the state that follows from a person's order, what holds it, and the environment's mode, in this order.
+
+    What does not run is brought back at once in every mode, under a lease too: only what still serves is left alone.
+    """
+    if drift.ordered_by or _is_dead(drift.kind, drift.field):
+        return replace(drift, state=DriftState.OPEN)
+    if holding is not None and holding.over != "correct":
+        return replace(drift, state=DriftState.HELD, held_by=holding.by, held_why=holding.why, then=holding.over or "correct")
+    return replace(drift, state=DriftState.OPEN if mode == "correct" else DriftState.REPORTED, held_by="", held_why="", then="correct")
 
 
-def _is_dead(deviation: Deviation) -> bool:
-    """What does not run is brought back at once in every mode: `report` leaves alone what still serves."""
-    return deviation.kind == "replica" or deviation.difference.field == "process"
+def _is_dead(kind: str, field: str) -> bool:
+    return kind == "replica" or field == "process"
 
 
-def _again(before: Known, deviation: Deviation, mode: Mode, now: datetime) -> Known:
+def _again(before: Known, deviation: Deviation, now: datetime) -> Known:
     """Return an open case after another look."""
     drift = before.drift
-    if deviation.event != before.event and before.event:
-        drift = replace(drift, count=drift.count + 1, live=deviation.difference.live)
-    state = DriftState.OPEN if drift.ordered_by else _state(deviation, mode)
-    return Known(replace(drift, state=state), deviation.event, now)
+    again = deviation.event != before.event and before.event
+    # What people do under a lease is told as it is now, and again when they change it.
+    moved = drift.state is DriftState.HELD and deviation.difference.live != drift.live
+    if again or moved:
+        writer = deviation.writer if moved else drift.writer
+        drift = replace(drift, count=drift.count + bool(again), live=deviation.difference.live, writer=writer)
+    return Known(drift, deviation.event, now)
 
 
 def _is_news(before: Drift, after: Drift) -> bool:
-    """Say whether an open case changed so that people should know: another state, or twice as often as was told."""
+    """Say whether an open case changed so that people should know: another state, value or holder, or twice as often as was told."""
     doubled = after.count != before.count and after.count & (after.count - 1) == 0
-    return before.state is not after.state or doubled
+    held = (before.held_by, before.then) != (after.held_by, after.then)
+    return before.state is not after.state or doubled or held or (after.state is DriftState.HELD and before.live != after.live)
 
 
 def _end(drift: Drift, now: datetime, done: str) -> Drift:
@@ -155,7 +175,11 @@ def reasons(open_cases: Sequence[Drift], app: str) -> Iterator[Reason]:
     for drift in open_cases:
         often = f", {drift.count} times in a row" if drift.count > 1 else ""
         found = f"{drift.field} is {drift.live}, not {drift.desired}, since {clock.spoken(drift.since)}{often} (writer {drift.writer})"
-        if drift.state is DriftState.REPORTED:
+        if drift.state is DriftState.HELD:
+            wanted = "a person's decision" if drift.then == "hold" else f"as desired; {drift.held_why}"
+            fix = f"setpoint heal {drift.app or app} {drift.environment}" if drift.then == "hold" else ""
+            yield Reason("DRIFT_HELD", Outcome.WAIT, drift.subject, found, wanted, fix)
+        elif drift.state is DriftState.REPORTED:
             fix = f"setpoint heal {drift.app or app} {drift.environment}"
             yield Reason("DRIFT_REPORTED", Outcome.WAIT, drift.subject, found, "as desired; the mode is report", fix)
         else:

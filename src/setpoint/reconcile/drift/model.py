@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from setpoint.ground.hold.model import Then
 from setpoint.reconcile.model import Difference
 
 UNKNOWN = "unknown"
@@ -46,6 +47,8 @@ class DriftState(StrEnum):
     """It is being corrected, at once or after a backoff."""
     REPORTED = "reported"
     """The environment's mode is `report`: it is left as it is."""
+    HELD = "held"
+    """It is left as it is for a while: under a break-glass lease, or until a person decides about it."""
     HEALED = "healed"
     """Setpoint brought it back."""
     GONE = "gone"
@@ -74,7 +77,13 @@ class Drift:
     heal_at: str = ""
     """When it is corrected; not before."""
     ordered_by: str = ""
-    """Who had it corrected although the mode is `report`."""
+    """Who had it corrected although the mode is `report`, or although it was held."""
+    held_by: str = ""
+    """What holds it, or held it last: the id of a break-glass lease."""
+    held_why: str = ""
+    """What people read of that."""
+    then: Then = "correct"
+    """What becomes of it now that its lease is over: with anything but `correct` it is still held."""
     done: str = ""
     ended_at: str = ""
 
@@ -87,6 +96,18 @@ class Drift:
     def ended(self) -> bool:
         """Whether it is over."""
         return self.state in (DriftState.HEALED, DriftState.GONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What holds cases of drift: they are recorded and left as they are."""
+
+    by: str
+    """The id of a break-glass lease."""
+    why: str
+    """What people read."""
+    over: Then | None = None
+    """None: it is in force. Else what it said would become of drift at its end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 
 from setpoint.core import clock, records
 from setpoint.core.errors import ConflictError
+from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.model import Fact
 from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.drift import decide
 from setpoint.reconcile.drift.decide import Key, Known
+from setpoint.reconcile.drift.holding import holding
 from setpoint.reconcile.drift.model import Deviation, Drift, DriftState, Kind, Mode
 from setpoint.reconcile.drift.ports import DriftRecords
 from setpoint.reconcile.drift.replicas import ReplicaWatch
@@ -32,6 +34,8 @@ class DriftParts:
     recorder: Recorder
     clock: clock.Clock
     replicas: Callable[[], list[ReplicaStatus]]
+    holds: Holds
+    """Under whose break-glass leases drift is left as it is."""
     sent_back: Callable[[ReplicaStatus], bool] = lambda _replica: False
     """Whether a replica is of a canary that was sent back: it is kept to be looked into, and serves nobody."""
 
@@ -97,17 +101,17 @@ class DriftService:
             return {case.drift.environment for case in self._open().values() if case.drift.kind == kind}
 
     def heal(self, app: str, environment: str, actor: str) -> list[Drift]:
-        """Have every reported case of an application corrected, those of its environment's proxy too; returns the cases.
+        """Have every reported or held case of an application corrected, those of its environment's proxy too; returns the cases.
 
         Raises:
-            ConflictError: nothing is only reported there (SP660).
+            ConflictError: nothing is left alone there (SP660).
         """
         with self._lock:
             now = clock.to_text(self._parts.clock.now())
             ordered = []
             for key, case in self._open().items():
                 drift = case.drift
-                if drift.environment == environment and drift.app in (app, "") and drift.state is DriftState.REPORTED:
+                if drift.environment == environment and drift.app in (app, "") and drift.state in (DriftState.REPORTED, DriftState.HELD):
                     again = replace(drift, state=DriftState.OPEN, ordered_by=actor, heal_at=now)
                     ordered.append((key, replace(case, drift=again)))
             if not ordered:
@@ -122,7 +126,8 @@ class DriftService:
         mine = {key: case for key, case in every.items() if case.drift.environment == environment and case.drift.kind == kind}
         if not mine and not found:
             return frozenset()
-        step = decide.step(mine, self._earlier, found, self._modes.get(environment, "correct"), self._parts.clock.now())
+        held = holding(self._parts.holds, environment, [*(one.key for one in found), *mine], mine)
+        step = decide.step(mine, self._earlier, found, self._modes.get(environment, "correct"), self._parts.clock.now(), held)
         facts = [_fact("drift.found", drift) for drift in step.found] + [_fact("drift.ended", drift) for drift in step.ended]
         if facts:
             self._parts.recorder.record_all(facts)

@@ -20,6 +20,8 @@ class Decision:
     keep: tuple[str, ...] = ()
     held: Held | None = None
     """Why they are kept, when a person can change that."""
+    waits: str = ""
+    """Why nothing is removed for now, whatever the budget says."""
 
 
 def objects_of(state: DesiredState) -> tuple[str, ...]:
@@ -71,6 +73,8 @@ def reasons(decision: Decision, app: str, environment: str) -> tuple[DeployReaso
     if not decision.keep:
         return ()
     names = ", ".join(decision.keep)
+    if decision.waits:
+        return (DeployReason("PRUNE_WAITS", "prune", f"{decision.waits}: {names}"),)
     if decision.held is None:
         found = f"the render holds none of what was made, so nothing is removed: {names}"
         fix = f"to take it down, remove {app} from setpoint.yaml, then setpoint prune {app} {environment}"

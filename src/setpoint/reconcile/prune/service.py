@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 
 from setpoint.core import records
 from setpoint.core.errors import ConflictError, NotFoundError
+from setpoint.ground.hold.decide import words
+from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.model import Pin
@@ -38,6 +40,8 @@ class PruneParts:
     replicas: Callable[[], list[ReplicaStatus]]
     approved: Callable[[str], Collection[str]]
     """promotion -> the objects whose removal people approved with it"""
+    leases: Callable[[str, str], Sequence[Hold]] = lambda _environment, _app: ()
+    """(environment, application) -> the break-glass leases in force there: nothing is removed under one"""
 
 
 class PruneService:
@@ -68,7 +72,10 @@ class PruneService:
             before = self._all().get(place, Inventory(*place))
             gone = tuple(sorted(set(before.objects) - set(wanted)))
             found = decide.Decision(keep=gone)
-            if whole and gone:
+            leases = self._parts.leases(place[1], place[0]) if whole and gone else ()
+            if leases:
+                found = decide.Decision(keep=gone, held=before.held, waits=f"{words(leases[0])}, so nothing is removed")
+            elif whole and gone:
                 budget = delivery.environment(place[1]).prune.budget
                 found = decide.decide(before, wanted, pin.commit, budget, self._parts.approved(pin.promotion))
             objects = {**before.objects, **dict.fromkeys(wanted, pin.commit)}
