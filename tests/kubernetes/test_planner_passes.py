@@ -56,7 +56,7 @@ class Passes:
 
     async def _step(self, key: ObjectKey, manifest: Manifest) -> Action:
         look, digest = self.live.get(key), sha256(canonical.dumps(manifest))
-        seen, allowed = Seen(look.object, look.known), Allowed(MANAGER, replace=True)
+        seen, allowed = Seen(look.object, look.known), Allowed(MANAGER, unreplaced="")
         kind = await self.client.kinds.of(manifest["apiVersion"], key.kind)
         verdict = decide(manifest, seen, allowed, self.verdicts.of(key, digest, look.digest))
         if verdict.action is Action.ASK:

@@ -12,7 +12,7 @@ from setpoint.api.auth import App, Caller
 from setpoint.app.application import Application
 from setpoint.core import records
 from setpoint.core.errors import NotFoundError
-from setpoint.observe.model import Diff, EvidenceReport, Journey, Plan, RolloutReport, RunReport, Status, Trace, Verification, Why
+from setpoint.observe.model import Diff, EvidenceReport, Journey, Plan, RefPlan, RolloutReport, RunReport, Status, Trace, Verification, Why
 from setpoint.pipeline.model import LogRecord, Run
 from setpoint.promotion.model import Promotion
 from setpoint.reconcile.drift.model import Drift
@@ -20,6 +20,7 @@ from setpoint.reconcile.prune.model import Prunable
 
 router = APIRouter(prefix="/api/v1", tags=["read"])
 
+Ref = Annotated[str, Query(min_length=1, max_length=500)]
 Limit = Annotated[int, Query(ge=1, le=1000)]
 PodPlace = Annotated[str, Query(max_length=63, pattern="^([a-z0-9]([a-z0-9-]*[a-z0-9])?)?$")]
 
@@ -154,9 +155,18 @@ def verify(
 
 
 @router.get("/plan/{application}/{environment}")
-def plan(app: App, _caller: Caller, application: str, environment: str) -> Plan:
-    """Return what promoting the current candidate would change: objects, fields, replicas, images, commits; what looks secret is masked."""
-    return app.plan.plan(application, environment)
+def plan(app: App, _caller: Caller, application: str, environment: str, *, live: bool = True) -> Plan:
+    """Return what promoting the current candidate would change: objects, fields, replicas, images, commits; what looks secret is masked.
+
+    With `live`, an environment on Kubernetes is asked too: every object is tried as a dry run.
+    """
+    return app.plan.plan(application, environment, live=live)
+
+
+@router.get("/plans")
+def plans(app: App, _caller: Caller, ref: Ref, application: str = "", environment: str = "", *, live: bool = True) -> RefPlan:
+    """Return what a branch or commit of the delivery repository would change once it is merged, in every place that it touches."""
+    return app.branches.of(ref, app=application, environment=environment, live=live)
 
 
 @router.get("/diff/{application}/{environment}")

@@ -31,6 +31,7 @@ from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.service import Journal
 from setpoint.ground.registries.service import Registries
 from setpoint.ground.secrets.service import Secrets
+from setpoint.observe.branches import BranchPlans
 from setpoint.observe.evidence import EvidenceView
 from setpoint.observe.plan import PlanView
 from setpoint.observe.runs import RunsView
@@ -113,6 +114,7 @@ class Application:
     runs: RunsView
     trace: TraceView
     plan: PlanView
+    branches: BranchPlans
     evidence: EvidenceView
     toolchain: HostToolchain
     verifier: Verifier

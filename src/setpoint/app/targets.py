@@ -29,6 +29,8 @@ from setpoint.pipeline.model import ToolchainFacts
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.admission import Admission
+from setpoint.reconcile.cluster.inventories import Inventories
+from setpoint.reconcile.cluster.preview import ClusterPreview, PreviewParts
 from setpoint.reconcile.cluster.target import ClusterParts, ClusterTarget
 from setpoint.reconcile.drift.service import DriftParts, DriftService
 from setpoint.reconcile.effective import EffectiveParts, EffectivePins
@@ -76,7 +78,7 @@ def build(
     """Make host and clusters, and the reconciler over both; own are names of this home's own registry for others."""
     (delivery, rendering, admission), records, recorder = judges, store.records, store.recorder
     facts, vault = machine
-    home = next(iter(store.journal.entries())).subject
+    home = home_of(store)
     folders = HostFolders(store.home.replicas, store.home.images)
     runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
     drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, store.holds, partial(_sent_back, records)))
@@ -138,6 +140,11 @@ def build(
     return Targets(runtime, proxy, drift, prune, rollouts, service, cluster, connections, pods)
 
 
+def home_of(store: Store) -> str:
+    """Return the id of a home."""
+    return next(iter(store.journal.entries())).subject
+
+
 def registries_of(store: Store) -> Registries:
     """Return the logins of a home to other registries."""
     return Registries(store.records, SecretFolder(store.home.registries), store.recorder, lambda access: RegistryClient(access).greet())
@@ -150,6 +157,7 @@ def clusters_of(store: Store) -> Clusters:
 
 def plan_parts(store: Store, target: Targets, delivery: DeliveryReader, promotions: PromotionService, rendering: Rendering) -> PlanParts:
     """Return what plans and differences are read from."""
+    made = Inventories(delivery, rendering, target.prune)
     return PlanParts(
         reader=delivery,
         promotions=promotions,
@@ -161,6 +169,7 @@ def plan_parts(store: Store, target: Targets, delivery: DeliveryReader, promotio
         images=touched(store.records),
         rollout=store.records.rollout,
         cluster=target.cluster.differences,
+        live=ClusterPreview(PreviewParts(home_of(store), target.connections, rendering, target.prune.inventory, made.of)).of,
     )
 
 

@@ -58,6 +58,7 @@ from setpoint.ground.hold.service import Holds
 from setpoint.ground.identity.model import Role
 from setpoint.ground.journal.service import Journal
 from setpoint.ground.secrets.service import Secrets
+from setpoint.observe.branches import BranchParts, BranchPlans
 from setpoint.observe.evidence import EvidenceView
 from setpoint.observe.plan import PlanView
 from setpoint.observe.runs import RunsView
@@ -145,6 +146,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     registries.sweep()
     clusters = targets.clusters_of(store)
     clusters.sweep()
+    plan = PlanView(targets.plan_parts(store, target, delivery, promotions, rendering))
     return Application(
         store=store,
         processes=processes,
@@ -172,7 +174,8 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         runs=runs,
         pods=target.pods,
         trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers, target.pods),
-        plan=PlanView(targets.plan_parts(store, target, delivery, promotions, rendering)),
+        plan=plan,
+        branches=BranchPlans(BranchParts(delivery, promotions, store.git, plan)),
         evidence=EvidenceView(store.records, store.oci, trust, delivery, runs),
         toolchain=toolchain,
         verifier=Verifier(store.git, store.oci, trust, delivery, commits),

@@ -1,4 +1,4 @@
-"""The verb `plan`: what the next promotion would change; prints what /api/v1/plan says and decides nothing."""
+"""The verb `plan`: what the next promotion, or a branch, would change; prints what /api/v1/plan and /plans say and decides nothing."""
 
 import json
 import re
@@ -17,29 +17,66 @@ if TYPE_CHECKING:
 
 _VALUE_COLUMNS = 60
 _DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
-_SIGN = {"create": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
+_SIGN = {
+    "create": ("+", "green"),
+    "change": ("~", "yellow"),
+    "replace": ("±", "red"),
+    "remove": ("-", "red"),
+    "keep": ("=", "yellow"),
+    "refused": ("x", "red"),
+    "unknown": ("?", "yellow"),
+}
 
 
 @click.command()
-@click.argument("app", shell_complete=apps)
-@click.argument("environment", shell_complete=environments)
+@click.argument("app", metavar="APP|REF", shell_complete=apps)
+@click.argument("environment", required=False, shell_complete=environments)
+@click.option("--at", "ref", metavar="REF", default="", help="A branch or commit of the delivery repository, as if it were merged.")
+@click.option("--render-only", is_flag=True, help="Compare what is rendered; ask no cluster.")
 @json_option
 @server_options
-def command(api: "Api", app: str, environment: str, *, as_json: bool) -> None:
+def command(api: "Api", app: str, environment: str | None, ref: str, *, render_only: bool, as_json: bool) -> None:
     """Show what promoting the current candidate would change: images, commits, objects field by field, replicas, and what is lost by it.
 
-    Nothing is changed. `+` is created, `~` changed, `-` removed, `!` lost; what looks secret is shown as ***.
-    The exit code is 1 when the candidate cannot be rendered, else 0. Example: setpoint plan hello production
+    With one name, a branch or commit of the delivery repository: what it would change in every place once it is merged.
+    On Kubernetes every object is tried as a dry run against what is live, and is shown with who wrote a field.
+
+    Nothing is changed. `+` is created, `~` changed, `±` deleted and made again, `-` removed, `=` kept until somebody confirms, `x` refused,
+    `?` not known, `!` lost; what looks secret is shown as ***. The exit code is 1 when the candidate cannot be rendered or the cluster
+    would refuse it, else 0. Examples: setpoint plan hello production; setpoint plan feature/more-memory
     """
     from setpoint.client.http import segment
 
-    answer: dict[str, Any] = api.get(f"plan/{segment(app)}/{segment(environment)}")
+    live = {} if not render_only else {"live": "false"}
+    answer: dict[str, Any]
+    if environment is None or ref:
+        place = {"application": app, "environment": environment} if environment is not None else {}
+        answer = api.get("plans", {"ref": ref or app, **place, **live})
+    else:
+        answer = api.get(f"plan/{segment(app)}/{segment(environment)}", live)
+    plans = answer.get("plans", [answer])
     if as_json:
         print_json(answer)
     else:
-        print_text(render(answer))
-    if answer["error"]:
+        print_text("\n\n".join([*_head(answer), *map(render, plans)]))
+    if any(plan["error"] or _is_refused(plan) for plan in plans):
         raise AnswerNo
+
+
+def _is_refused(plan: dict[str, Any]) -> bool:
+    return bool(plan.get("live")) and any(change["action"] == "refused" for change in plan["live"]["objects"])
+
+
+def _head(answer: dict[str, Any]) -> list[str]:
+    """Return what is to be said of a branch before its places."""
+    if "plans" not in answer:
+        return []
+    more = (
+        [f"{answer['more']} more places are not shown: name one, setpoint plan APP ENVIRONMENT --at {answer['ref']}"]
+        if answer["more"]
+        else []
+    )
+    return ["\n".join([bold(answer["sentence"]), *answer["notes"], *more])]
 
 
 def render(answer: dict[str, Any]) -> str:
@@ -61,7 +98,9 @@ def render(answer: dict[str, Any]) -> str:
     if answer["held"]:
         place = f"{answer['app']} {answer['environment']}"
         lines.append(click.style(f"! kept until somebody confirms: {answer['held']}  -> setpoint prune {place}", fg="red"))
-    if not (answer["objects"] or answer["workloads"]):
+    if answer.get("live"):
+        lines += _live(answer["live"])
+    elif not (answer["objects"] or answer["workloads"]):
         lines.append("the objects are the same: no replica starts or stops")
     if answer["refusals"]:
         lines += [click.style("refused at the gate:", fg="red"), *reasons(answer["refusals"])]
@@ -81,6 +120,20 @@ def _object(change: dict[str, Any]) -> list[str]:
     sign, colour = _SIGN[change["action"]]
     lines = [click.style(f"{sign} {change['object']}", fg=colour)]
     return [*lines, *(f"    {field['path']}: {_value(field['before'])} -> {_value(field['after'])}" for field in change["fields"])]
+
+
+def _live(live: dict[str, Any]) -> list[str]:
+    """Return what would change of what is live."""
+    lines = [bold(live["sentence"])]
+    for change in live["objects"]:
+        sign, colour = _SIGN[change["action"]]
+        note = dim(f"  {change['note']}") if change["note"] else ""
+        lines.append(click.style(f"{sign} {change['object']}", fg=colour) + note)
+        for field in change["fields"]:
+            writer = dim(f"  (written by {field['writer']})") if field["writer"] and field["writer"] != "setpoint" else ""
+            lines.append(f"    {field['path']}: {_value(field['before'])} -> {_value(field['after'])}{writer}")
+        lines += [click.style(f"    ! {text}", fg="red") for text in change["destructive"]]
+    return lines
 
 
 def _value(value: Any) -> str:

@@ -9,6 +9,7 @@ from setpoint.evidence.model import CheckLine, EvidenceRecord
 from setpoint.ground.hold.model import Hold
 from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
+from setpoint.reconcile.live_plan import LivePlan
 from setpoint.reconcile.model import DeployReason, Difference
 from setpoint.reconcile.plan import ObjectChange, WorkloadChange
 from setpoint.reconcile.pods.model import PodGroup, Strangers
@@ -309,6 +310,25 @@ class Plan:
     """What the gate has against the open promotion: every reason that denies."""
     canary: tuple[StepView, ...] = ()
     """The steps of its canary and what each can find out; empty when it only rolls."""
+    live: LivePlan | None = None
+    """Against what is live in a cluster; None on the host, and where it was not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefPlan:
+    """What a branch or commit of the delivery repository would change once it is merged."""
+
+    ref: str
+    """As it was asked for."""
+    repository: str
+    commit: str
+    sentence: str
+    notes: tuple[str, ...]
+    """What of it is judged before it counts."""
+    plans: tuple[Plan, ...]
+    """One for each place that it touches, upstream environments first."""
+    more: int = 0
+    """Places that it touches and that are not among them."""
 
 
 @dataclass(frozen=True, slots=True)

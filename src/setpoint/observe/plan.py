@@ -18,6 +18,7 @@ from setpoint.promotion.model import Candidate, Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.reconcile import plan as comparing
+from setpoint.reconcile.live_plan import LivePlan
 from setpoint.reconcile.model import DesiredState, Difference, Identity, ReplicaStatus
 from setpoint.reconcile.ports import ProxyConfig, ProxyServer
 from setpoint.reconcile.prune.decide import objects_of, over_budget
@@ -29,6 +30,8 @@ from setpoint.rollout.model import Phase, Rollout
 from setpoint.source.ports import GitStore
 
 _COMMITS: Final = 100
+LIMIT_S: Final = 30.0
+"""How long a cluster is asked for one plan."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,12 @@ class PlanParts:
     """(application, environment) -> its newest rollout."""
     cluster: Callable[[Delivery, str, Pin], list[Difference]]
     """(delivery, environment, pin) -> how the live objects of a Kubernetes target differ."""
+    live: Callable[[Delivery, Candidate, Pin | None, float], LivePlan]
+    """(delivery, candidate, pin, seconds) -> what a candidate would change of the live objects of a Kubernetes target."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Next:
+class Coming:
     """The candidate that would be promoted."""
 
     candidate: Candidate
@@ -60,6 +65,8 @@ class _Next:
     source_repository: str
     revision: str
     version: str
+    called: str = ""
+    """What a plan calls its configuration; empty: that of HEAD."""
 
 
 class PlanView:
@@ -68,23 +75,30 @@ class PlanView:
     def __init__(self, parts: PlanParts) -> None:
         self._parts = parts
 
-    def plan(self, app: str, environment: str) -> Plan:
-        """Return what promoting the current candidate would change.
+    def plan(self, app: str, environment: str, *, live: bool = True) -> Plan:
+        """Return what promoting the current candidate would change; live: clusters are asked too.
 
         Raises:
             NotFoundError: application or environment is unknown.
         """
         explanation = self._parts.promotions.explain(app, environment)
         delivery, pin = self._parts.reader.require(app, environment), explanation.pin
-        coming, place = _coming(explanation, delivery, app), f"{app} in {environment}"
-        before = _version(pin)
+        coming = _coming(explanation, delivery, app)
         if coming is None:
-            sentence = f"nothing to promote for {place}"
+            sentence, before = f"nothing to promote for {app} in {environment}", _version(pin)
             return Plan(app, environment, sentence, "", before, "", reasons=explanation.proposal.reasons or explanation.verdict.reasons)
+        found = self.of(delivery, pin, coming, LIMIT_S if live else 0.0)
+        refusals = tuple(r for r in explanation.verdict.reasons if r.outcome is Outcome.DENY) if coming.promotion else ()
+        return replace(found, refusals=refusals)
+
+    def of(self, delivery: Delivery, pin: Pin | None, coming: Coming, live_s: float) -> Plan:
+        """Return what pinning a candidate would change; live_s is how long a cluster may be asked, 0 not at all."""
+        app, environment = coming.candidate.app, coming.candidate.environment
+        place, before, configuration = f"{app} in {environment}", _version(pin), coming.called or "the configuration at HEAD"
         added, dropped = self._commits(pin, coming)
-        after = coming.version or "the configuration at HEAD"
+        after = coming.version or configuration
         same = pin is not None and bool(after == before) and coming.candidate.artifacts == pin.candidate.artifacts
-        after = f"{after} with the configuration at HEAD" if same else after
+        after = f"{after} with {configuration}" if same else after
         found = Plan(
             app=app,
             environment=environment,
@@ -96,22 +110,23 @@ class PlanView:
             folders=_folders(pin, coming.candidate),
             commits=added,
             dropped=dropped,
-            refusals=tuple(r for r in explanation.verdict.reasons if r.outcome is Outcome.DENY) if coming.promotion else (),
         )
         try:
             budget = delivery.environment(environment).prune.budget
-            return self._rendered(found, delivery.repository, (pin, coming.candidate), budget)
+            found = self._rendered(found, delivery.repository, (pin, coming.candidate), budget)
+            if live_s > 0 and delivery.environment(environment).target.kubernetes is not None:
+                found = replace(found, live=self._parts.live(delivery, coming.candidate, pin, live_s))
         except UserError as error:
             return replace(found, error=error.render())
+        return found
 
     def _rendered(self, found: Plan, repository: str, sides: tuple[Pin | None, Candidate], budget: str) -> Plan:
         """Add what rendering both sides shows; the candidate first, for its fault is the one that matters."""
         rendering, (pin, candidate) = self._parts.rendering, sides
-        new, after = rendering.objects(candidate, repository), rendering.desired(candidate, repository)
-        old = rendering.objects(pin.candidate, repository) if pin is not None else ()
+        after = rendering.desired(candidate, repository)
         before = rendering.desired(pin.candidate, repository) if pin is not None else None
         canary = self._canary(found, before, after)
-        objects = comparing.object_changes(old, new)
+        objects = rendering.changes(pin.candidate if pin is not None else None, candidate, repository)
         lost = rendering.losses(candidate, pin.candidate if pin is not None else None, repository)
         lost += tuple(f"{address} is no longer served" for address in comparing.lost_routes(before, after))
         changes = comparing.workload_changes(before, after)
@@ -125,7 +140,7 @@ class PlanView:
             return ()
         return rollouts.planned(canary_plan(config), self._parts.rollout(found.app, found.environment))
 
-    def _commits(self, pin: Pin | None, coming: _Next) -> tuple[tuple[CommitTitle, ...], tuple[CommitTitle, ...]]:
+    def _commits(self, pin: Pin | None, coming: Coming) -> tuple[tuple[CommitTitle, ...], tuple[CommitTitle, ...]]:
         """Return the commits that come and that go, between the pinned revision and the candidate's."""
         git, name, new = self._parts.git, coming.source_repository, coming.revision
         old = pin.source_revision if pin is not None and pin.source_repository == name else ""
@@ -206,17 +221,17 @@ def _held(before: DesiredState | None, after: DesiredState, budget: str) -> str:
     return over_budget(set(every) - set(objects_of(after)), every, budget)
 
 
-def _coming(explanation: Explanation, delivery: Delivery, app: str) -> _Next | None:
+def _coming(explanation: Explanation, delivery: Delivery, app: str) -> Coming | None:
     """Return the candidate of the open (or denied) promotion, else the one that would be proposed."""
     promotion, proposal = explanation.promotion, explanation.proposal
     if promotion is not None:
         source = (promotion.source_repository, promotion.source_revision)
-        return _Next(promotion.candidate, promotion.promotion, *source, promotion.names)
+        return Coming(promotion.candidate, promotion.promotion, *source, promotion.names)
     if proposal.candidate is None:
         return None
     build = proposal.build
     source_name = delivery.setpoint.apps[app].source or ""
-    return _Next(proposal.candidate, "", source_name, build.revision if build else "", build.version if build else "")
+    return Coming(proposal.candidate, "", source_name, build.revision if build else "", build.version if build else "")
 
 
 def _version(pin: Pin | None) -> str:

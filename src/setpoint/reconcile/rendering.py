@@ -15,10 +15,11 @@ from setpoint.promotion.pod_standard import PodStandard, PodVerdict
 from setpoint.promotion.render_content import RenderContent
 from setpoint.reconcile import sealed
 from setpoint.reconcile.allowed import Allowed, refuse_outside
+from setpoint.reconcile.cluster.plan import rendered_changes
 from setpoint.reconcile.contents import contents
 from setpoint.reconcile.images import images_of, substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
-from setpoint.reconcile.plan import object_changes
+from setpoint.reconcile.plan import ObjectChange, object_changes
 from setpoint.reconcile.pod_security import decide as pod_security
 from setpoint.reconcile.ports import Vault
 from setpoint.reconcile.render import Place
@@ -122,14 +123,21 @@ class Rendering:
 
     def _losses_now(self, candidate: Candidate, pinned: Candidate, delivery: str) -> tuple[str, ...]:
         try:
-            after = self._render(candidate, delivery).rendered.objects
+            self._render(candidate, delivery)
         except UserError:
             return ()
         try:
-            before = self._render(pinned, delivery).rendered.objects
+            self._render(pinned, delivery)
         except UserError:
             return ("what is pinned does not render any more, so nobody can say what is lost",)
-        return tuple(f"{change.object}: {loss}" for change in object_changes(before, after) for loss in change.destructive)
+        return tuple(f"{one.object}: {loss}" for one in self.changes(pinned, candidate, delivery) for loss in one.destructive)
+
+    def changes(self, pinned: Candidate | None, candidate: Candidate, delivery: str) -> tuple[ObjectChange, ...]:
+        """Return what differs between the renders of a pinned candidate and another, as its target takes it; raises what `desired` does."""
+        after = self.objects(candidate, delivery)
+        before = self.objects(pinned, delivery) if pinned is not None else ()
+        on_host = self._allowed(candidate.app, candidate.environment).on_host
+        return object_changes(before, after) if on_host else rendered_changes(before, after)
 
     def _render(self, candidate: Candidate, repository: str) -> _Kept:
         allowed = self._allowed(candidate.app, candidate.environment)

@@ -4,7 +4,7 @@ All of it works on object ids without a work tree. A name or path that could lea
 refused with SP101. Objects are read with a bound: more than `limit_bytes` is SP103.
 """
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Container, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -41,6 +41,13 @@ class GitStore(Protocol):
 
     def tree_id(self, name: str, commit: str, path: str) -> str | None:
         """Return the object id of path (tree or blob) in a commit, "" being the root tree; None when absent."""
+        ...
+
+    def merged(self, name: str, ours: str, theirs: str, paths: Collection[str]) -> dict[str, str | None]:
+        """Return the object ids that paths would have once a commit is merged; of one that is merged already, those that it has itself.
+
+        Nothing is committed, and no ref moves; ConflictError SP116 when it does not merge by itself.
+        """
         ...
 
     def read(self, name: str, commit: str, path: str, limit_bytes: int = 1 << 20) -> bytes | None:

@@ -127,6 +127,23 @@ def why_page(request: Request, app: App, caller: Caller, application: str, envir
     return _show(request, "why.html", app, caller, why=why, rights=may, history=history, barred=barred, drifts=drifts, held=held)
 
 
+@router.get("/plan/{application}/{environment}")
+def plan_page(request: Request, app: App, caller: Caller, application: str, environment: str) -> Response:
+    """Show what the next promotion of a place would change."""
+    found = app.plan.plan(application, environment)
+    values = {"title": f"Plan of {application} in {environment}", "says": f"setpoint plan {application} {environment}"}
+    return _show(request, "plan.html", app, caller, found=found, plans=[found], **values)
+
+
+@router.get("/plans")
+def plans_page(request: Request, app: App, caller: Caller, ref: str = "") -> Response:
+    """Show what a branch or commit would change in every place, once it is merged; without one, ask for it."""
+    wanted = ref.strip()[:500]
+    found: Any = app.branches.of(wanted) if wanted else {"ref": "", "sentence": "Name a branch or commit.", "notes": (), "more": 0}
+    values = {"title": f"Plan of {wanted}" if wanted else "Plan of a branch", "says": f"setpoint plan {wanted or 'REF'}"}
+    return _show(request, "plan.html", app, caller, found=found, plans=found.plans if wanted else (), **values)
+
+
 @router.get("/promotion/{promotion}")
 def promotion_page(app: App, _caller: Caller, promotion: str) -> Response:
     """Lead to the place where a promotion is explained."""

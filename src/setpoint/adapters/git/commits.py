@@ -3,11 +3,13 @@
 Called by `adapters.git.store` only; moves no ref and checks no signature (the promotion stage composes, the signer signs).
 """
 
+from datetime import UTC, datetime
 from typing import Final
 
 import pygit2
 from pygit2.enums import FileMode
 
+from setpoint.core import clock
 from setpoint.core.errors import UserError
 from setpoint.source.model import TreeFile
 
@@ -136,3 +138,11 @@ def path_text(path: bytes) -> str:
     except UnicodeDecodeError as error:
         shown = path.decode(errors="replace")
         raise UserError("SP106", "a path in the repository is not UTF-8", where=shown, fix="rename the file") from error
+
+
+def instant(epoch_s: int) -> str:
+    """Return a commit's time as text; a forged one outside the calendar is shown as the epoch."""
+    try:
+        return clock.to_text(datetime.fromtimestamp(epoch_s, UTC))
+    except (OverflowError, ValueError, OSError):
+        return clock.to_text(datetime.fromtimestamp(0, UTC))

@@ -8,9 +8,8 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +17,10 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType, Option, RepositoryInitFlag, RepositoryOpenFlag, SortMode
 
 from setpoint.adapters.git.changes import LastChanges
-from setpoint.adapters.git.commits import files_of, join_signature, nest, parts_of_path, split_signature, write_nested
+from setpoint.adapters.git.commits import files_of, instant, join_signature, nest, parts_of_path, split_signature, write_nested
 from setpoint.adapters.git.glance import heads_picture
+from setpoint.adapters.git.merges import ids_at, merged_tree
 from setpoint.adapters.git.steps import changed_paths, entries_of, line_steps
-from setpoint.core import clock
 from setpoint.core.errors import NotFoundError, UserError, WorldError
 from setpoint.source.line import Step
 from setpoint.source.model import Revision, TreeFile
@@ -142,6 +141,11 @@ class GitRepositories:
         with self._open(name) as repository:
             found = _at(_commit(repository, commit).tree, parts_of_path(path))
             return str(found.id) if found is not None else None
+
+    def merged(self, name: str, ours: str, theirs: str, paths: Collection[str]) -> dict[str, str | None]:
+        """Return the object ids that paths would have (see the port)."""
+        with self._open(name) as repository:
+            return ids_at(merged_tree(repository, _commit(repository, ours), _commit(repository, theirs)), paths)
 
     def read(self, name: str, commit: str, path: str, limit_bytes: int = 1 << 20) -> bytes | None:
         """Return a file's bytes at a commit; None when there is no such regular file (a symbolic link is none)."""
@@ -385,13 +389,5 @@ def _revision(name: str, commit: pygit2.Commit) -> Revision:
         author_email=commit.author.raw_email.decode(errors="replace"),
         committer_email=commit.committer.raw_email.decode(errors="replace"),
         message=commit.raw_message.decode(errors="replace"),
-        committed_at=_instant(commit.commit_time),
+        committed_at=instant(commit.commit_time),
     )
-
-
-def _instant(epoch_s: int) -> str:
-    """Return a commit's time as text; a forged one outside the calendar is shown as the epoch."""
-    try:
-        return clock.to_text(datetime.fromtimestamp(epoch_s, UTC))
-    except (OverflowError, ValueError, OSError):
-        return clock.to_text(datetime.fromtimestamp(0, UTC))

@@ -108,6 +108,22 @@ class KubernetesCluster:
         """Return what changes with anything of some objects (see the port)."""
         return self._live.marks(keys)
 
+    def look(self, objects: Mapping[ObjectKey, str]) -> dict[ObjectKey, Object | SetpointError | None]:
+        """Read objects now."""
+
+        async def one(item: tuple[ObjectKey, str]) -> Object | SetpointError | None:
+            key, version = item
+            try:
+                kind = await self._client.kinds.of(version, key.kind)
+                return await self._client.get(kind, key.namespace or None, key.name)
+            except UnreachableError:
+                raise
+            except SetpointError as error:
+                return error
+
+        items = list(objects.items())
+        return dict(zip((key for key, _version in items), self._call(self._every(one, items), _LONG_S), strict=True))
+
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
         """Apply objects server-side, many at a time."""
 

@@ -4,7 +4,7 @@ Called by the target on every pass and by `diff`; pure. A decision that asks the
 `applying`), and the answer is kept for as long as manifest and live object stay the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,12 +16,11 @@ from setpoint.reconcile.cluster.decide import Action, Allowed, ObjectVerdict, Se
 from setpoint.reconcile.cluster.model import Comparison, FieldDifference, Object, ObjectKey
 from setpoint.reconcile.cluster.order import needs
 from setpoint.reconcile.cluster.owner import MANAGER, Made, Owner, identified, manifest_digest, owner_of
+from setpoint.reconcile.cluster.replacing import why_not
 from setpoint.reconcile.cluster.secrets import Opening, opened
 from setpoint.reconcile.drift.model import UNKNOWN, Deviation
 from setpoint.reconcile.model import Difference
 
-_REPLACED = frozenset({("batch", "Job")})
-"""Made anew without asking when a field cannot be changed: what a Job leaves behind is its run."""
 _NEW = Seen(None, known=True)
 
 
@@ -32,6 +31,8 @@ class Who:
     owner: Owner
     made: Made
     open: Opening
+    approved: Collection[str] | None = None
+    """The objects whose loss people approved with this promotion; None where nobody has to."""
 
     def names(self, manifest: Object, live: Object | None) -> dict[str, Any]:
         """Return a manifest as it is applied: with its identity, and then opened."""
@@ -94,7 +95,9 @@ def plan(
         look = seen.get(key, Seen(None, known=False))
         if not look.known and any(seen.get(one, Seen(None, known=False)).live is None for one in needed.get(key, ())):
             look = _NEW  # nothing can be there before its namespace or definition is
-        found.append(_one(manifest, look, who, rules, kept))
+        unapproved = who.approved is not None and key.kind != "Job" and key.subject not in who.approved
+        allowed = Allowed(MANAGER, unreplaced=why_not(manifest), unapproved=unapproved, rules=rules)
+        found.append(_one(manifest, look, who, allowed, kept))
     return [_missing(one, settled=settled) if one.verdict.action is Action.CREATE else one for one in found]
 
 
@@ -105,12 +108,11 @@ def _missing(one: ObjectPlan, *, settled: bool) -> ObjectPlan:
     return replace(one, drifted=settled)
 
 
-def _one(manifest: Object, look: Seen, who: Who, rules: Sequence[ignore.IgnoreRule], kept: Verdicts) -> ObjectPlan:
+def _one(manifest: Object, look: Seen, who: Who, allowed: Allowed, kept: Verdicts) -> ObjectPlan:
     key = ObjectKey.of(manifest)
-    allowed = Allowed(MANAGER, replace=(key.group, key.kind) in _REPLACED, rules=rules)
     wanted = who.names(manifest, look.live)
     if look.live is not None:
-        wanted = ignore.to_apply(wanted, look.live, MANAGER, rules)
+        wanted = ignore.to_apply(wanted, look.live, MANAGER, allowed.rules)
     refusal = _refusal(key, look, who.owner)
     if refusal is not None:
         return ObjectPlan(key, wanted, look, ObjectVerdict(Action.WAIT, (refusal,)), allowed)

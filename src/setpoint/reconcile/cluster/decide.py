@@ -52,8 +52,10 @@ class Allowed:
     """What may be done without a person."""
 
     manager: str
-    replace: bool = False
-    """Delete and make again what cannot be changed in place."""
+    unreplaced: str = "nobody allowed it"
+    """Why an object is not deleted and made again when it cannot be changed in place; empty: it is."""
+    unapproved: bool = False
+    """People approve what is lost here, and did not approve the loss of this object."""
     take_over: bool = True
     """Make objects ours that another tool made."""
     rules: Sequence[IgnoreRule] = ()
@@ -155,11 +157,17 @@ def _change(key: ObjectKey, found: Comparison, allowed: Allowed) -> tuple[Action
     replaced = list(dict.fromkeys(one.replaces for one in found.differences if one.replaces))
     if not replaced:
         return Action.APPLY, tuple(reasons)
-    if allowed.replace:
+    if not allowed.unreplaced and allowed.unapproved:
+        fix = "delete it by hand, or promote a change that shows it: setpoint plan"
+        lost = "it would be deleted and made again, and no approval of this promotion names it"
+        reasons += [Reason("REPLACE_UNAPPROVED", Outcome.DENY, key.subject, f"{why}: {lost}", "an approval", fix) for why in replaced]
+        return Action.WAIT, tuple(reasons)
+    if not allowed.unreplaced:
         reasons += [Reason("OBJECT_REPLACED", Outcome.ALLOW, key.subject, f"{why}: it is deleted and made again") for why in replaced]
         return Action.REPLACE, tuple(reasons)
-    fix = "undo the change, or allow to replace it"
-    reasons += [Reason("OBJECT_IMMUTABLE", Outcome.DENY, key.subject, why, "a change in place", fix) for why in replaced]
+    fix = "undo the change, or allow to delete it and make it again: setpoint.dev/replace"
+    unreplaced = f"; it is not deleted and made again, for {allowed.unreplaced}"
+    reasons += [Reason("OBJECT_IMMUTABLE", Outcome.DENY, key.subject, f"{why}{unreplaced}", "a change in place", fix) for why in replaced]
     return Action.WAIT, tuple(reasons)
 
 

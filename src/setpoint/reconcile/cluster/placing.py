@@ -3,13 +3,13 @@
 Called by the target for each application that does not rest, and by `diff`. Copies of artifacts are made here, before anything names them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from setpoint.artifact.copies import Copies, Place
 from setpoint.core.errors import SetpointError, UserError, WorldError
-from setpoint.promotion.model import Candidate
+from setpoint.promotion.model import Candidate, Pin
 from setpoint.promotion.repository import Delivery
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster import ignoring
@@ -34,6 +34,8 @@ class Wanted:
     """Which of their fields are left to somebody else."""
     versions: Mapping[ObjectKey, str] = field(default_factory=dict)
     """The version in which each of them is read, in their order."""
+    approved: Collection[str] | None = None
+    """The objects whose loss people approved with this promotion; None where nobody has to."""
 
     def also(self, notes: Sequence[DeployReason]) -> "Wanted":
         """Return the same with more to tell people."""
@@ -49,6 +51,8 @@ class Placing:
     copies: Copies
     needs_host: Callable[[str, str], bool]
     """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
+    approved: Callable[[Pin], Collection[str]] = lambda _pin: ()
+    """pin -> the objects whose loss people approved with its promotion"""
 
     def placed(self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective) -> Wanted:
         """Return an application's objects in the namespace, once the nodes can pull its artifacts.
@@ -61,9 +65,10 @@ class Placing:
         references = self.references(candidate, target)
         objects = self.rendering.objects(candidate, delivery.repository)
         manifests = placed([relocated(value, references) for value in objects], target.namespace, cluster.is_namespaced)
-        rules = ignoring.rules_of(delivery.environment(environment), candidate.app)
-        versions = {ObjectKey.of(one): str(one["apiVersion"]) for one in manifests}
-        return Wanted(effective, manifests, Owner(self.home, candidate.app, environment), rules, versions)
+        config, versions = delivery.environment(environment), {ObjectKey.of(one): str(one["apiVersion"]) for one in manifests}
+        approved = self.approved(effective.pin) if config.gates.approvals is not None else None
+        owner, rules = Owner(self.home, candidate.app, environment), ignoring.rules_of(config, candidate.app)
+        return Wanted(effective, manifests, owner, rules, versions, approved)
 
     def references(self, candidate: Candidate, target: KubernetesTarget) -> dict[str, str]:
         """Return how the nodes name each artifact, once it is where they pull from; raises what `placed` raises of that."""

@@ -4,11 +4,15 @@ Called by `observe.plan` and by the gate for a Kubernetes target. Its destructiv
 when what is lost changes.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from setpoint.reconcile.changes import FieldChange
+from setpoint.reconcile.changes import FieldChange, field_changes
+from setpoint.reconcile.cluster.fields import Path
+from setpoint.reconcile.cluster.immutable import why_replaced
 from setpoint.reconcile.cluster.model import Comparison, FieldDifference, Object, ObjectKey
+from setpoint.reconcile.cluster.replacing import why_not
 from setpoint.reconcile.plan import ObjectChange
 
 _CONSEQUENCE: Final = {
@@ -26,6 +30,7 @@ _CONSEQUENCE: Final = {
     ("batch", "Job"): "a run that has not ended is stopped",
     ("batch", "CronJob"): "it runs no more, and a run that has not ended is stopped",
 }
+_STEP: Final = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
 _OF_PODS: Final = {("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"), ("apps", "ReplicaSet"), ("", "Pod")}
 
 
@@ -77,3 +82,27 @@ def _goes_away(change: FieldChange, live: Object, key: ObjectKey) -> bool:
     return (
         key.group == "" and key.kind in ("Secret", "ConfigMap") and bool(data) and change.path.startswith("data") and change.after is None
     )
+
+
+def rendered_changes(before: Sequence[Object], after: Sequence[Object]) -> tuple[ObjectChange, ...]:
+    """Return what differs between two renders for a cluster, with what is lost by it: it follows from the files alone, whatever runs.
+
+    Approvals bind to it, so it must not change with the mood of a cluster (decision 0016).
+    """
+    old, new = ({ObjectKey.of(value): value for value in objects} for objects in (before, after))
+    found = [created(key)[0] for key in new if key not in old]
+    found += [removed(key) for key in old if key not in new]
+    for key, value in new.items():
+        fields = field_changes(old[key], value) if key in old else ()
+        if fields:
+            stays = why_not(value) or key.kind == "Job"  # refused, or only another run
+            differences = [
+                FieldDifference(one, None, "" if stays else why_replaced(old[key], _path(one.path), one.after)) for one in fields
+            ]
+            found.append(ObjectChange(name_of(key), "change", fields, tuple(_losses(old[key], differences))))
+    return tuple(sorted(found, key=lambda change: change.object))
+
+
+def _path(text: str) -> Path:
+    """Return a written path as the rules of what cannot be changed read it: `spec.containers[web].image`; which item does not matter."""
+    return tuple(f"f:{name}" if not item else "k:{}" for name, item in _STEP.findall(text))

@@ -47,6 +47,10 @@ class Cluster(Protocol):
         """Return what changes with anything of some objects, their status too; None when what is known of one may be old. No call."""
         ...
 
+    def look(self, objects: Mapping[ObjectKey, str]) -> dict[ObjectKey, Object | SetpointError | None]:
+        """Read objects now, given with the version each is read in, whether they are followed or not; None is not there."""
+        ...
+
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
         """Apply objects server-side under our manager, many at a time, and return what came of each; a dry run changes nothing."""
         ...

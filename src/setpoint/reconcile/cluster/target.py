@@ -22,6 +22,7 @@ from setpoint.reconcile.cluster.comparing import ObjectPlan, Who, deviations, di
 from setpoint.reconcile.cluster.decide import Action, ObjectVerdict, Verdicts
 from setpoint.reconcile.cluster.desired import not_yet, waves
 from setpoint.reconcile.cluster.hooks import Phase
+from setpoint.reconcile.cluster.inventories import Inventories
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.order import order
 from setpoint.reconcile.cluster.owner import Made, Owner
@@ -71,8 +72,9 @@ class ClusterTarget:
 
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
-        self._placing = Placing(parts.home, parts.rendering, parts.copies, parts.needs_host)
+        self._placing = Placing(parts.home, parts.rendering, parts.copies, parts.needs_host, parts.prune.approved)
         self._resting = Resting(parts.prune, self._placing, time.monotonic)
+        self._inventories = Inventories(parts.reader, parts.rendering, parts.prune)
         self._applied: dict[Owner, str] = {}
         """The pin commit of which everything was there once: what is missing since was taken away."""
         self._kept: dict[Owner, Verdicts] = {}
@@ -172,8 +174,7 @@ class ClusterTarget:
             inventory = self._parts.prune.inventory(app, environment)
             names = inventory.objects.keys() - {str(ObjectKey.of(manifest)) for manifest in one.manifests}
             try:
-                for commit in {inventory.objects[name] for name in names}:
-                    found |= self._versions(delivery, environment, app, commit, names)
+                found |= self._inventories.named(delivery, environment, app, names)
             except UserError as error:
                 seen[app] = _faulty(one.effective, error)
         return found
@@ -183,24 +184,9 @@ class ClusterTarget:
         found = []
         for release in self._parts.prune.retiring(delivery, environment):
             try:
-                found.append((release, self._made(delivery, release)))
+                found.append((release, dict(self._inventories.of(delivery, environment, release.app))))
             except UserError as error:
                 log.warning("%s in %s cannot be removed: %s", release.app, environment, error.render())
-        return found
-
-    def _versions(self, delivery: Delivery, environment: str, app: str, commit: str, names: set[str]) -> dict[ObjectKey, str]:
-        pin = self._parts.reader.pin_at(delivery.repository, commit, environment, app)
-        objects = self._parts.rendering.objects(pin.candidate, delivery.repository) if pin is not None else ()
-        versions = {(ObjectKey.of(value).group, str(value["kind"])): str(value["apiVersion"]) for value in objects}
-        keys = (ObjectKey.parse(name) for name in names)
-        return {key: versions[key.group, key.kind] for key in keys if (key.group, key.kind) in versions}
-
-    def _made(self, delivery: Delivery, release: Release) -> dict[ObjectKey, str]:
-        """Return everything in the inventory of an application that is no longer in setpoint.yaml."""
-        environment = release.desired.environment
-        inventory, found = self._parts.prune.inventory(release.app, environment), dict[ObjectKey, str]()
-        for commit in set(inventory.objects.values()):
-            found |= self._versions(delivery, environment, release.app, commit, set(inventory.objects))
         return found
 
     def _retire(self, cluster: Cluster, release: Release, objects: Mapping[ObjectKey, str]) -> None:
@@ -253,7 +239,7 @@ class ClusterTarget:
         before, pin = self._before(one.effective), one.effective.pin
         settled = self._applied.get(one.owner) == pin.commit
         settled = settled or (before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY)
-        who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open)
+        who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open, one.approved)
         keys = [ObjectKey.of(manifest) for manifest in one.manifests]
         kept = self._kept.setdefault(one.owner, Verdicts())
         kept.forget_but(dict.fromkeys(keys))

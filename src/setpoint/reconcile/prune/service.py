@@ -89,6 +89,10 @@ class PruneService:
                 self._put(after, "inventory.written", {})
         return found, before
 
+    def approved(self, pin: Pin) -> Collection[str]:
+        """Return the objects whose loss people approved with a pin's promotion."""
+        return self._parts.approved(pin.promotion)
+
     def forget(self, pin: Pin, gone: Sequence[str]) -> None:
         """Note objects that are gone, for who knows it."""
         place = (pin.candidate.app, pin.candidate.environment)

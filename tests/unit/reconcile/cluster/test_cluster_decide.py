@@ -52,7 +52,9 @@ def test_what_is_done_and_why(seen: Seen, certain: Comparison | None, action: Ac
 def test_what_is_allowed_is_done_without_a_person() -> None:
     """Replacing has to be allowed, taking over may be forbidden; a refusal denies and says how to go on."""
     seen = Seen(live({"a": "2"}), known=True)
-    replaced = decide(MANIFEST, seen, Allowed("setpoint", replace=True), differs("the ConfigMap is immutable"))
+    replaced = decide(MANIFEST, seen, Allowed("setpoint", unreplaced=""), differs("the ConfigMap is immutable"))
+    nobody = decide(MANIFEST, seen, Allowed("setpoint", unreplaced="", unapproved=True), differs("the ConfigMap is immutable"))
+    assert (nobody.action, nobody.reasons[-1].code) == (Action.WAIT, "REPLACE_UNAPPROVED")
     assert (replaced.action, replaced.reasons[-1].code) == (Action.REPLACE, "OBJECT_REPLACED")
     refused = decide(MANIFEST, Seen(live({"a": "1"}, "helm", "Update"), known=True), Allowed("setpoint", take_over=False))
     assert (refused.action, refused.reasons[0].outcome, refused.reasons[0].found) == (Action.WAIT, Outcome.DENY, "helm made it")

@@ -55,6 +55,10 @@ class Memory:
         """Return what is there."""
         return {key: Seen(self.objects.get(key), known=True, digest=str(self.objects.get(key))) for key in keys}
 
+    def look(self, objects: Mapping[ObjectKey, str]) -> dict[ObjectKey, Object | SetpointError | None]:
+        """Return what is there."""
+        return {key: self.objects.get(key) for key in objects}
+
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
         """Take objects, or be busy."""
         if self.down:
