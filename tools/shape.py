@@ -1,4 +1,5 @@
-"""Prints the shape of src (sizes of files and functions, numbers of parameters) and fails when a hard limit is broken.
+"""Prints the shape of src (sizes of files and functions, numbers of parameters) and fails when a hard limit is broken, or two
+modules of tests have one name.
 
 Called by tools/lint and by hand: `.venv/bin/python tools/shape.py`; `--worst N` lists the N largest of each kind. It reads, and changes
 nothing. A limit only ever goes down: an exception is named here with its reason, or the code is cut.
@@ -15,6 +16,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 SOURCE: Final = ROOT / "src" / "setpoint"
+TESTS: Final = ROOT / "tests"
 
 FILE_LINES: Final = 400
 FUNCTION_LINES: Final = 70
@@ -93,6 +95,14 @@ def _outside(node: Function) -> bool:
     return any(word in ast.unparse(decorator) for decorator in node.decorator_list for word in ("click.", "router.", "_option", "_options"))
 
 
+def same_names(folder: Path) -> list[str]:
+    """Return test modules of one name: pytest imports them by it, and stops before the first test."""
+    seen: dict[str, list[str]] = {}
+    for path in sorted(folder.rglob("test_*.py")):
+        seen.setdefault(path.name, []).append(str(path.relative_to(folder.parent)))
+    return [f"{' and '.join(places)}: two modules of tests have one name" for places in seen.values() if len(places) > 1]
+
+
 def percentile(values: Sequence[int], share: float) -> int:
     """Return the nearest-rank percentile; 0 of nothing."""
     ordered = sorted(values)
@@ -117,9 +127,10 @@ def main() -> int:
     for name, values, _ in rows:
         for place in sorted(values, key=lambda place: -values[place])[:worst]:
             print(f"  {name}: {values[place]:>4}  {place}")
-    for fault in shape.faults:
+    faults = [*shape.faults, *same_names(TESTS)]
+    for fault in faults:
         print(f"fault: {fault}", file=sys.stderr)
-    return 1 if shape.faults else 0
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":

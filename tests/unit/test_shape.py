@@ -51,3 +51,14 @@ def test_percentiles_are_nearest_rank(shape: ModuleType) -> None:
     """p50 and p95 are values that occur."""
     values = list(range(1, 101))
     assert (shape.percentile(values, 0.5), shape.percentile(values, 0.95), shape.percentile([], 0.5)) == (50, 95, 0)
+
+
+def test_two_modules_of_tests_with_one_name_are_a_fault(shape: ModuleType, tmp_path: Path) -> None:
+    """Pytest would stop at the second; modules that are no tests may be called alike."""
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        for name in ("test_same.py", f"test_{folder}.py", "conftest.py"):
+            (tmp_path / folder / name).touch()
+    (fault,) = shape.same_names(tmp_path)
+    assert "one/test_same.py and" in fault
+    assert "two/test_same.py" in fault
