@@ -19,6 +19,7 @@ from setpoint.ground.hold.model import Hold
 from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import empty_manifest
 from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
+from setpoint.promotion.checks.model import CommandRun, CommandState
 from setpoint.promotion.model import Approval, Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, Health, JobRun
@@ -117,6 +118,7 @@ def _runtime_story() -> list[tuple[str, str, dict[str, Any]]]:
     waiting, confirmed = replace(owned, held=held), replace(owned, confirmed=held.set)
     left = replace(owned, objects={"Deployment/web": "f" * 40})
     gone = Inventory("api", "prod")
+    asked = CommandRun("c-1", "p-1", "web", "prod", "staging", "./smoke.sh", "5" * 40, 1, CommandState.RUNNING, AT)
     job = JobRun("prod-web-migrate-1", "web", "prod", "migrate", "abc", "p-1", "started", AT)
     side = Side("p-1", "f" * 40, "1", {"web": "abc"})
     rollout = Rollout("ro-1", "web", "prod", "canary", Phase.PREPARING, side, None, AT, AT)
@@ -132,6 +134,9 @@ def _runtime_story() -> list[tuple[str, str, dict[str, Any]]]:
         ("prune.confirmed", "web/prod", {**encode(held), "message": "yes", "inventory": encode(confirmed)}),
         ("prune.done", "web/prod", {"objects": ["Deployment/old"], "pin": "f" * 40, "inventory": encode(left)}),
         ("prune.done", "api/prod", {"objects": ["Deployment/api"], "pin": "", "inventory": encode(gone)}),
+        ("check.started", asked.check, encode(asked)),
+        ("check.requested", asked.check, {"app": "web", "environment": "prod", "message": "now"}),
+        ("check.finished", asked.check, encode(replace(asked, state=CommandState.PASSED, finished_at=AT, exit_code=0))),
         ("job.started", job.run, encode(job)),
         ("job.finished", job.run, encode(replace(job, state="succeeded", finished_at=AT, attempts=1))),
         *((f"rollout.{step}", "web/prod", encode(replace(rollout, phase=phase))) for step, phase in steps.items()),

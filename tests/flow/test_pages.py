@@ -29,6 +29,8 @@ from setpoint.ground.journal.service import Journal
 from setpoint.observe.model import Cell, Journey, Need, RolloutReport, RunReport, Status, Step, TaskRow, Waiting, Why
 from setpoint.pipeline.model import LogRecord, Run, RunState
 from setpoint.promotion.break_glass import Terms
+from setpoint.promotion.checks.model import CommandRun, CommandState
+from setpoint.promotion.checks.service import LOG
 from setpoint.promotion.config import parse_environment, parse_setpoint
 from setpoint.promotion.model import Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
 from setpoint.promotion.repository import Delivery
@@ -93,6 +95,10 @@ def promotion(name: str, state: PromotionState, revision: str, version: str, tre
 OPEN = promotion("p-118c0ffe", PromotionState.OPEN, COMMIT, "v1.4.0", "a")
 PINNED = promotion("p-77aa0011", PromotionState.PINNED, OLD, "12-9a1c77e", "b")
 EARLIER = promotion("p-10000001", PromotionState.PINNED, OLD, "11-1111111", "c")
+CHECK = CommandRun(
+    "c-abcdefgh", "p-118c0ffe", "shop", "production", "staging", f"./smoke.sh {EVIL}", "5" * 40, 3, CommandState.FAILED, at(60), at(50), 1,
+    f"exit status 1: {EVIL}", 3,
+)  # fmt: skip
 MISSING = Reason(
     "APPROVAL_MISSING", Outcome.WAIT, "approvals", "0 of 1 (nobody)", "1 from team:sre", "setpoint approve p-118c0ffe (as ada)"
 )
@@ -177,6 +183,24 @@ class FakeGlass:
     def end(self, app: str, environment: str, who: Principal, _terms: Terms, then: str | None) -> None:
         """Note an end."""
         self.asked.append(("end", app, environment, who.actor, then))
+
+
+@dataclass
+class FakeChecks:
+    """Keeps what was asked of it."""
+
+    asked: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def find(self, check: str) -> CommandRun:
+        """Return the one that there is."""
+        if check != CHECK.check:
+            raise NotFoundError("SP572", "there is no such check")
+        return CHECK
+
+    def again(self, check: str, principal: Principal, message: str) -> CommandRun:
+        """Keep who asks again."""
+        self.asked.append((check, principal.actor, message))
+        return CHECK
 
 
 @dataclass
@@ -266,13 +290,15 @@ def world(folder: Path) -> Any:
         promotions=lambda _app=None, _environment=None, _limit=100: [OPEN, PINNED, EARLIER],
         quarantines=lambda _app, _environment: [barred],
         drifts=lambda _app, _environment, limit: list[Any]()[:limit],
+        command_runs=lambda _promotion: [CHECK],
     )
+    logs.append(CHECK.check, LOG, [LogRecord(0, at(50), "out", f"{EVIL}\n")])
     store = SimpleNamespace(clock=time, tokens=tokens, journal=journal, logs=logs, records=records)
     return SimpleNamespace(
         store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(), stops=FakeStops(),
         break_glass=FakeGlass(),
         delivery=SimpleNamespace(load=lambda: delivery, require=lambda _app, _environment: delivery),
-        rollouts=FakeRollouts(),
+        rollouts=FakeRollouts(), checks=FakeChecks(),
         prune=SimpleNamespace(held=lambda _app, _environment: None),
         runs=SimpleNamespace(report=report), trace=SimpleNamespace(journey=journey),
     )  # fmt: skip
@@ -471,6 +497,19 @@ def test_buttons_are_for_those_who_may(browser: Browser) -> None:
     operator = browser.enter(OPERATOR).get("/why/shop/production").text
     assert ">Approve</button>" not in operator
     assert "Roll back" in operator
+
+
+def test_a_command_of_a_gate_has_a_page_and_is_asked_again_by_those_who_may(browser: Browser) -> None:
+    """The why page leads to it; its words are text; the button is for who may operate, and an unknown check is a page too."""
+    assert f'href="/check/{CHECK.check}"' in browser.enter(ADA).get("/why/shop/production").text
+    page = browser.get(f"/check/{CHECK.check}").text
+    assert EVIL not in page
+    for words in ("attempt 3", "failed", "Ask again now", "exit status 1", "1 of 1 lines"):
+        assert words in page
+    browser.post(f"/check/{CHECK.check}/retry", message="mended")
+    assert browser.application.checks.asked == [(CHECK.check, ADA.actor, "mended")]
+    assert "Ask again now" not in browser.enter(BOB).get(f"/check/{CHECK.check}").text
+    assert "SP572" in browser.get("/check/c-none").text
 
 
 def test_a_canary_is_drawn_and_decided_by_those_who_may(browser: Browser) -> None:

@@ -1,4 +1,4 @@
-"""The acting half of the API: promote, approve, rollback, hold, release, heal, prune, cancel, retry, and what the operator makes.
+"""The acting half of the API: promote, approve, rollback, hold, release, heal, prune, cancel, retry, check, and what the operator makes.
 
 Every call is journalled by the service it reaches; nothing is decided here.
 """
@@ -16,6 +16,7 @@ from setpoint.core.errors import ConflictError, NotAllowedError, UserError
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal, TokenKind
 from setpoint.pipeline.model import Outcome, Run, RunState
+from setpoint.promotion.checks.model import CommandRun
 from setpoint.promotion.model import Promotion, Quarantine
 from setpoint.promotion.people import require_responsible
 from setpoint.promotion.stops import LONGEST_S
@@ -223,7 +224,7 @@ def steer(app: Application, caller: Principal, place: tuple[str, str], body: Rol
 
 
 class CancelBody(_Body):
-    """Why a run or task is cancelled, or a run goes on."""
+    """Why a run or task is cancelled, a run goes on, or a check is asked again."""
 
     message: Message = ""
 
@@ -274,6 +275,12 @@ async def retry(app: App, caller: Caller, run: str, body: CancelBody | None = No
     record = await asyncio.to_thread(run_of, app, caller, run)
     tasks = await app.pipeline.retry(record.run, caller.actor, body.message if body is not None else "")
     return {"run": record.run, "state": "running", "tasks": tasks}
+
+
+@router.post("/checks/{check}/retry")
+def ask_again(app: App, caller: Caller, check: str, body: CancelBody | None = None) -> CommandRun:
+    """Have a gate's command asked again now; owners, approvers and the operator may."""
+    return app.checks.again(check, caller, body.message if body is not None else "")
 
 
 @router.post("/runs/{run}/tasks/{task}/resolve")

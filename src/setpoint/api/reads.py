@@ -14,6 +14,8 @@ from setpoint.core import records
 from setpoint.core.errors import NotFoundError
 from setpoint.observe.model import Diff, EvidenceReport, Journey, Plan, RefPlan, RolloutReport, RunReport, Status, Trace, Verification, Why
 from setpoint.pipeline.model import LogRecord, Run
+from setpoint.promotion.checks.model import CommandRun
+from setpoint.promotion.checks.service import LOG
 from setpoint.promotion.model import Promotion
 from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.prune.model import Prunable
@@ -91,6 +93,33 @@ async def follow_run(app: App, _caller: Caller, run: str) -> StreamingResponse:
     """Follow a run: `run` events with the whole report at every change, the last one when it has ended."""
     await asyncio.to_thread(app.runs.find, run)
     return streams.respond(streams.run(app, run))
+
+
+@router.get("/checks")
+def checks(app: App, _caller: Caller, promotion: str | None = None) -> list[CommandRun]:
+    """Return the commands of gates that were asked for a promotion; left out: those that run now."""
+    return app.store.records.command_runs(app.promotions.find(promotion).promotion if promotion is not None else "")
+
+
+@router.get("/checks/{check}")
+def check(app: App, _caller: Caller, check: str) -> CommandRun:
+    """Return what became of a gate's command the last time it was asked."""
+    return app.checks.find(check)
+
+
+@router.get("/checks/{check}/log")
+def check_log(
+    app: App, _caller: Caller, check: str, after: int = -1, limit: Annotated[int, Query(ge=1, le=10_000)] = 10_000
+) -> list[LogRecord]:
+    """Return the log records with seq > after of a command's last attempt."""
+    return app.store.logs.read(app.checks.find(check).check, LOG, after, limit)
+
+
+@router.get("/checks/{check}/log/stream", response_class=StreamingResponse)
+async def follow_check(request: Request, app: App, _caller: Caller, check: str, after: int = -1) -> StreamingResponse:
+    """Follow the log of a gate's command as server-sent events: `log` with a record each, then `end` with what became of it."""
+    await asyncio.to_thread(app.checks.find, check)
+    return streams.respond(streams.check_log(app, check, streams.last_event_id(request, after)))
 
 
 @router.get("/replicas")

@@ -17,6 +17,8 @@ from setpoint.app.application import Application
 from setpoint.core import records
 from setpoint.ground.journal.model import Entry
 from setpoint.observe.model import RunReport
+from setpoint.promotion.checks.model import CommandState
+from setpoint.promotion.checks.service import LOG
 
 _LOOK_S = 2.0
 _LOG_LOOK_S = 0.1
@@ -53,6 +55,23 @@ async def log(app: Application, run: str, task: str, after: int) -> AsyncIterato
             yield _event("log", records.encode(record), record.seq)
         if not found and (row is None or row.finished_at is not None or row.state not in ("pending", "running")):
             yield _event("end", asdict(row) if row is not None else {})
+            return
+        if not found:
+            await app.store.log_bus.wait(seen, _LOOK_S)
+            await asyncio.sleep(_LOG_LOOK_S)
+
+
+async def check_log(app: Application, check: str, after: int) -> AsyncIterator[str]:
+    """Yield the log records of a gate's command until it has ended and everything was sent."""
+    while True:
+        seen = app.store.log_bus.version
+        run = await asyncio.to_thread(app.checks.find, check)
+        found = await asyncio.to_thread(app.store.logs.read, check, LOG, after, 5000)
+        for record in found:
+            after = record.seq
+            yield _event("log", records.encode(record), record.seq)
+        if not found and run.state is not CommandState.RUNNING:
+            yield _event("end", records.encode(run))
             return
         if not found:
             await app.store.log_bus.wait(seen, _LOOK_S)

@@ -40,6 +40,7 @@ from setpoint.observe.trace import TraceView
 from setpoint.observe.verify import Verifier
 from setpoint.pipeline.service import PipelineService
 from setpoint.promotion.break_glass import BreakGlass
+from setpoint.promotion.checks.service import CommandChecks
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
@@ -99,6 +100,7 @@ class Application:
     clusters: Clusters
     connections: KubernetesClusters
     promotions: PromotionService
+    checks: CommandChecks
     stops: Stops
     break_glass: BreakGlass
     delivery: DeliveryReader

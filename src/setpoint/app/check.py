@@ -25,10 +25,11 @@ from setpoint.pipeline import placing
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline, select_inputs
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH
 from setpoint.pipeline.tasks import Task
+from setpoint.promotion.checks.written import script_findings, scripts_path
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
 from setpoint.promotion.delivery import policy_name_findings, validate_delivery
+from setpoint.promotion.judging import SETPOINT_PATH
 from setpoint.promotion.model import PinnedArtifact
-from setpoint.promotion.repository import SETPOINT_PATH
 from setpoint.reconcile.allowed import Allowed, allowed_in, refuse_outside
 from setpoint.reconcile.images import substitute
 from setpoint.reconcile.render import Place, Renderers, render
@@ -200,13 +201,22 @@ class _Delivery:
         sound = len(report.findings) == before
         if setpoint is not None and sound:
             present = {path.split("/")[1] for path in self._files if path.startswith("apps/") and path.count("/") > 1}
-            for finding in validate_delivery(setpoint, environments, present, CelPolicy().compile_error):
+            found = [*validate_delivery(setpoint, environments, present, CelPolicy().compile_error), *self._scripts(environments)]
+            for finding in found:
                 report.take(ConfigError([finding]), self._prefix)
         for name, document in environments.items():
             self._describe(name, document)
         if setpoint is not None:
             for app in setpoint.model.apps:
                 self._application(setpoint, app, environments)
+
+    def _scripts(self, environments: Mapping[str, Document[EnvironmentFile]]) -> Iterator[Finding]:
+        """Yield what is wrong with the scripts of each environment's checks."""
+        for name, document in environments.items():
+            folder = f"{scripts_path(name)}/"
+            yield from script_findings(
+                document, name, {file.path.removeprefix(folder): file.mode for file in self._tree.listing if file.path.startswith(folder)}
+            )
 
     def _describe(self, name: str, document: Document[EnvironmentFile]) -> None:
         """Count the gates, say what people overlook, and what a canary can find out."""

@@ -1,6 +1,7 @@
 """The control loop: every pass re-reads the world and decides again; a wake only makes the next pass come sooner (law 5).
 
-Loops run side by side so that none waits for another: sources and runs, promotions, unpacked images, and one reconciler per environment.
+Loops run side by side so that none waits for another: sources and runs, promotions, commands of gates, unpacked images, and one
+reconciler per environment.
 A controller looks at every wake and at least every ten seconds; its pass may return after how many seconds it wants to look again.
 What changes without a journal entry (a push by path, a replica that dies) is glanced at once a second, and wakes them all.
 A pass that fails is logged once and tried again; what runs keeps running.
@@ -15,6 +16,7 @@ from setpoint.app.bus import Bus
 from setpoint.app.pushes import Pushes
 from setpoint.core.errors import SetpointError, WorldError
 from setpoint.pipeline.service import PipelineService
+from setpoint.promotion.checks.service import CommandChecks
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.drift.images import LOOK_S, ImageDrift
@@ -44,6 +46,7 @@ class LoopParts:
     images: ImageDrift
     delivery: DeliveryReader
     pushes: Pushes
+    checks: CommandChecks
     glances: tuple[Callable[[], object], ...] = ()
     """Cheap pictures of what changes without an entry; a picture that differs from the last wakes every controller."""
     collect: Callable[[], None] = lambda: None
@@ -62,7 +65,8 @@ class ControlLoop:
         self._parts.bus.attach(asyncio.get_running_loop())
         reconcilers: dict[str, asyncio.Task[None]] = {}
         loops = [
-            asyncio.create_task(self._every("sources", self._sources)),
+            asyncio.create_task(self._every("sources", self._sources, self._resume)),
+            asyncio.create_task(self._every("checks", self._parts.checks.look, self._parts.checks.begin)),
             asyncio.create_task(self._every("promotions", self._parts.promotions.advance)),
             asyncio.create_task(self._glance()),
             asyncio.create_task(self._images()),
@@ -79,15 +83,15 @@ class ControlLoop:
             for task in [*loops, *reconcilers.values()]:
                 task.cancel()
             await asyncio.gather(*loops, *reconcilers.values(), return_exceptions=True)
+            await self._parts.checks.stop()
             await self._parts.pipeline.stop()
 
-    async def _every(self, name: str, work: Callable[[], float | None]) -> None:
-        """Do work at every wake, when it asked to be called again, and at least every ten seconds."""
+    async def _every(self, name: str, work: Callable[[], float | None], then: Callable[[], None] = lambda: None) -> None:
+        """Do work at every wake, when it asked to be called again, and at least every ten seconds; `then` follows in the loop's thread."""
         while True:
             seen = self._parts.bus.version
             again_s = await self._guarded(name, work)
-            if name == "sources":
-                self._resume()
+            then()
             await self._pause(seen, again_s)
 
     async def _pause(self, seen: int, again_s: float) -> None:

@@ -70,6 +70,7 @@ from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskRunner
 from setpoint.promotion.break_glass import BreakGlass
 from setpoint.promotion.builds import Builds
+from setpoint.promotion.checks.service import CheckParts, CommandChecks
 from setpoint.promotion.commits import SignedCommits
 from setpoint.promotion.facts import FactGatherer, FactParts
 from setpoint.promotion.parts import PromotionParts
@@ -137,6 +138,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     commits = CommitKeyCheck(store.git, trust)
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records))
     promotions, stops, break_glass = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
+    checks = _checks(store, processes, delivery)
     own = (settings.pull.name,) if settings is not None and settings.pull is not None else ()
     target = targets.build(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions, own)
     pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
@@ -158,6 +160,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         clusters=clusters,
         connections=target.connections,
         promotions=promotions,
+        checks=checks,
         stops=stops,
         break_glass=break_glass,
         delivery=delivery,
@@ -182,7 +185,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         registration=Registration(store.git, store.records, store.recorder, delivery),
         pushes=pushes,
         garbage=garbage,
-        loop=_loop(store, target, (pipeline, promotions, garbage), pushes, delivery),
+        loop=_loop(store, target, (pipeline, promotions, checks, garbage), pushes, delivery),
     )
 
 
@@ -271,14 +274,30 @@ def _promotions(
     return PromotionService(parts), Stops(parts), BreakGlass(parts)
 
 
+def _checks(store: Store, processes: Processes, delivery: DeliveryReader) -> CommandChecks:
+    return CommandChecks(
+        CheckParts(
+            delivery=delivery,
+            records=store.records,
+            upstreams=Upstreams(delivery, store.records),
+            git=store.git,
+            executor=processes.runner,
+            workspaces=WorkspaceFolder(store.home.workspaces, dedicated_uid()),
+            logs=store.logs,
+            recorder=store.recorder,
+            clock=store.clock,
+        )
+    )
+
+
 def _loop(
     store: Store,
     target: targets.Targets,
-    driven: tuple[PipelineService, PromotionService, GarbageCollection],
+    driven: tuple[PipelineService, PromotionService, CommandChecks, GarbageCollection],
     pushes: Pushes,
     delivery: DeliveryReader,
 ) -> ControlLoop:
-    runtime, (pipeline, promotions, garbage) = target.runtime, driven
+    runtime, (pipeline, promotions, checks, garbage) = target.runtime, driven
     return ControlLoop(
         LoopParts(
             store.control,
@@ -289,6 +308,7 @@ def _loop(
             ImageDrift(ImageCare(runtime.images, runtime.generations), target.drift, runtime.replicas),
             delivery,
             pushes,
+            checks,
             (store.git.glance, runtime.glance, target.proxy.glance, store.recorder.mend),
             garbage.advance,
         )

@@ -1,4 +1,4 @@
-"""The verb `log`: prints or follows the log of a run's tasks, or the end of a replica's; filtering is all it does itself."""
+"""The verb `log`: prints or follows the log of a run's tasks, of a gate's command, or the end of a replica's; it filters, and no more."""
 
 import json
 import sys
@@ -33,7 +33,7 @@ class _Filter:
 
 
 @click.command()
-@click.argument("what", metavar="RUN[/TASK[:LINE]] | REPLICA")
+@click.argument("what", metavar="RUN[/TASK[:LINE]] | CHECK | REPLICA")
 @click.option("--follow", "-f", is_flag=True, help="Go on with what is still written, until the task ends.")
 @click.option("--previous", is_flag=True, help="Of a replica: what its process wrote before the last restart.")
 @click.option("--grep", default="", metavar="TEXT", help="Only lines with this text, in any case.")
@@ -42,7 +42,7 @@ class _Filter:
 @json_option
 @server_options
 def command(api: "Api", what: str, *, follow: bool, previous: bool, grep: str, failed: bool, since_s: int | None, as_json: bool) -> None:  # noqa: PLR0913 - an option each
-    """Print or follow the log of a run's tasks, or that of a replica or a Job's run.
+    """Print or follow the log of a run's tasks, of a gate's command, or that of a replica or a Job's run.
 
     Example: setpoint log latest/test --grep error
     """
@@ -50,6 +50,9 @@ def command(api: "Api", what: str, *, follow: bool, previous: bool, grep: str, f
     task, line = _place(rest)
     since = clock.to_text(datetime.now(UTC) - timedelta(seconds=since_s)) if since_s is not None else ""
     wanted = _Filter(grep.casefold(), since, line)
+    if name.startswith("c-"):
+        _check(api, name, wanted, _How(follow, previous, as_json))
+        return
     try:
         from setpoint.client.http import segment
 
@@ -98,8 +101,12 @@ def records(api: "Api", run: str, task: str, after: int = -1) -> Iterator[dict[s
     """Yield a task's log records with seq > after, page by page."""
     from setpoint.client.http import segment
 
+    yield from _paged(api, f"runs/{segment(run)}/tasks/{segment(task)}/log", after)
+
+
+def _paged(api: "Api", path: str, after: int) -> Iterator[dict[str, Any]]:
     while True:
-        page = api.get(f"runs/{segment(run)}/tasks/{segment(task)}/log", {"after": after, "limit": _PAGE})
+        page = api.get(path, {"after": after, "limit": _PAGE})
         if not page or page[-1]["seq"] <= after:
             return
         yield from page
@@ -109,8 +116,11 @@ def records(api: "Api", run: str, task: str, after: int = -1) -> Iterator[dict[s
 def _followed(api: "Api", run: str, task: str, line: int) -> Iterator[dict[str, Any]]:
     from setpoint.client.http import segment
 
-    path = f"runs/{segment(run)}/tasks/{segment(task)}/log/stream"
-    for event in api.stream(path, {"after": line - 2}):
+    yield from _streamed(api, f"runs/{segment(run)}/tasks/{segment(task)}/log/stream", line - 2)
+
+
+def _streamed(api: "Api", path: str, after: int) -> Iterator[dict[str, Any]]:
+    for event in api.stream(path, {"after": after}):
         if event.event == "log":
             yield json.loads(event.data)
 
@@ -136,6 +146,20 @@ class _How:
     follow: bool
     previous: bool
     as_json: bool
+
+
+def _check(api: "Api", check: str, wanted: _Filter, how: _How) -> None:
+    """Print the log of a gate's command, and go on with it."""
+    from setpoint.client.http import segment
+
+    path, after, printed = f"checks/{segment(check)}/log", wanted.first - 2, False
+    found = _streamed(api, f"{path}/stream", after) if how.follow else _paged(api, path, after)
+    for record in found:
+        printed = True
+        if wanted.wants(record):
+            _print("command", record, as_json=how.as_json)
+    if not printed:
+        note(f"{check} printed nothing yet, or its log is not kept any more (setpoint up --keep-log-days)")
 
 
 def _replica(api: "Api", name: str, wanted: _Filter, how: _How) -> bool:

@@ -1,4 +1,4 @@
-"""The verb `retry`: a run that failed or was cancelled goes on with what is not green; POST /api/v1/runs/{run}/retry."""
+"""The verb `retry`: a run goes on with what is not green, or a check is asked again; POST /api/v1/{runs,checks}/ID/retry."""
 
 from typing import TYPE_CHECKING
 
@@ -12,19 +12,28 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", metavar="RUN | CHECK")
 @click.option("--message", "-m", default="", help="Why; the journal says it.")
 @json_option
 @server_options
 def command(api: "Api", run: str, message: str, *, as_json: bool) -> None:
-    """Let RUN, which failed or was cancelled, go on: the same revision, and only tasks that are not green are executed again.
+    """Let RUN, which failed or was cancelled, go on, or have the command of a gate asked again now.
+
+    The revision of a run stays, and only tasks that are not green are executed again.
 
     A task of `once` that was begun is not: it waits until its probe or `setpoint resolve` says that it did not happen.
 
-    RUN is an id, its beginning, a commit, or `latest`. Example: setpoint retry latest -m "the network was down"
+    RUN is an id, its beginning, a commit, or `latest`; CHECK is named by `setpoint why`.
+
+    Example: setpoint retry latest -m "the network was down"
     """
     from setpoint.client.http import segment
 
+    if run.startswith("c-"):
+        asked = api.post(f"checks/{segment(run)}/retry", {"message": message})
+        print_json(asked) if as_json else print_text(f"{run} is asked again: {asked['command']} in {asked['upstream']}")
+        note(f"next: setpoint log {run} --follow")
+        return
     answer = api.post(f"runs/{segment(run)}/retry", {"message": message})
     if as_json:
         print_json(answer)

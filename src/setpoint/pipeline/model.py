@@ -203,6 +203,8 @@ class TaskCommand:
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     """Environment variable -> value; masked in what the task prints, and never written down."""
+    processes: int | None = None
+    """How many processes and threads it may have at once; None: as many as its user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,8 @@ class Candidates:
             return False
         if root and reader.includes(delivery, candidate.app) != candidate.includes:
             return False
+        if self._parts.gatherer.scripts(candidate, delivery) != promotion.scripts:
+            return False
         return reader.policy_id(delivery, candidate.environment) == promotion.policy
 
 

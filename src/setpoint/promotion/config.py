@@ -15,6 +15,7 @@ from setpoint.core.documents import Document, FileModel, InvalidError
 from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
+from setpoint.promotion.checks.written import SCRIPTS, Check
 from setpoint.promotion.ignoring import IgnoreConfig, ignore_findings
 from setpoint.promotion.includes import Folder, include_findings
 from setpoint.promotion.person_keys import PersonKey, key_findings
@@ -30,7 +31,6 @@ _BRANCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _REPOSITORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,3}")
 _OUTSIDE_IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}@sha256:[0-9a-f]{64}")
 _BUDGET: Final = re.compile(r"[0-9]{1,4}%?")
-_CHECK_PATH: Final = re.compile(r"/[!-~]{0,1023}")
 
 
 def _name(text: str) -> str:
@@ -66,12 +66,6 @@ def _outside_image(text: str) -> str:
         raise InvalidError(
             f"`{text}` is not named by digest", "write repository@sha256: and 64 hex digits (law: only digests move)", "SP524"
         )
-    return text
-
-
-def _check_path(text: str) -> str:
-    if not _CHECK_PATH.fullmatch(text):
-        raise InvalidError(f"`{text}` is no path of a URL", "begin with a slash, no spaces: /health", "SP525")
     return text
 
 
@@ -126,19 +120,6 @@ class SetpointFile(FileModel):
         return Directory(people, dict(self.teams))
 
 
-class HttpCheck(FileModel):
-    """One HTTP GET and the status it must have."""
-
-    path: Annotated[str, AfterValidator(_check_path)]
-    status: Annotated[int, Field(ge=100, le=599)] = 200
-
-
-class Check(FileModel):
-    """One check of the environments in `after`."""
-
-    http: HttpCheck
-
-
 class Approvals(FileModel):
     """How many people of which teams must say yes, and who does not count."""
 
@@ -168,6 +149,11 @@ class Gates(FileModel):
     """A Pod Security Standard that every pod of the render keeps to: `baseline` or `restricted`, with a version or the newest known."""
     commits: Literal["signed"] | None = None
     """`signed`: every commit between what runs and the candidate is signed by a key of a person in setpoint.yaml."""
+
+    @property
+    def requests(self) -> bool:
+        """Whether any check is an HTTP request, whose answer no entry of the journal tells."""
+        return any(check.http is not None for check in self.checks)
 
 
 class DriftConfig(FileModel):
@@ -265,7 +251,12 @@ def _people(document: Document[SetpointFile]) -> list[Finding]:
 
 
 def _apps(document: Document[SetpointFile]) -> list[Finding]:
-    return [
+    taken = [
+        document.finding(("apps", name), "SP520", f"`{name}` can be no application", f"environments/<env>/{name}/ holds scripts", at="key")
+        for name in document.model.apps
+        if name == SCRIPTS
+    ]
+    return taken + [
         document.finding(("apps", name, "artifacts"), "SP528", f"`{name}` has artifacts but no source", "add `source:`", at="key")
         for name, app in document.model.apps.items()
         if app.artifacts and app.source is None

@@ -167,13 +167,19 @@ def _commits(facts: GateFacts, gates: Gates) -> Iterator[Reason]:
 
 def _checks(facts: GateFacts, now: datetime) -> Iterator[Reason]:
     for check in facts.checks:
-        subject = f"check {check.path} in {check.environment}"
-        if check.passed:
-            yield Reason("CHECK_PASSED", Outcome.ALLOW, subject, check.found, f"status {check.wanted_status}")
+        subject = f"check {check.what} in {check.environment}"
+        if check.state == "passed":
+            yield Reason("CHECK_PASSED", Outcome.ALLOW, subject, check.found, check.wanted, recheck_at=check.recheck_at)
+            continue
+        again = check.recheck_at or clock.to_text(now + timedelta(seconds=CHECK_INTERVAL_S))
+        fix = check.fix or f"setpoint why {facts.candidate.app} {check.environment}"
+        told = (Outcome.WAIT, subject, check.found, check.wanted, fix, again)
+        if check.state == "failed":
+            yield Reason("CHECK_FAILED", *told)
+        elif check.state == "error":
+            yield Reason("CHECK_ERROR", *told)
         else:
-            again = clock.to_text(now + timedelta(seconds=CHECK_INTERVAL_S))
-            fix = f"setpoint why {facts.candidate.app} {check.environment}"
-            yield Reason("CHECK_FAILED", Outcome.WAIT, subject, check.found, f"status {check.wanted_status}", fix, again)
+            yield Reason("CHECK_RUNNING", *told)
 
 
 def _soak(facts: GateFacts, gates: Gates, now: datetime) -> Iterator[Reason]:

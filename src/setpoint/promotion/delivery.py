@@ -109,10 +109,10 @@ def _kubernetes(document: Document[EnvironmentFile], environments: Environments)
     if config.target.kubernetes is not None and config.rollout.canary is not None:
         what, fix = "there is no canary on a Kubernetes target yet", "leave `canary` out: Kubernetes rolls its Deployments itself"
         yield document.finding(("rollout", "canary"), "SP554", what, fix, at="key")
-    for index, name in enumerate(config.after if config.gates.checks else ()):
+    for index, name in enumerate(config.after if config.gates.requests else ()):
         if name in environments and not environments[name].model.target.url:
             fix = f"add `url:` to `target: {{kubernetes: ...}}` of {name}"
-            yield document.finding(("after", index), "SP555", f"`checks` ask {name}, and nobody said where it is reached", fix)
+            yield document.finding(("after", index), "SP555", f"HTTP checks ask {name}, and nobody said where it is reached", fix)
 
 
 def _approvals(setpoint: Document[SetpointFile], document: Document[EnvironmentFile]) -> Iterator[Finding]:

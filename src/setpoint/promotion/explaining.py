@@ -74,8 +74,8 @@ class Explanations:
             found = self._now(inputs, *place)
             later = inputs.renewed()
             if later.of(*place) == on:
-                checks = found.promotion is not None and inputs.delivery.environment(environment).gates.checks
-                stands_s = CHECK_INTERVAL_S if checks else at_most_s(inputs.delivery, environment)
+                requests = found.promotion is not None and inputs.delivery.environment(environment).gates.requests
+                stands_s = CHECK_INTERVAL_S if requests else at_most_s(inputs.delivery, environment)
                 self._kept.put(place, (lag, rest(on, now, found.verdict.reasons, stands_s), found))
                 break
             inputs = later

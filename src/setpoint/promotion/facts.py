@@ -3,16 +3,18 @@
 Called by the promotion service before every decision; it reads and probes, and decides nothing.
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from setpoint.core import canonical, clock, digest
 from setpoint.core.records import encode
 from setpoint.evidence.facts import agreed
 from setpoint.evidence.model import ArtifactEvidence
 from setpoint.ground.hold.service import Holds
+from setpoint.promotion.checks.decide import NOT_THERE, answer, label, question, runs_there
 from setpoint.promotion.commits import SignedCommits
 from setpoint.promotion.config import Gates
 from setpoint.promotion.decide import CHECK_INTERVAL_S
@@ -46,7 +48,7 @@ class FactParts:
 
 
 class FactGatherer:
-    """Gathers GateFacts for a promotion; HTTP checks are asked again only after CHECK_INTERVAL_S."""
+    """Gathers GateFacts for a promotion; HTTP checks are asked again only after CHECK_INTERVAL_S, commands by a service of their own."""
 
     def __init__(self, parts: FactParts) -> None:
         self._parts = parts
@@ -56,7 +58,15 @@ class FactGatherer:
         """Return the digest that approvals bind to: candidate, render, the policy in force, and what is lost by it."""
         render = self._parts.renderer.render_facts(candidate, delivery.repository)
         policy = self._parts.delivery.policy_id(delivery, candidate.environment)
-        return digest.sha256(canonical.dumps([candidate.digest, render.digest, policy, list(self.losses(candidate, delivery))]))
+        scripts = self.scripts(candidate, delivery)
+        parts = [candidate.digest, render.digest, policy, list(self.losses(candidate, delivery)), *([scripts] if scripts else [])]
+        return digest.sha256(canonical.dumps(parts))
+
+    def scripts(self, candidate: Candidate, delivery: Delivery) -> str:
+        """Return the tree id of the accepted scripts that the environment's checks run with; empty without any."""
+        gates = delivery.environment(candidate.environment).gates
+        commands = any(check.command is not None for check in gates.checks)
+        return self._parts.delivery.scripts_id(delivery, candidate.environment) if commands else ""
 
     def losses(self, candidate: Candidate, delivery: Delivery) -> tuple[str, ...]:
         """Return what a candidate would destroy of what Setpoint pinned last."""
@@ -86,7 +96,7 @@ class FactGatherer:
             candidate=candidate,
             evidence=evidence,
             upstreams=upstreams,
-            checks=self._http_checks(promotion, delivery, gates, upstreams),
+            checks=(*self._http_checks(promotion, delivery, gates, upstreams), *self._commands(promotion, delivery, gates, upstreams)),
             approvals=tuple(parts.records.approvals(promotion.promotion)),
             binding=promotion.binding,
             excluded=excluded,
@@ -112,7 +122,8 @@ class FactGatherer:
         self, promotion: Promotion, delivery: Delivery, gates: Gates, upstreams: tuple[UpstreamFacts, ...]
     ) -> tuple[CheckResult, ...]:
         """Ask each check in each upstream that runs the same content, all at once; a check elsewhere would prove nothing."""
-        asked = [(upstream, check.http.path, check.http.status) for upstream in upstreams for check in gates.checks]
+        requests = [check.http for check in gates.checks if check.http is not None]
+        asked = [(upstream, request.path, request.status) for upstream in upstreams for request in requests]
         if not asked:
             return ()
         if len(asked) == 1:
@@ -122,10 +133,9 @@ class FactGatherer:
 
     def _http_check(self, promotion: Promotion, delivery: Delivery, upstream: UpstreamFacts, path: str, status: int) -> CheckResult:
         now = self._parts.clock.now()
-        pinned = upstream.pinned
-        if pinned is None or not pinned.same_content(promotion.candidate) or not upstream.healthy:
-            found = "not asked: it does not run there yet"
-            return CheckResult(upstream.environment, path, status, passed=False, found=found, at=clock.to_text(now))
+        pinned, wanted = upstream.pinned, f"status {status}"
+        if pinned is None or not runs_there(upstream, promotion):
+            return CheckResult(upstream.environment, path, wanted, "failed", NOT_THERE, clock.to_text(now))
         key = (promotion.promotion, upstream.environment, path, status)
         asked_at, result = self._checked.get(key, (None, None))
         if result is None or asked_at is None or now - asked_at >= timedelta(seconds=CHECK_INTERVAL_S):
@@ -133,9 +143,23 @@ class FactGatherer:
             passed, text = (
                 self._parts.checks.check(url, path, status) if url else (False, "nobody said where it is reached: `url:` of its target")
             )
-            result = CheckResult(upstream.environment, path, status, passed, text, clock.to_text(now), pinned.digest)
+            state: Literal["passed", "failed"] = "passed" if passed else "failed"
+            result = CheckResult(upstream.environment, path, wanted, state, text, clock.to_text(now), pinned.digest)
             self._checked[key] = (now, result)
         return result
+
+    def _commands(
+        self, promotion: Promotion, delivery: Delivery, gates: Gates, upstreams: tuple[UpstreamFacts, ...]
+    ) -> Iterator[CheckResult]:
+        """Yield what became of each command in each upstream; nothing is begun here."""
+        now = self._parts.clock.now()
+        for upstream in upstreams:
+            for command in (check.command for check in gates.checks if check.command is not None):
+                if not runs_there(upstream, promotion):
+                    yield CheckResult(upstream.environment, label(command), "exit status 0", "failed", NOT_THERE, clock.to_text(now))
+                    continue
+                asked = question(promotion, upstream, command, self.scripts(promotion.candidate, delivery))
+                yield answer(asked, self._parts.records.command_run(asked.check), now)
 
 
 def policy_facts(

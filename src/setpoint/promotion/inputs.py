@@ -74,7 +74,7 @@ def at_most_s(delivery: Delivery, environment: str) -> float:
     gates = delivery.environment(environment).gates
     signers = gates.approvals is not None and "commit-signer" in gates.approvals.excluded
     signed = gates.commits is not None or (signers and any(person.keys for person in delivery.directory.people))
-    return OUTSIDE_S if gates.checks or signed else REST_S
+    return OUTSIDE_S if gates.requests or signed else REST_S
 
 
 class Inputs:

@@ -133,6 +133,8 @@ class Promotion:
     """What pinning it destroys, `Deployment/web: its replicas stop`: part of what approvals bind to."""
     configuration: str = ""
     """Commit of the delivery repository whose configuration is all that it changes; empty when it brings another build."""
+    scripts: str = ""
+    """Tree id of the accepted scripts that the environment's checks run with; part of what approvals bind to."""
 
     @property
     def names(self) -> str:
@@ -178,17 +180,23 @@ class Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What an HTTP check saw in one environment."""
+    """What a check saw in one environment."""
 
     environment: str
-    path: str
-    wanted_status: int
-    passed: bool
+    what: str
+    """`/health`, or the first line of a command."""
+    wanted: str
+    """`status 200`, `exit status 0`"""
+    state: Literal["passed", "failed", "error", "running"]
+    """`error`: it could not be asked to the end; `running`: its answer is still to come."""
     found: str
     """`status 200`, or the error: the same words for the same answer, so that explanations can be compared."""
     at: str
     candidate: str = ""
     """Candidate digest that was serving."""
+    recheck_at: str = ""
+    """When it is asked again."""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

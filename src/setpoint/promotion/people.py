@@ -11,9 +11,10 @@ from setpoint.core import digest
 from setpoint.core.errors import NotAllowedError
 from setpoint.core.recent import Recent
 from setpoint.ground.identity.model import Principal
+from setpoint.promotion.judging import SETPOINT_PATH
 from setpoint.promotion.lines import Lines, is_unit
 from setpoint.promotion.model import Pin, Promotion
-from setpoint.promotion.repository import SETPOINT_PATH, Delivery
+from setpoint.promotion.repository import Delivery
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
 

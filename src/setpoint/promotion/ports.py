@@ -4,6 +4,7 @@ from typing import Any, Protocol
 
 from setpoint.evidence.model import ArtifactEvidence
 from setpoint.ground.hold.ports import HoldRecords
+from setpoint.promotion.checks.model import CommandRun
 from setpoint.promotion.model import (
     Approval,
     Candidate,
@@ -85,6 +86,14 @@ class PromotionRecords(HoldRecords, Protocol):
 
     def approvals(self, promotion: str) -> list[Approval]:
         """Return the approvals of a promotion, in journal order."""
+        ...
+
+    def command_run(self, check: str) -> CommandRun | None:
+        """Return what became of a command the last time it was asked."""
+        ...
+
+    def command_runs(self, promotion: str = "") -> list[CommandRun]:
+        """Return the commands that were asked for a promotion (empty: those that are running), oldest first."""
         ...
 
     def quarantines(self, app: str, environment: str) -> list[Quarantine]:

@@ -8,22 +8,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from setpoint.core.documents import Document
-from setpoint.core.errors import ConfigError, Finding, NotFoundError, UserError
+from setpoint.core.errors import ConfigError, NotFoundError, UserError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.core.recent import Recent
 from setpoint.ground.identity.model import Directory
 from setpoint.ground.journal.ports import Recorder
-from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
-from setpoint.promotion.delivery import policy_name_findings, validate_delivery
+from setpoint.promotion.checks.written import scripts_path
+from setpoint.promotion.config import EnvironmentFile, SetpointFile
+from setpoint.promotion.delivery import policy_name_findings
+from setpoint.promotion.judging import SETPOINT_PATH, Governed, JudgingFiles
 from setpoint.promotion.lines import Lines, is_unit
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import parse_pin, pin_path
 from setpoint.promotion.ports import PolicyEngine
 from setpoint.source.ports import GitStore
 
-SETPOINT_PATH = "setpoint.yaml"
-_COMMITS = 256
 _PINS = 8192
 BY_PATH = "somebody by path"
 """How a pusher is named when nobody authenticated: the push was made into the bare repository by path."""
@@ -82,14 +81,6 @@ class Delivery:
         return done
 
 
-@dataclass(frozen=True, slots=True)
-class Governed:
-    """The parsed files that judge, of one commit."""
-
-    setpoint: Document[SetpointFile]
-    environments: Mapping[str, Document[EnvironmentFile]]
-
-
 class DeliveryRecords(Protocol):
     """What the journal knows of delivery repositories."""
 
@@ -113,10 +104,7 @@ class DeliveryReader:
         self._git = git
         self._records = records
         self._recorder = recorder
-        self._policy = policy
-        self._files: Recent[tuple[str, str], Governed] = Recent(_COMMITS)
-        self._judging: Recent[tuple[str, str], dict[str, str]] = Recent(_COMMITS)
-        """The last commits looked at -> {path: blob id} of the files that judge there."""
+        self._judges = JudgingFiles(git, policy)
         self._judged: dict[tuple[str, str, str, int], tuple[Reason, ...]] = {}
         self._trees: dict[str, bool] = {}
         """Object id of an included path -> whether it is a folder."""
@@ -150,7 +138,7 @@ class DeliveryReader:
     def _changed(self, repository: str, accepted: str, head: str) -> bool:
         """Say whether what judges changed since it was accepted; a head that cannot be read counts as changed, and is judged."""
         try:
-            return self._governed(repository, head) != self._governed(repository, accepted)
+            return self._judges.ids(repository, head) != self._judges.ids(repository, accepted)
         except UserError:
             return True
 
@@ -265,7 +253,11 @@ class DeliveryReader:
 
     def policy_id(self, delivery: Delivery, environment: str) -> str:
         """Return the blob id of the environment.yaml in force."""
-        return self._governed(delivery.repository, delivery.accepted).get(f"environments/{environment}/environment.yaml", "")
+        return self._judges.ids(delivery.repository, delivery.accepted).get(f"environments/{environment}/environment.yaml", "")
+
+    def scripts_id(self, delivery: Delivery, environment: str) -> str:
+        """Return the tree id of the accepted scripts that an environment's checks run with; empty when there are none."""
+        return self._judges.ids(delivery.repository, delivery.accepted).get(scripts_path(environment), "")
 
     def governed(self, repository: str, commit: str) -> Governed:
         """Return the parsed files that judge at a commit.
@@ -273,55 +265,21 @@ class DeliveryReader:
         Raises:
             ConfigError: every finding of every file at once.
         """
-        kept = self._files.get((repository, commit))
-        if kept is not None:
-            return kept
-        findings: list[Finding] = []
-        setpoint: Document[SetpointFile] | None = None
-        environments: dict[str, Document[EnvironmentFile]] = {}
-        for path in sorted(self._governed(repository, commit)):
-            data = self._git.read(repository, commit, path) or b""
-            try:
-                if path == SETPOINT_PATH:
-                    setpoint = parse_setpoint(data, path)
-                else:
-                    environments[path.split("/")[1]] = parse_environment(data, path)
-            except ConfigError as error:
-                findings += error.findings
-        if setpoint is None and not findings:
-            fix = "add setpoint.yaml with apps, people, teams and owners"
-            findings.append(Finding("SP501", "the delivery repository has no setpoint.yaml", SETPOINT_PATH, fix=fix))
-        if setpoint is not None and not findings:
-            findings += validate_delivery(setpoint, environments, self._apps(repository, commit), self._policy.compile_error)
-        if findings or setpoint is None:
-            raise ConfigError(findings)
-        return self._files.put((repository, commit), Governed(setpoint, environments))
-
-    def _apps(self, repository: str, commit: str) -> set[str]:
-        return set(self._git.entries(repository, commit, "apps"))
-
-    def _governed(self, repository: str, commit: str) -> dict[str, str]:
-        """Return {path: blob id} of the files that judge: setpoint.yaml and every environment.yaml."""
-        return self._judging.of((repository, commit), lambda: self._governed_now(repository, commit))
-
-    def _governed_now(self, repository: str, commit: str) -> dict[str, str]:
-        folders = (f"environments/{name}/environment.yaml" for name in self._git.entries(repository, commit, "environments"))
-        found = {path: self._git.tree_id(repository, commit, path) for path in (SETPOINT_PATH, *folders)}
-        return {path: blob for path, blob in found.items() if blob is not None}
+        return self._judges.parsed(repository, commit)
 
     def _judge_change(self, repository: str, branch: str, accepted: str, head: str) -> tuple[Reason, ...]:
         """Accept a change of governed files when owners under the last accepted version pushed it; else say why not (law 9)."""
         current = self.governed(repository, accepted)
         setpoint, environments = current.setpoint.model, current.environments
         try:
-            before, after = self._governed(repository, accepted), self._governed(repository, head)
+            before, after = self._judges.ids(repository, accepted), self._judges.ids(repository, head)
         except UserError as error:
             return (_faulty(error),)
         changed_by = self._changed_by(repository, branch, accepted, head)
         reasons: list[Reason] = []
         for path in sorted(path for path in {*before, *after} if before.get(path) != after.get(path)):
-            known = environments[path.split("/")[1]].model if path != SETPOINT_PATH and path in before else None
-            owners = known.owners if known is not None and known.owners else setpoint.owners
+            known = environments.get(path.split("/")[1]) if path != SETPOINT_PATH else None
+            owners = known.model.owners if known is not None and known.model.owners else setpoint.owners
             allowed = setpoint.directory().members(owners)
             strangers = sorted(pusher for pusher in changed_by.get(path, {BY_PATH}) if not _owns(setpoint.directory(), pusher, allowed))
             if strangers:
@@ -332,7 +290,11 @@ class DeliveryReader:
                 reasons.append(Reason("NOT_ACCEPTED", Outcome.WAIT, path, found, "a change pushed by its owners", fix))
         try:
             now = self.governed(repository, head).environments
-            changed = (now[path.split("/")[1]] for path in after if path != SETPOINT_PATH and before.get(path) != after[path])
+            changed = (
+                now[path.split("/")[1]]
+                for path in after
+                if path.endswith(".yaml") and path != SETPOINT_PATH and before.get(path) != after[path]
+            )
             new = [finding for document in changed for finding in policy_name_findings(document)]
             reasons += [Reason("FAULTY", Outcome.WAIT, f.place, f.what, "no findings", f.fix) for f in new]
         except ConfigError as error:
@@ -351,7 +313,7 @@ class DeliveryReader:
         What counts is which files a push found and which it left, never the commits in between: a merge can hide a change from every
         commit's own list of changes. A change that no push explains was made by path.
         """
-        wanted, now = self._governed(repository, accepted), self._governed(repository, head)
+        wanted, now = self._judges.ids(repository, accepted), self._judges.ids(repository, head)
         found: dict[str, set[str]] = {}
 
         def note(before: Mapping[str, str], after: Mapping[str, str], who: str) -> None:
@@ -362,19 +324,12 @@ class DeliveryReader:
         for old, new, pusher, _at in reversed(self._records.pushes(repository, f"refs/heads/{branch}")):
             if now == wanted:
                 break
-            before, left = self._governed_then(repository, old), self._governed_then(repository, new)
+            before, left = self._judges.then(repository, old), self._judges.then(repository, new)
             note(left, now, BY_PATH)
             note(before, left, pusher)
             now = before
         note(wanted, now, BY_PATH)
         return found
-
-    def _governed_then(self, repository: str, commit: str) -> dict[str, str]:
-        """Return the governed files of a head of earlier; none when there was no head, its commit is gone, or it cannot be read."""
-        try:
-            return self._governed(repository, commit) if self._git.resolve(repository, commit) is not None else {}
-        except UserError:
-            return {}
 
 
 def _faulty(error: UserError) -> Reason:

@@ -175,6 +175,7 @@ class PromotionService:
             created_at=created_at,
             note=note,
             losses=self._parts.gatherer.losses(candidate, delivery),
+            scripts=self._parts.gatherer.scripts(candidate, delivery),
             configuration=self._candidates.configuration(delivery, candidate),
         )
         fact = Fact("promotion.created", created.promotion, actor, records.encode(created))

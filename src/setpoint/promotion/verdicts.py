@@ -30,7 +30,7 @@ class Verdicts:
         gates = delivery.environment(candidate.environment).gates
         now = self._parts.clock.now()
         verdict = decide.decide(facts, gates, promotion, now)
-        stands_s = decide.CHECK_INTERVAL_S if gates.checks else at_most_s(delivery, candidate.environment)
+        stands_s = decide.CHECK_INTERVAL_S if gates.requests else at_most_s(delivery, candidate.environment)
         self._kept.put(promotion.promotion, (promotion, rest(on, now, verdict.reasons, stands_s), verdict))
         return verdict
 

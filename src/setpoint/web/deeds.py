@@ -39,7 +39,8 @@ def _back(application: str, environment: str) -> Response:
     return RedirectResponse(why_path(application, environment), 303)
 
 
-def _message(fields: dict[str, str]) -> str:
+def message_of(fields: dict[str, str]) -> str:
+    """Return what somebody wrote into a form; UserError SP863 when it is too long."""
     text = fields.get("message", "").strip()
     if len(text) > _MESSAGE_CHARS:
         raise UserError("SP863", f"the message is longer than {_MESSAGE_CHARS} characters", fix="say it shorter")
@@ -49,14 +50,14 @@ def _message(fields: dict[str, str]) -> str:
 @router.post("/promotion/{promotion}/approve")
 def approve(app: App, caller: Caller, promotion: str, fields: Form) -> Response:
     """Approve an open promotion as the session's person."""
-    found = app.promotions.approve(promotion, caller, _message(fields))
+    found = app.promotions.approve(promotion, caller, message_of(fields))
     return _back(found.candidate.app, found.candidate.environment)
 
 
 @router.post("/why/{application}/{environment}/promote")
 def promote(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
     """Ask for the next candidate."""
-    app.promotions.request(application, environment, caller, _message(fields))
+    app.promotions.request(application, environment, caller, message_of(fields))
     return _back(application, environment)
 
 
@@ -71,7 +72,7 @@ def lift(app: App, caller: Caller, application: str, environment: str, _fields: 
 def hold(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
     """Stop new pins here, or in the whole environment."""
     for_s = seconds_of(fields.get("until", ""))
-    app.stops.hold("" if fields.get("all") else application, environment, caller, for_s, _message(fields))
+    app.stops.hold("" if fields.get("all") else application, environment, caller, for_s, message_of(fields))
     return _back(application, environment)
 
 
@@ -122,7 +123,7 @@ def _then(fields: dict[str, str]) -> Then | None:
 async def cancel(app: App, caller: Caller, run: str, fields: Form) -> Response:
     """Cancel a run that goes on."""
     record = await asyncio.to_thread(run_of, app, caller, run)
-    if await app.pipeline.cancel(record.run, caller.actor, _message(fields)) is None:
+    if await app.pipeline.cancel(record.run, caller.actor, message_of(fields)) is None:
         raise ConflictError("SP231", "the run has ended already", where=record.run)
     return RedirectResponse(f"/run/{record.run}", 303)
 
@@ -131,7 +132,7 @@ async def cancel(app: App, caller: Caller, run: str, fields: Form) -> Response:
 async def retry(app: App, caller: Caller, run: str, fields: Form) -> Response:
     """Let a run that has ended go on with what is not green."""
     record = await asyncio.to_thread(run_of, app, caller, run)
-    await app.pipeline.retry(record.run, caller.actor, _message(fields))
+    await app.pipeline.retry(record.run, caller.actor, message_of(fields))
     return RedirectResponse(f"/run/{record.run}", 303)
 
 
@@ -139,7 +140,7 @@ async def retry(app: App, caller: Caller, run: str, fields: Form) -> Response:
 async def resolve(app: App, caller: Caller, run: str, task: str, fields: Form) -> Response:
     """Say what became of a lost task."""
     record = await asyncio.to_thread(run_of, app, caller, run)
-    said, outcome = _message(fields), fields.get("outcome", "")
+    said, outcome = message_of(fields), fields.get("outcome", "")
     if not said or outcome not in set(Outcome):
         raise UserError("SP863", "say what became of it and how you know", where=record.run, fix="go back and fill in the form")
     await app.pipeline.resolve(record.run, task, Outcome(outcome), (caller.actor, said))
@@ -157,7 +158,7 @@ def heal(app: App, caller: Caller, application: str, environment: str, _fields: 
 def prune(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
     """Confirm the removal of exactly what the page showed."""
     delivery = app.delivery.require_environment(environment)
-    app.prune.confirm(delivery, (application, environment), caller, fields.get("set", ""), _message(fields))
+    app.prune.confirm(delivery, (application, environment), caller, fields.get("set", ""), message_of(fields))
     return _back(application, environment)
 
 
@@ -166,7 +167,7 @@ def decide_rollout(
     app: App, caller: Caller, application: str, environment: str, verb: Literal["resume", "abort"], fields: Form
 ) -> Response:
     """Go on from a held step of a canary, or send the canary back."""
-    steer(app, caller, (application, environment), RolloutBody(verb=verb, message=_message(fields)))
+    steer(app, caller, (application, environment), RolloutBody(verb=verb, message=message_of(fields)))
     return _back(application, environment)
 
 
@@ -189,5 +190,5 @@ def confirm_rollback(request: Request, app: App, caller: Caller, application: st
 @router.post("/why/{application}/{environment}/rollback")
 def rollback(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
     """Bring back an earlier candidate."""
-    app.promotions.rollback(application, environment, caller, fields.get("to", ""), _message(fields))
+    app.promotions.rollback(application, environment, caller, fields.get("to", ""), message_of(fields))
     return _back(application, environment)

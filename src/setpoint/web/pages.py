@@ -17,7 +17,7 @@ from setpoint.app.application import Application
 from setpoint.core.errors import NotFoundError
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord
-from setpoint.web import assets, deeds, entrance, journal, logs, views
+from setpoint.web import assets, checks, deeds, entrance, journal, logs, views
 from setpoint.web.deeds import why_path
 from setpoint.web.render import PageRoute, add_global, render
 from setpoint.web.rights import rights
@@ -124,7 +124,9 @@ def why_page(request: Request, app: App, caller: Caller, application: str, envir
     history = app.store.records.promotions(application, environment, 10)
     barred = app.store.records.quarantines(application, environment)
     drifts, held = app.store.records.drifts(application, environment, limit=20), app.prune.held(application, environment)
-    return _show(request, "why.html", app, caller, why=why, rights=may, history=history, barred=barred, drifts=drifts, held=held)
+    asked = app.store.records.command_runs(why.promotion.promotion) if why.promotion is not None else []
+    values = {"why": why, "rights": may, "history": history, "barred": barred, "drifts": drifts, "held": held, "checks": asked}
+    return _show(request, "why.html", app, caller, **values)
 
 
 @router.get("/plan/{application}/{environment}")
@@ -201,4 +203,5 @@ def icon() -> Response:
 router.include_router(assets.router)
 router.include_router(entrance.router)
 router.include_router(deeds.router)
+router.include_router(checks.router)
 router.routes.append(_LostRoute("/{path:path}", lost, methods=["GET"], response_class=PlainTextResponse))

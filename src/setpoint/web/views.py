@@ -46,6 +46,7 @@ _MARKS: Final = {
     "denied": ("bad", "bad"),
     "missing": ("off", "bad"),
     "lost": ("unknown", "bad"),
+    "error": ("unknown", "bad"),
     "cancelled": ("off", "idle"),
     "skipped": ("off", "idle"),
     "superseded": ("off", "idle"),

@@ -170,8 +170,21 @@ def _pushes(world: World) -> Pushes:
 def _loop(world: World, pipeline: _Pipeline) -> ControlLoop:
     unused = cast("Any", None)
     return ControlLoop(
-        LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, _pushes(world))
+        LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, _pushes(world), unused)
     )
+
+
+class _NoChecks:
+    """Commands of gates, of which there are none."""
+
+    def look(self) -> None:
+        """Find nothing."""
+
+    def begin(self) -> None:
+        """Begin nothing."""
+
+    async def stop(self) -> None:
+        """Stop nothing."""
 
 
 class _Controller:
@@ -198,6 +211,7 @@ def _quiet_loop(world: World, promotions: _Controller, glances: tuple[Callable[[
         cast("Any", _Controller()),
         world.reader,
         _pushes(world),
+        cast("Any", _NoChecks()),
         glances,
     )
     return ControlLoop(parts), bus

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
@@ -62,8 +63,8 @@ def _reason(facts: GateFacts, code: str, gates: Gates | None = None, now: dateti
     return found[0]
 
 
-def _check(*, passed: bool) -> CheckResult:
-    return CheckResult("staging", "/health", 200, passed, "status 200" if passed else "status 500", AT)
+def _check(state: Literal["passed", "failed", "error", "running"], **more: str) -> CheckResult:
+    return CheckResult("staging", "/health", "status 200", state, "status 200" if state == "passed" else "status 500", AT, **more)
 
 
 def _yes(person: str, binding: str = "b") -> Approval:
@@ -91,8 +92,10 @@ def _yes(person: str, binding: str = "b") -> Approval:
         ({"pods": PodVerdict(1)}, Gates(pods="restricted"), "POD_SECURITY_KEPT", Outcome.ALLOW),
         ({"pods": PodVerdict(1, (FAULT,))}, Gates(pods="baseline"), "POD_SECURITY", Outcome.DENY),
         ({"pods": None}, Gates(pods="baseline"), "POD_SECURITY", Outcome.DENY),
-        ({"checks": (_check(passed=True),)}, Gates(), "CHECK_PASSED", Outcome.ALLOW),
-        ({"checks": (_check(passed=False),)}, Gates(), "CHECK_FAILED", Outcome.WAIT),
+        ({"checks": (_check("passed"),)}, Gates(), "CHECK_PASSED", Outcome.ALLOW),
+        ({"checks": (_check("failed"),)}, Gates(), "CHECK_FAILED", Outcome.WAIT),
+        ({"checks": (_check("error"),)}, Gates(), "CHECK_ERROR", Outcome.WAIT),
+        ({"checks": (_check("running"),)}, Gates(), "CHECK_RUNNING", Outcome.WAIT),
         ({"upstreams": (UPSTREAM,)}, SOAK, "SOAK_NOT_OVER", Outcome.WAIT),
         ({"upstreams": (replace(UPSTREAM, healthy=False, healthy_since=None),)}, SOAK, "SOAK_NOT_BEGUN", Outcome.WAIT),
         ({"upstreams": (replace(UPSTREAM, pinned=None),)}, SOAK, "SOAK_NOT_BEGUN", Outcome.WAIT),
@@ -115,7 +118,7 @@ def test_every_reason_has_its_code_and_outcome(changes: dict[str, object], gates
 
 def test_the_worst_reason_wins_and_all_are_told() -> None:
     """WAIT beside DENY is DENY; every reason is in the verdict."""
-    facts = replace(FACTS, quarantined=QUARANTINE, checks=(_check(passed=False),))
+    facts = replace(FACTS, quarantined=QUARANTINE, checks=(_check("failed"),))
     verdict = _verdict(facts, Gates(approvals=FROM_SRE))
     assert verdict.outcome is Outcome.DENY
     assert [reason.code for reason in verdict.blocking()] == ["QUARANTINED", "CHECK_FAILED", "APPROVAL_MISSING"]
@@ -227,4 +230,4 @@ def test_a_soak_says_when_it_is_over_and_is_over_exactly_then() -> None:
 
 def test_a_failed_check_is_asked_again_soon() -> None:
     """Time alone may mend a check, so it says when."""
-    assert _reason(replace(FACTS, checks=(_check(passed=False),)), "CHECK_FAILED").recheck_at == clock.to_text(NOW + timedelta(seconds=5))
+    assert _reason(replace(FACTS, checks=(_check("failed"),)), "CHECK_FAILED").recheck_at == clock.to_text(NOW + timedelta(seconds=5))

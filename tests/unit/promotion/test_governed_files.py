@@ -212,3 +212,31 @@ def test_environments_are_ordered_after_their_upstreams(world: World) -> None:
 def test_without_a_registered_repository_there_is_no_delivery(world: World) -> None:
     """A home without a delivery repository has nothing to do, and says nothing."""
     assert world.reader.load() is None
+
+
+GATED = PROD.replace(b"gates:\n", b"gates:\n  checks: [{command: {run: ./smoke.sh}}]\n")
+
+
+def test_scripts_of_checks_belong_to_the_environments_owners(world: World) -> None:
+    """A stranger's script is not accepted; what is missing or not executable is told with its place; an owner's is in force."""
+    world.register()
+    world.commit("delivery", {PROD_PATH: GATED}, pusher="pat@example.com")
+    (missing,) = world.delivery().pending
+    assert (missing.code, "there is no file environments/prod/checks/smoke.sh" in missing.found) == ("FAULTY", True)
+    world.commit("delivery", {"environments/prod/checks/smoke.sh": b"exit 0"}, pusher="pat@example.com")
+    (flat,) = world.delivery().pending
+    assert "not executable" in flat.found
+    world.commit("delivery", {PROD_PATH: GATED.replace(b"./smoke.sh", b"sh smoke.sh")}, pusher="pat@example.com")
+    assert _accepted(world)
+    scripts = world.reader.scripts_id(world.delivery(), "prod")
+    world.commit("delivery", {"environments/prod/checks/smoke.sh": b"exit 1"}, pusher="ada@example.com")
+    assert _codes(world) == {"NOT_ACCEPTED"}
+    assert world.delivery().pending[0].subject == "environments/prod/checks"
+    assert world.reader.scripts_id(world.delivery(), "prod") == scripts
+
+
+def test_scripts_of_a_new_environment_belong_to_the_owners_of_all(world: World) -> None:
+    """Nobody prepares the judge of an environment that is not there yet."""
+    world.register()
+    world.commit("delivery", {"environments/next/checks/smoke.sh": b"exit 0"}, pusher="pat@example.com")
+    assert _codes(world) == {"NOT_ACCEPTED"}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from setpoint.core.errors import ConfigError, Finding
+from setpoint.promotion.checks.written import HttpCheck
 from setpoint.promotion.config import EVERY_EXCLUSION, parse_environment, parse_setpoint
 from setpoint.promotion.delivery import validate_delivery
 from setpoint.reconcile.schemas import schemas
@@ -64,7 +65,7 @@ def test_the_files_of_the_design_page_are_sound() -> None:
     """The examples of design.md parse and agree with each other."""
     assert delivery(staging=STAGING, production=PRODUCTION) == []
     gates = parse_environment(PRODUCTION.encode(), "e").model.gates
-    assert (gates.soak, gates.checks[0].http.path, gates.checks[0].http.status) == (1800, "/health", 200)
+    assert (gates.soak, gates.checks[0].http) == (1800, HttpCheck(path="/health", status=200))
     assert gates.approvals is not None
     assert (gates.approvals.required, gates.approvals.approvers, gates.approvals.excluded) == (1, ("team:sre", "person:dev"), ("authors",))
 
@@ -104,6 +105,19 @@ def test_the_directory_knows_people_by_any_email() -> None:
         ("target: {host: {listen: '127.0.0.1:1'}}\ngates: {pods: restrictd}\n", "SP543", 4, "did you mean `restricted`"),
         ("target: {host: {listen: '127.0.0.1:1'}}\ngates: {pods: 'restricted:v1.24'}\n", "SP543", 4, "v1.25 to v1.35"),
         ("target: {host: {listen: '127.0.0.1:1'}}\ngates: {pods: 'baseline:1.30'}\n", "SP543", 4, "restricted:v1.34"),
+        ("target: {host: {listen: '127.0.0.1:1'}}\nafter: [a]\ngates: {checks: [{}]}\n", "SP570", 5, "one request or one command"),
+        (
+            "target: {host: {listen: '127.0.0.1:1'}}\nafter: [a]\ngates: {checks: [{command: {run: x, timeout: 2h}}]}\n",
+            "SP570",
+            5,
+            "too long",
+        ),
+        (
+            "target: {host: {listen: '127.0.0.1:1'}}\nafter: [a]\ngates: {checks: [{command: {run: x, env: {SETPOINT_X: y}}}]}\n",
+            "SP570",
+            5,
+            "own",
+        ),
         ("target: {host: {listen: '127.0.0.1:1'}}\nafter: [a]\ngates: {checks: [{http: {path: health}}]}\n", "SP525", 5, "path"),
         ("target: {host: {listen: '127.0.0.1:1'}}\nowners: [sre]\n", "SP522", 4, "nobody"),
         ("target: {host: {listen: '127.0.0.1:1'}}\nimages: ['redis:7']\n", "SP524", 4, "digest"),

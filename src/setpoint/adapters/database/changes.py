@@ -39,6 +39,7 @@ _SCOPE: Final[dict[str, Callable[[Entry], str]]] = {
     "inventory": lambda entry: f"place/{entry.subject}",
     "prune": lambda entry: f"place/{entry.subject}",
     "rollout": lambda entry: f"place/{entry.subject}",
+    "check": lambda entry: place(entry.body["app"], entry.body["environment"]),
     "quarantine": lambda entry: place(entry.body["app"], entry.body["environment"]),
     "hold": lambda entry: place(entry.body["app"], entry.body["environment"]),
     "repository": lambda _entry: REPOSITORIES,

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
 from setpoint.adapters.database import tables as t
 from setpoint.adapters.database.changes import note
+from setpoint.adapters.database.operator_folds import OPERATOR_FOLDS
 from setpoint.adapters.database.upsert import upsert, upsert_all
 from setpoint.core import clock
 from setpoint.ground.journal.model import Entry
@@ -257,6 +258,16 @@ def _baseline_accepted(connection: Connection, entry: Entry) -> None:
     connection.execute(t.repositories.update().where(chosen).values(first_accepted=entry.body["commit"]))
 
 
+def _command_run(connection: Connection, entry: Entry) -> None:
+    body = entry.body
+    values = {"promotion": body["promotion"], "state": body["state"], "seq": entry.index, "body": body}
+    upsert(connection, t.command_runs, {"check": entry.subject}, values)
+
+
+def _command_requested(connection: Connection, entry: Entry) -> None:
+    _patch_body(connection, t.command_runs, {"check": entry.subject}, {"asked_at": entry.at, "asked_by": entry.actor}, {})
+
+
 def _deployment_observed(connection: Connection, entry: Entry) -> None:
     key = {"app": entry.body["app"], "environment": entry.body["environment"]}
     if entry.body.get("gone"):
@@ -295,36 +306,6 @@ def _inventory_told(connection: Connection, entry: Entry) -> None:
         upsert(connection, t.inventories, key, {"body": body})
     else:
         connection.execute(delete(t.inventories).where(*(t.inventories.c[name] == value for name, value in key.items())))
-
-
-def _secret_set(connection: Connection, entry: Entry) -> None:
-    key = {"repository": entry.body["repository"], "name": entry.body["name"]}
-    values = {"version": entry.body["version"], "set_at": entry.at, "set_by": entry.actor, "removed": False}
-    upsert(connection, t.secrets, key, values)
-
-
-def _secret_removed(connection: Connection, entry: Entry) -> None:
-    where = [t.secrets.c.repository == entry.body["repository"], t.secrets.c.name == entry.body["name"]]
-    connection.execute(update(t.secrets).where(*where).values(removed=True))
-
-
-def _registry_login(connection: Connection, entry: Entry) -> None:
-    body = {name: entry.body[name] for name in ("user", "plain_http", "own_authorities", "version")}
-    values = {**body, "set_at": entry.at, "set_by": entry.actor, "removed": False}
-    upsert(connection, t.registry_logins, {"host": entry.subject}, values)
-
-
-def _registry_logout(connection: Connection, entry: Entry) -> None:
-    connection.execute(update(t.registry_logins).where(t.registry_logins.c.host == entry.subject).values(removed=True))
-
-
-def _cluster_added(connection: Connection, entry: Entry) -> None:
-    body = {name: entry.body[name] for name in ("server", "context", "runs", "version")}
-    upsert(connection, t.clusters, {"name": entry.subject}, {**body, "set_at": entry.at, "set_by": entry.actor, "removed": False})
-
-
-def _cluster_removed(connection: Connection, entry: Entry) -> None:
-    connection.execute(update(t.clusters).where(t.clusters.c.name == entry.subject).values(removed=True))
 
 
 def _job_run(connection: Connection, entry: Entry) -> None:
@@ -368,12 +349,6 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "hold.opened": _hold_opened,
     "hold.closed": _hold_closed,
     "hold.extended": _hold_extended,
-    "secret.set": _secret_set,
-    "secret.removed": _secret_removed,
-    "cluster.added": _cluster_added,
-    "cluster.removed": _cluster_removed,
-    "registry.login": _registry_login,
-    "registry.logout": _registry_logout,
     "repository.created": _repository_created,
     "delivery.registered": _delivery_registered,
     "baseline.accepted": _baseline_accepted,
@@ -387,6 +362,9 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "drift.found": _drift_told,
     "drift.ended": _drift_told,
     "push.received": _push_received,
+    "check.started": _command_run,
+    "check.finished": _command_run,
+    "check.requested": _command_requested,
     "replica.exited": _replica_exited,
     "job.started": _job_run,
     "job.finished": _job_run,
@@ -397,4 +375,5 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "rollout.resumed": _rollout,
     "rollout.returned": _rollout,
     "rollout.finished": _rollout,
+    **OPERATOR_FOLDS,
 }

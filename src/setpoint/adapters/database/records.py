@@ -22,6 +22,7 @@ from setpoint.ground.hold.model import Hold
 from setpoint.ground.registries.model import Registry
 from setpoint.ground.secrets.model import Secret
 from setpoint.pipeline.model import Run, RunState, TaskResult
+from setpoint.promotion.checks.model import CommandRun, CommandState
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, JobRun
@@ -153,6 +154,15 @@ class Records:
         """Return the approvals of a promotion, in journal order."""
         statement = select(t.approvals.c.body).where(t.approvals.c.promotion == promotion).order_by(t.approvals.c.seq)
         return self._all(Approval, statement)
+
+    def command_run(self, check: str) -> CommandRun | None:
+        """Return what became of a command of a gate the last time it was asked."""
+        return self._one(CommandRun, select(t.command_runs.c.body).where(t.command_runs.c.check == check))
+
+    def command_runs(self, promotion: str = "") -> list[CommandRun]:
+        """Return the commands that were asked for a promotion (empty: those that are running), oldest first."""
+        where = t.command_runs.c.promotion == promotion if promotion else t.command_runs.c.state == CommandState.RUNNING
+        return self._all(CommandRun, select(t.command_runs.c.body).where(where).order_by(t.command_runs.c.seq))
 
     def quarantines(self, app: str, environment: str) -> list[Quarantine]:
         """Return the quarantines in force (not lifted)."""

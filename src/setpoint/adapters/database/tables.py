@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 13
+SCHEMA: Final = 14
 
 metadata = MetaData()
 
@@ -130,6 +130,16 @@ job_runs = Table(
     Column("run", String, primary_key=True),
     Column("app", String, nullable=False, index=True),
     Column("environment", String, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+command_runs = Table(
+    "command_runs",
+    metadata,
+    Column("check", String, primary_key=True),
+    Column("promotion", String, nullable=False, index=True),
+    Column("state", String, nullable=False, index=True),
     Column("seq", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )

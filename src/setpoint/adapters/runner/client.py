@@ -234,6 +234,7 @@ class RunnerClient:
             log_quota_bytes=command.log_quota_bytes,
             secrets=command.secrets,
             sandbox=command.sandbox,
+            processes=command.processes,
         )
         try:
             return await asyncio.shield(waiting.ended)

@@ -3,8 +3,7 @@
 Called by both ends; it only frames and bounds, and never trusts the other side to keep to it. Standard library only.
 
 Server to runner: `hello {version, work, uid, grace_s}`, `run {id, task_id, argv, environment, network, timeout_s, log_quota_bytes,
-secrets, sandbox}`,
-`cancel {id}`. Runner to server: `ready {version, problem}`, `log {id, records: [[seq, at, stream, text]]}`,
+secrets, sandbox, processes}`, `cancel {id}`. Runner to server: `ready {version, problem}`, `log {id, records: [[seq, at, stream, text]]}`,
 `exit {id, how, exit_code, detail}`, `refused {id, detail}` (no sandbox could be made).
 """
 
@@ -12,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 RUNNER_UID: Final = 64180
 """The uid (and gid) tasks run as when the server is root. It needs no entry in the password database; it lies in 60000-64999, the ids
 that Debian policy 9.2.2 keeps for fixed ids made on demand, away from people and from the subordinate ranges of containers."""

@@ -28,6 +28,7 @@ _CHUNK_BYTES: Final = 1 << 16
 _PIPE_BYTES: Final = 1 << 20
 _BATCH: Final = 10_000
 """Records in a message."""
+_LIMITER: Final = "prlimit"
 _PARTIAL_S: Final = 0.1
 """How long an unfinished line waits before it is shown."""
 
@@ -74,6 +75,12 @@ class SandboxedTask:
         if self._request["sandbox"] == "none":
             self._start_bare(program, own.environment)
             return
+        if self._request["processes"] is not None:
+            if shutil.which(_LIMITER) is None:
+                self._refuse(f"{_LIMITER} (util-linux) is not installed, which keeps it to its number of processes")
+                return
+            # Set inside, where the user is the sandbox's own: outside, everything else of the user would count (user_namespaces(7)).
+            program = [_LIMITER, f"--nproc={int(self._request['processes'])}", "--", *program]
         argv = sandbox_argv(program, own.mounts, own.environment, cwd="/work", network=network)
         bubblewrap = shutil.which(argv[0])
         try:

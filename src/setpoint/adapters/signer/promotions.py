@@ -20,6 +20,7 @@ from setpoint.evidence.provenance import claims
 from setpoint.evidence.statements import SummaryFacts
 from setpoint.evidence.verify import TrustRoot, verify_subject
 from setpoint.ground.identity.model import Role
+from setpoint.promotion.checks.written import scripts_path
 from setpoint.promotion.config import parse_environment
 from setpoint.promotion.decide import fresh
 from setpoint.promotion.model import Approval, Candidate, Promotion
@@ -127,6 +128,9 @@ class PromotionDrafts:
             at_commit = git.tree_id(delivery, promotion.delivery_commit, f"{folder}/{candidate.app}")
             if at_commit != candidate.environment_tree:
                 _contradicted(promotion, f"{folder}/{candidate.app} has another tree at the promotion's commit")
+            scripts = scripts_path(candidate.environment)
+            if promotion.scripts and git.tree_id(delivery, promotion.accepted_commit, scripts) != promotion.scripts:
+                _contradicted(promotion, f"{scripts} has another tree at the accepted commit")
         for tree in candidate.folders().values():
             if tree is not None:
                 git.files(delivery, tree)
