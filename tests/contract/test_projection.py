@@ -98,6 +98,7 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("deployment.observed", "web/qa", {"app": "web", "environment": "qa", "gone": True}),
         ("replica.exited", "prod-web-1", {"app": "web", "environment": "prod", "exit": "exit status 1", "restarts": 1}),
         ("hold.opened", "hold-1", encode(Hold("hold-1", "stop", "prod", "web", "operator", "wait", AT))),
+        ("hold.extended", "hold-1", {"app": "web", "environment": "prod", "until": AT, "then": "correct", "why": "more"}),
         ("hold.closed", "hold-1", {"app": "web", "environment": "prod", "why": "go on"}),
         ("quarantine.set", CANDIDATE.digest, encode(barred)),
         ("quarantine.lifted", CANDIDATE.digest, {"app": "web", "environment": "prod"}),

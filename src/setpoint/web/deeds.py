@@ -86,7 +86,7 @@ def release(app: App, caller: Caller, application: str, environment: str, fields
 @router.post("/why/{application}/{environment}/break-glass")
 def break_glass(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
     """Take what is live here, or in the whole environment, into people's hands."""
-    terms = Terms(lease_seconds(fields.get("for", "")), _message(fields), "", _then(fields) or "correct")
+    terms = Terms(lease_seconds(fields.get("for", "")), message_of(fields), "", _then(fields) or "correct")
     app.break_glass.open(_scope(application, fields), environment, caller, terms)
     return _back(application, environment)
 
@@ -94,7 +94,7 @@ def break_glass(app: App, caller: Caller, application: str, environment: str, fi
 @router.post("/why/{application}/{environment}/break-glass/extend")
 def extend(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
     """Let the leases of this place last longer."""
-    terms = Terms(lease_seconds(fields.get("for", "")), _message(fields))
+    terms = Terms(lease_seconds(fields.get("for", "")), message_of(fields))
     app.break_glass.extend(_scope(application, fields), environment, caller, terms)
     return _back(application, environment)
 
@@ -102,7 +102,7 @@ def extend(app: App, caller: Caller, application: str, environment: str, fields:
 @router.post("/why/{application}/{environment}/break-glass/end")
 def end_break_glass(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
     """Give it back to Setpoint."""
-    app.break_glass.end(_scope(application, fields), environment, caller, Terms(1, _message(fields)), _then(fields))
+    app.break_glass.end(_scope(application, fields), environment, caller, Terms(1, message_of(fields)), _then(fields))
     return _back(application, environment)
 
 
