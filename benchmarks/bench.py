@@ -1,7 +1,7 @@
 """The benchmarks of one machine's road; `tools/bench [NAME ...]` runs them, or all.
 
 One module each: push, task, cached, help (start.py), road, rollout, canary (both rollout.py),
-rollback, memory, render, many.
+rollback, memory, render, many, reconcile.
 """
 
 import sys
@@ -12,6 +12,7 @@ import cached
 import many
 import memory
 import push
+import reconcile
 import render
 import road
 import rollback
@@ -31,6 +32,7 @@ BENCHMARKS: Final[dict[str, Callable[[], None]]] = {
     "memory": memory.run,
     "render": render.run,
     "many": many.run,
+    "reconcile": reconcile.run,
 }
 
 

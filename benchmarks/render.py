@@ -54,7 +54,7 @@ kind: ConfigMap
 metadata: {name: settings}
 data: {A: "1"}
 """
-_KUSTOMIZED = {
+KUSTOMIZED = {
     "apps/web/kustomization.yaml": b"resources: [all.yaml]\n",
     "apps/web/all.yaml": _OBJECTS.encode(),
     "environments/prod/web/kustomization.yaml": b"resources: [../../../apps/web]\nreplicas: [{name: web, count: 3}]\n",
@@ -103,7 +103,7 @@ def _times(count: int, work: Callable[[], object]) -> list[float]:
     return found
 
 
-def _bare(files: Mapping[str, bytes], count: int, *argv: str) -> list[float]:
+def bare_times(files: Mapping[str, bytes], count: int, *argv: str) -> list[float]:
     """Return how long the bare program takes on the same files."""
     with tempfile.TemporaryDirectory() as folder:
         for path, data in files.items():
@@ -112,7 +112,8 @@ def _bare(files: Mapping[str, bytes], count: int, *argv: str) -> list[float]:
         return _times(count, lambda: subprocess.run(argv, cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
 
 
-def _rows(name: str, files: Mapping[str, bytes], tools: Renderers, bare: list[float], count: int) -> list[Row]:
+def rows_of(name: str, files: Mapping[str, bytes], tools: Renderers, bare: list[float], count: int) -> list[Row]:
+    """Return what rendering takes cold and warm, beside the bare program's times."""
     root = Path(tempfile.mkdtemp(prefix="setpoint-bench-"))
 
     def cold() -> None:
@@ -137,7 +138,7 @@ def _repository(folder: Path, count: int) -> GitRepositories:
     git.create("delivery")
     files = {}
     for number in range(count):
-        for path, data in _KUSTOMIZED.items():
+        for path, data in KUSTOMIZED.items():
             files[path.replace("/web/", f"/web{number}/")] = data.replace(b"apps/web", b"apps/web%d" % number)
     _commit(git, None, files)
     return git
@@ -197,7 +198,9 @@ def run(count: int = 30, applications: int = 1000) -> None:
     counted = _Counting(KustomizeBinary(), HelmBinary(Path(helm)))
     tools = Renderers(counted, counted, NoCharts())
     values = ("--values", "environments/prod/web/values.yaml", "--namespace", "prod", "--kube-version", "1.34.0")
-    rows = _rows("a kustomization", _KUSTOMIZED, tools, _bare(_KUSTOMIZED, count, kubectl, "kustomize", "environments/prod/web"), count)
-    rows += _rows("a chart", _CHART, tools, _bare(_CHART, count, helm, "template", "web", "apps/web", *values), count)
+    rows = rows_of(
+        "a kustomization", KUSTOMIZED, tools, bare_times(KUSTOMIZED, count, kubectl, "kustomize", "environments/prod/web"), count
+    )
+    rows += rows_of("a chart", _CHART, tools, bare_times(_CHART, count, helm, "template", "web", "apps/web", *values), count)
     rows += _monorepo(tools, counted, applications)
     publish("render", "Rendering", rows)

@@ -45,6 +45,7 @@ def metrics(app: App, _caller: Caller) -> PlainTextResponse:
         *lease_lines(app.store.records.holds(ended=True), app.store.holds.leases_everywhere()),
         *_rollouts(app),
         *_pods(app),
+        *_reconciling(app),
         "# HELP setpoint_runs_open Runs that have not ended.",
         "# TYPE setpoint_runs_open gauge",
         f"setpoint_runs_open {len(app.store.records.open_runs())}",
@@ -91,6 +92,19 @@ def lease_lines(every: Iterable[Hold], open_ones: Iterable[Hold]) -> list[str]:
         f"setpoint_break_glass_total{_labels({'app': app, 'environment': place})} {count}" for (app, place), count in sorted(counts.items())
     ]
     return [*ends, *total]
+
+
+def _reconciling(app: Application) -> list[str]:
+    """Return how often and how long environments were passed, and the calls that were made to clusters, since the server started."""
+    lines = ["# HELP setpoint_reconcile_pass_seconds Passes over an environment.", "# TYPE setpoint_reconcile_pass_seconds summary"]
+    for environment, passes in sorted(app.reconcile.passes.items()):
+        label = _labels({"environment": environment})
+        lines += [f"setpoint_reconcile_pass_seconds_sum{label} {passes.seconds:.3f}"]
+        lines += [f"setpoint_reconcile_pass_seconds_count{label} {passes.count}"]
+    lines += ["# HELP setpoint_cluster_calls_total Calls to a cluster.", "# TYPE setpoint_cluster_calls_total counter"]
+    for cluster, sent in sorted(app.connections.sent().items()):
+        lines += [f"setpoint_cluster_calls_total{_labels({'cluster': cluster, 'kind': kind})} {count}" for kind, count in sent.items()]
+    return lines
 
 
 def _rollouts(app: Application) -> list[str]:

@@ -48,6 +48,7 @@ from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.pods.service import PodService
 from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.service import ReconcileService
 from setpoint.retention.service import GarbageCollection
 from setpoint.rollout.rollouts import Rollouts
 
@@ -109,6 +110,7 @@ class Application:
     drift: DriftService
     prune: PruneService
     pods: PodService
+    reconcile: ReconcileService
     vault: SopsVault
     rendering: Rendering
     rollouts: Rollouts

@@ -176,6 +176,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         rendering=rendering,
         runs=runs,
         pods=target.pods,
+        reconcile=target.reconcile,
         trace=TraceView(store.records, store.git, delivery, target.runtime.replicas, setpoint_headers, target.pods),
         plan=plan,
         branches=BranchPlans(BranchParts(delivery, promotions, store.git, plan)),

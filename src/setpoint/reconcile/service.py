@@ -4,10 +4,12 @@ Called by the control loop, one call per environment and pass. What is refused c
 the refusal is journalled with its reasons (laws 2 and 7).
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from setpoint.core import clock, records
+from setpoint.ground.journal.model import Fact
 from setpoint.ground.journal.ports import Recorder
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.reconcile import decide
@@ -30,11 +32,24 @@ class ReconcileParts:
     clock: clock.Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """How often an environment was passed since the server started."""
+
+    count: int = 0
+    seconds: float = 0.0
+    """All of them together."""
+
+
 class ReconcileService:
     """The reconciler of one home."""
 
     def __init__(self, parts: ReconcileParts) -> None:
         self._parts = parts
+        self.passes: dict[str, Passes] = {}
+        """By environment, for metrics."""
+        self._said: dict[tuple[str, str], tuple[Effective, Observed]] = {}
+        """What was last found of (application, environment): what is the very same is no news."""
 
     def advance(self, environment: str) -> float | None:
         """Take an environment one step on; returns the seconds until the next look: none at all while something is on its way.
@@ -44,30 +59,38 @@ class ReconcileService:
         delivery = self._parts.delivery.load()
         if delivery is None or environment not in delivery.environments:
             return None
-        found: dict[str, Effective] = {}
+        began, found, refused = time.monotonic(), dict[str, Effective](), list[Fact]()
         for app in delivery.setpoint.apps:
             effective = self._parts.pins.of(delivery, app, environment)
             if isinstance(effective, Refused):
-                self._refused(app, environment, effective.faults)
+                refused += self._refused(app, environment, effective.faults)
             elif effective is not None:
                 found[app] = effective
+        self._parts.recorder.record_all(refused)
         look = self._parts.target(delivery, environment).advance(delivery, environment, found)
-        for app, observed in look.apps.items():
-            self._observe(found[app], observed)
+        self._parts.recorder.record_all([fact for app, seen in look.apps.items() for fact in self._observe(found[app], seen)])
+        before = self.passes.get(environment, Passes())
+        self.passes[environment] = Passes(before.count + 1, before.seconds + time.monotonic() - began)
         return look.again_s
 
-    def _refused(self, app: str, environment: str, faults: tuple[DeployReason, ...]) -> None:
-        """Journal that nothing may run; what ran stays known: the next pass may bring it up again."""
+    def _refused(self, app: str, environment: str, faults: tuple[DeployReason, ...]) -> Iterator[Fact]:
+        """Yield that nothing may run; what ran stays known: the next pass may bring it up again."""
         seen = self._parts.records.deployment(app, environment)
         at = clock.to_text(self._parts.clock.now())
         refused = Deployment(app, environment, "", "", Health.MISSING, at, faults)
         if seen is not None and seen.pin_commit:
             refused = replace(seen, health=Health.DEGRADED, since=at, reasons=faults)
-        self._journal(refused, seen)
+        self._said.pop((app, environment), None)
+        yield from self._news(refused, seen)
 
-    def _observe(self, effective: Effective, observed: Observed) -> None:
-        """Journal how an application was seen."""
+    def _observe(self, effective: Effective, observed: Observed) -> Iterator[Fact]:
+        """Yield how an application was seen, if that is news."""
         pin = effective.pin
+        place = (pin.candidate.app, pin.candidate.environment)
+        said = self._said.get(place)
+        if said is not None and said[0] is effective and said[1] is observed:
+            return  # it rests
+        self._said[place] = (effective, observed)
         before = self._parts.records.deployment(pin.candidate.app, pin.candidate.environment)
         faults = (*effective.faults, *observed.faults)
         seen = Deployment(
@@ -86,11 +109,12 @@ class ReconcileService:
             replicas_ready=observed.ready,
             replicas_wanted=observed.wanted,
         )
-        self._journal(seen, before)
+        yield from self._news(seen, before)
 
-    def _journal(self, seen: Deployment, before: Deployment | None) -> None:
-        """Journal an observation that tells a person something new; `since` stays while health and pin stay."""
+    @staticmethod
+    def _news(seen: Deployment, before: Deployment | None) -> Iterator[Fact]:
+        """Yield an observation that tells a person something new; `since` stays while health and pin stay."""
         if before is not None and before.health is seen.health and before.pin_commit == seen.pin_commit:
             seen = replace(seen, since=before.since)
         if before is None or not decide.same_observation(before, seen):
-            self._parts.recorder.record("deployment.observed", f"{seen.app}/{seen.environment}", "setpoint", records.encode(seen))
+            yield Fact("deployment.observed", f"{seen.app}/{seen.environment}", "setpoint", records.encode(seen))

@@ -70,6 +70,11 @@ class KubernetesCluster:
         """How we stand with it."""
         return self._contact.state
 
+    @property
+    def sent(self) -> Mapping[str, int]:
+        """How many calls were made to it: `read`, `dry-run`, `write`."""
+        return self._transport.sent
+
     def reach(self) -> None:
         """Raise why the cluster cannot be asked; costs no call while it answers, and one probe when that is due."""
         error = self._contact.error()
@@ -266,6 +271,11 @@ class KubernetesClusters:
         with self._lock:
             found = self._open.get(name)
         return found.contact if found is not None else ClusterContact()
+
+    def sent(self) -> dict[str, Mapping[str, int]]:
+        """Return how many calls were made to each cluster since its connection was made: `read`, `dry-run`, `write`."""
+        with self._lock:
+            return {name: one.sent for name, one in self._open.items()}
 
     def _drop(self, name: str) -> None:
         """Close the connection to a cluster that is not ours to work on any more."""

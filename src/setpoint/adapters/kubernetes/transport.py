@@ -78,6 +78,8 @@ class Transport:
 
     def __init__(self, access: Access, chance: Callable[[], float] = random.random, heard: Callable[[], None] = lambda: None) -> None:
         self._access = access
+        self.sent = {"read": 0, "dry-run": 0, "write": 0}
+        """How many calls were made, watches among the reads."""
         self._heard = heard
         """Called at every answer of the API server, whatever it says."""
         self._silent_from: float | None = None
@@ -140,6 +142,7 @@ class Transport:
         Raises:
             SetpointError: as `send`.
         """
+        self.sent["read" if call.method == "GET" else "dry-run" if "dryRun" in call.query else "write"] += 1
         for trial in (1, 2):
             proof = await self._credentials.proof()
             session = await self._connected(proof)

@@ -39,18 +39,18 @@ def judge(pod: Pod, named: Named) -> PodVerdict | None:
     """Return what is said of a pod; None when it runs nothing any more, or its owners are not known yet."""
     if pod.ended or not pod.chained:
         return None
-    owner = _owner(pod, named)
+    mark = owner(pod, named)
     containers = [one for one in pod.containers if not (one.sort == "ephemeral" and one.ended)]
-    if owner is None and pod.leaving:
+    if mark is None and pod.leaving:
         return None  # who made it may be gone before it
-    if owner is None:
+    if mark is None:
         every = [build for builds in named.current.values() for build in builds]
         unnamed = _unnamed(containers, every, named.aliases)
         return PodVerdict(pod, PodState.FOREIGN, build=_covering(pod, containers, every, named.aliases), unnamed=unnamed)
-    place = (owner.app, owner.environment)
+    place = (mark.app, mark.environment)
     mine, before = named.current.get(place, ()), named.earlier.get(place, ())
     current = _covering(pod, containers, mine, named.aliases)
-    verdict = PodVerdict(pod, PodState.PINNED, owner.app, owner.environment, current)
+    verdict = PodVerdict(pod, PodState.PINNED, mark.app, mark.environment, current)
     if current is not None:
         return replace(verdict, state=PodState.LEAVING) if pod.leaving else verdict
     earlier = _covering(pod, containers, before, named.aliases)
@@ -119,7 +119,7 @@ def _list(images: Sequence[str]) -> str:
     return ", ".join(name_of(image) for image in images[:5])
 
 
-def _owner(pod: Pod, named: Named) -> Owner | None:
+def owner(pod: Pod, named: Named) -> Owner | None:
     """Return whose a pod is: what a controller above it says, of this home and of an environment that lives here."""
     for one in reversed(pod.owners):
         if one.whose is not None and one.whose.home == named.home and one.whose.environment in named.environments:

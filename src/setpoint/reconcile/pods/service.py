@@ -6,7 +6,7 @@ It changes nothing: a pod that no pin names is told, with who made it. Before an
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -76,6 +76,8 @@ class PodService:
         self._passed: dict[str, _Passed] = {}
         self._places: dict[Where, tuple[str, ...]] = {}
         """Which environments live in a namespace."""
+        self._named: dict[Placed, tuple[Inventory, tuple[str, ...], tuple[str, ...]]] = {}
+        """The commits that were put together last, and of what."""
         self._builds: Recent[tuple[str, str, str, str], Build] = Recent(_KEPT)
         self._aliases: Recent[str, frozenset[str]] = Recent(_KEPT)
         self._judged: dict[Where, tuple[object, dict[Placed, list[PodVerdict]]]] = {}
@@ -95,7 +97,7 @@ class PodService:
                 del self._passed[gone]
             before = self._passed.get(environment)
             kept = before if before is not None and before.where == where else _Passed(where, delivery.repository, {}, {})
-            commits = {app: (*kept.commits.get(app, ()), pin.commit) for app, pin in pins.items()}
+            commits = {app: tuple(dict.fromkeys([*kept.commits.get(app, ()), pin.commit])) for app, pin in pins.items()}
             self._passed[environment] = _Passed(where, delivery.repository, self._with_inventory(environment, commits), kept.since)
         self._parts.clusters.of(where[0]).watch_pods([namespace for cluster, namespace in every if cluster == where[0]])
 
@@ -116,8 +118,11 @@ class PodService:
     def _with_inventory(self, environment: str, commits: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         found = {}
         for app, mine in commits.items():
-            made = self._parts.inventory(app, environment).objects.values()
-            found[app] = tuple(dict.fromkeys([*reversed(mine), *sorted(set(made))]))
+            inventory, known = self._parts.inventory(app, environment), self._named.get((app, environment))
+            if known is None or known[0] is not inventory or known[1] != mine:
+                every = tuple(dict.fromkeys([*reversed(mine), *sorted(set(inventory.objects.values()))]))
+                known = self._named[app, environment] = (inventory, mine, every)
+            found[app] = known[2]
         return found
 
     # Answers
@@ -195,8 +200,10 @@ class PodService:
         kept = self._judged.get(where)
         if kept is not None and kept[0] == on:
             return kept[1]
-        current = {(app, name): self._current(one, app, name) for name, one in here.items() for app in one.commits}
-        named = decide.Named(self._parts.home, current, self._all_aliases(current), {}, settled, self._places.get(where, ()))
+        named = decide.Named(self._parts.home, {}, {}, {}, settled, self._places.get(where, ()))
+        whose = {(one.app, one.environment) for pod in look.pods if (one := decide.owner(pod, named)) is not None}
+        current = {(app, name): self._current(here[name], app, name) for app, name in whose if name in here}
+        named = replace(named, current=current, aliases=self._all_aliases(current))
         found = [verdict for pod in look.pods if (verdict := self._judge(pod, named, here)) is not None]
         self._judged[where] = (on, decide.by_place(found))
         return self._judged[where][1]
@@ -212,14 +219,7 @@ class PodService:
             return None  # nothing is known of its pins yet
         earlier = self._earlier(here[verdict.environment], verdict.app, verdict.environment)
         aliases = {**named.aliases, **self._all_aliases({(verdict.app, verdict.environment): earlier})}
-        again = decide.Named(
-            named.home,
-            named.current,
-            aliases,
-            {(verdict.app, verdict.environment): earlier},
-            named.settled,
-            named.environments,
-        )
+        again = replace(named, aliases=aliases, earlier={(verdict.app, verdict.environment): earlier})
         return decide.judge(pod, again)
 
     def _current(self, passed: _Passed, app: str, environment: str) -> list[Build]:

@@ -32,4 +32,5 @@ class TargetWithPods:
         look = self._inner.advance(delivery, environment, found)
         well = [app for app, one in look.apps.items() if one.health is Health.HEALTHY and not one.faults]
         said = self._pods.end(delivery, environment, pins, well)
-        return replace(look, apps={app: replace(one, reasons=(*one.reasons, *said.get(app, ()))) for app, one in look.apps.items()})
+        told = {app: replace(look.apps[app], reasons=(*look.apps[app].reasons, *more)) for app, more in said.items() if more}
+        return replace(look, apps={**look.apps, **told}) if told else look
