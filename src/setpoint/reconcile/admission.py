@@ -8,7 +8,7 @@ candidate; 4 a PASSED gate statement by the gate key names exactly these digests
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from setpoint.artifact.ports import OciStore
 from setpoint.core import clock, digest, names
@@ -16,6 +16,7 @@ from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.evidence.candidate import candidate_manifest, candidate_repository
 from setpoint.evidence.gate import admission_fault, gate_statement
 from setpoint.evidence.verify import TrustRoot
+from setpoint.promotion.inputs import ChangeRecords, NothingKnown
 from setpoint.promotion.model import Pin, PromotionState
 from setpoint.promotion.pin import parse_trailers
 from setpoint.promotion.ports import PromotionRecords
@@ -37,6 +38,7 @@ class AdmissionParts:
     trust: TrustRoot
     commits: CommitCheck
     records: PromotionRecords
+    changes: ChangeRecords = field(default_factory=NothingKnown)
 
 
 class Admission:
@@ -45,6 +47,8 @@ class Admission:
     def __init__(self, parts: AdmissionParts) -> None:
         self._parts = parts
         self._kept: dict[tuple[str, str, str], Verdict] = {}
+        self._superseded: dict[tuple[str, str], tuple[object, str, tuple[Reason, ...]]] = {}
+        """By place: what was last found of a promotion there, and how far the journal was about the place."""
 
     def admit(self, repository: str, pin: Pin) -> Verdict:
         """Return whether a pin may be brought up, with every reason."""
@@ -102,6 +106,13 @@ class Admission:
 
     def _stale(self, pin: Pin) -> Iterator[Reason]:
         """Refuse a pin that was signed once and is not the last one: a merge can bring an old file back with its signed commit."""
+        place = (pin.candidate.app, pin.candidate.environment)
+        changed, kept = self._parts.changes.changed(*place), self._superseded.get(place)
+        if kept is None or kept[:2] != (changed, pin.promotion):
+            kept = self._superseded[place] = (changed, pin.promotion, tuple(self._stale_now(pin)))
+        yield from kept[2]
+
+    def _stale_now(self, pin: Pin) -> Iterator[Reason]:
         candidate = pin.candidate
         history = self._parts.records.promotions(candidate.app, candidate.environment, limit=1000)
         own = next((promotion for promotion in history if promotion.promotion == pin.promotion), None)

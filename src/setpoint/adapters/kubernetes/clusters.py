@@ -85,6 +85,9 @@ class KubernetesCluster:
 
     def is_namespaced(self, api_version: str, kind: str) -> bool:
         """Say whether objects of a kind lie in namespaces."""
+        known = self._client.kinds.known(api_version, kind)
+        if known is not None:
+            return known.namespaced
 
         async def ask() -> bool:
             return (await self._client.kinds.of(api_version, kind)).namespaced
@@ -248,6 +251,8 @@ class KubernetesClusters:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._open: dict[str, KubernetesCluster] = {}
+        self._parsed: dict[str, tuple[tuple[str, str], Access]] = {}
+        """What a kubeconfig was read as, with what was read."""
 
     def of(self, name: str) -> KubernetesCluster:
         """Return a cluster (see the port); a new kubeconfig of its name makes a new connection."""
@@ -301,7 +306,10 @@ class KubernetesClusters:
 
     def _access(self, name: str) -> Access:
         content, context = self._kubeconfig(name)
-        return parse(content.encode(), Path("/") / name, context, alone=True)
+        kept = self._parsed.get(name)
+        if kept is None or kept[0] != (content, context):
+            kept = self._parsed[name] = ((content, context), parse(content.encode(), Path("/") / name, context, alone=True))
+        return kept[1]
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:

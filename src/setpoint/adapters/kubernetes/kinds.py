@@ -38,6 +38,10 @@ class Kinds:
         self._known: dict[tuple[str, str], Kind] = {}
         self._asking = asyncio.Lock()
 
+    def known(self, api_version: str, name: str) -> Kind | None:
+        """Return a kind if it is known already; may be called from any thread."""
+        return self._known.get((api_version, name))
+
     async def of(self, api_version: str, name: str) -> Kind:
         """Return a kind; the cluster is asked again when it is not known yet, for a CRD may have come.
 

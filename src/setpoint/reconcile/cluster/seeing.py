@@ -30,7 +30,9 @@ def observed(
     """Return how an application is after a step, by what the picture shows now; unknown: the picture is not kept up."""
     cluster, target = where
     # A Job that the cluster cleared away by itself is well.
-    seen = cluster.seen([one.key for one in plans if not (one.rests and one.live is None and one.key.kind == "Job")])
+    looked = [one for one in plans if not (one.rests and one.live is None and one.key.kind == "Job")]
+    fresh = cluster.seen([one.key for one in looked if not one.rests])
+    seen = {one.key: fresh.get(one.key, one.seen) for one in looked}
     verdicts = {key: _verdict(look) for key, look in seen.items()}
     reasons = [_reason(key, verdict) for key, verdict in sorted(verdicts.items()) if verdict.health is not Health.HEALTHY]
     ready, wanted = _replicas(seen)
