@@ -23,6 +23,7 @@ from setpoint.ground.journal.model import GENESIS, LEAF_VERSION, parse
 from setpoint.pipeline.config import parse_lock, parse_pipeline
 from setpoint.promotion.config import parse_environment, parse_setpoint
 from setpoint.promotion.delivery import validate_delivery
+from setpoint.promotion.generators.config import parse_generator
 from setpoint.promotion.pin import parse_pin, parse_trailers, pin_path, render_pin
 from setpoint.reconcile.model import Container, Identity, ReplicaSpec
 from setpoint.reconcile.sources import helm_file
@@ -121,6 +122,12 @@ def test_delivery_files() -> None:
     findings = validate_delivery(setpoint, {"production": production}, {"hello"}, CelPolicy().compile_error)
     assert [finding.code for finding in findings] == ["SP533"]
     assert production.model.gates.soak == 1800
+
+
+@pytest.mark.parametrize("name", [name for name in examples() if name.startswith("generator")])
+def test_generators(name: str) -> None:
+    """Each example is a sound generator."""
+    assert parse_generator(examples()[name].encode(), "generators/example.yaml").model.max in (100, 200)
 
 
 def test_pin_candidate_and_commit() -> None:

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 import setpoint
 from setpoint.adapters.git.http import GitHttp
 from setpoint.adapters.oci.registry import Registry
-from setpoint.api import actions, break_glass, calls, clusters, garbage, metrics, problems, reads, registries, secrets
+from setpoint.api import actions, break_glass, calls, clusters, garbage, generators, metrics, problems, reads, registries, secrets
 from setpoint.api.auth import NotLoggedInError
 from setpoint.app.application import Application
 from setpoint.core.errors import SetpointError, UserError, WorldError
@@ -43,6 +43,7 @@ def api(application: Application | None, pages: APIRouter | None = None) -> Fast
         secrets.router,
         registries.router,
         clusters.router,
+        generators.router,
         garbage.router,
         metrics.router,
     ]

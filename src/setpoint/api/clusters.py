@@ -1,6 +1,6 @@
 """Routes of the clusters that this home may work on, for the operator only; mounted by `api.asgi`. A kubeconfig never comes out."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -23,13 +23,23 @@ class ClusterBody(BaseModel):
     """Left out: the kubeconfig's current one."""
     may_run: bool = False
     """Whether the program that the kubeconfig names for its credentials may be run by the server."""
+    labels: Annotated[dict[str, str], Field(max_length=50)] | None = None
+    """What generators choose clusters by; left out: those that it has stay."""
+
+
+class LabelsBody(BaseModel):
+    """All labels that a cluster is to have."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    labels: Annotated[dict[str, str], Field(max_length=50)]
 
 
 @dataclass(frozen=True, slots=True)
 class ListedCluster(Cluster):
     """A registered cluster, and whether it answers."""
 
-    contact: ClusterContact
+    contact: ClusterContact = field(default_factory=ClusterContact)
 
 
 @router.get("/clusters")
@@ -41,7 +51,13 @@ def clusters(app: App, _caller: Operator) -> list[ListedCluster]:
 @router.put("/clusters/{name}")
 def add_cluster(app: App, caller: Operator, name: str, body: ClusterBody) -> Cluster:
     """Register a cluster under a name that environments may use, or give it another kubeconfig."""
-    return app.clusters.add(name, body.kubeconfig, body.context, caller.actor, may_run=body.may_run)
+    return app.clusters.add(name, body.kubeconfig, body.context, caller.actor, may_run=body.may_run, labels=body.labels)
+
+
+@router.put("/clusters/{name}/labels")
+def label_cluster(app: App, caller: Operator, name: str, body: LabelsBody) -> Cluster:
+    """Give a cluster these labels and no others; generators look again at once."""
+    return app.clusters.label(name, body.labels, caller.actor)
 
 
 @router.delete("/clusters/{name}")

@@ -41,6 +41,7 @@ from setpoint.observe.verify import Verifier
 from setpoint.pipeline.service import PipelineService
 from setpoint.promotion.break_glass import BreakGlass
 from setpoint.promotion.checks.service import CommandChecks
+from setpoint.promotion.generators.service import Generators
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
@@ -100,6 +101,7 @@ class Application:
     registries: Registries
     clusters: Clusters
     connections: KubernetesClusters
+    generators: Generators
     promotions: PromotionService
     checks: CommandChecks
     stops: Stops

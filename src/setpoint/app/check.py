@@ -5,19 +5,20 @@ digests, so that what a push would be refused for is seen before. It runs no pro
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from setpoint.adapters.git.working_tree import WorkingTree
 from setpoint.adapters.helm import HelmBinary
 from setpoint.adapters.kustomize import KustomizeBinary
 from setpoint.adapters.policy import CelPolicy
-from setpoint.app import preflight
+from setpoint.app import check_generators, preflight
+from setpoint.app.check_generators import Written
 from setpoint.artifact import recipe
 from setpoint.artifact.recipe import Entry, Recipe, recipe_of
-from setpoint.core.documents import Document
+from setpoint.core.documents import Document, FileModel
 from setpoint.core.errors import ConfigError, Finding, UserError
 from setpoint.core.words import counted
 from setpoint.evidence.coverage import Made, judge
@@ -28,7 +29,9 @@ from setpoint.pipeline.tasks import Task
 from setpoint.promotion.checks.written import script_findings, scripts_path
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
 from setpoint.promotion.delivery import policy_name_findings, validate_delivery
-from setpoint.promotion.judging import SETPOINT_PATH
+from setpoint.promotion.generators.checks import claimed, generator_findings
+from setpoint.promotion.generators.config import GeneratorFile, generator_of, parse_generator
+from setpoint.promotion.judging import SETPOINT_PATH, environment_of
 from setpoint.promotion.model import PinnedArtifact
 from setpoint.reconcile.allowed import Allowed, allowed_in, refuse_outside
 from setpoint.reconcile.images import substitute
@@ -38,6 +41,7 @@ from setpoint.reconcile.subset import elsewhere, to_host
 
 _PLACEHOLDER: Final = "sha256:" + "0" * 64
 _LINK: Final = 0o120000
+M = TypeVar("M", bound=FileModel)
 
 
 @dataclass(slots=True)
@@ -182,33 +186,39 @@ class _Delivery:
     def check(self) -> None:
         """Add everything there is to say."""
         report = self._report
-        setpoint: Document[SetpointFile] | None = None
-        environments: dict[str, Document[EnvironmentFile]] = {}
         before = len(report.findings)
-        try:
-            setpoint = parse_setpoint(self._tree.read(SETPOINT_PATH) or b"", SETPOINT_PATH)
-        except ConfigError as error:
-            report.take(error, self._prefix)
+        setpoint = self._parsed(parse_setpoint, SETPOINT_PATH)
+        environments: dict[str, Document[EnvironmentFile]] = {}
+        made: dict[str, Document[GeneratorFile]] = {}
         for path in sorted(self._files):
-            folder, _, rest = path.partition("/")
-            name, _, last = rest.partition("/")
-            if folder == "environments" and last == "environment.yaml":
-                try:
-                    environments[name] = parse_environment(self._tree.read(path) or b"", path)
-                except ConfigError as error:
-                    report.take(error, self._prefix)
+            if (name := generator_of(path)) and (generator := self._parsed(parse_generator, path)) is not None:
+                made[name] = generator
+            elif (name := environment_of(path)) and (environment := self._parsed(parse_environment, path)) is not None:
+                environments[name] = environment
         report.environments += len(environments)
         sound = len(report.findings) == before
         if setpoint is not None and sound:
-            present = {path.split("/")[1] for path in self._files if path.startswith("apps/") and path.count("/") > 1}
+            folders = check_generators.folders_of(self._files)
+            present = {path.split("/")[1] for path in folders if path.startswith("apps/")}
+            present.difference_update(*claimed(made, folders).values())
             found = [*validate_delivery(setpoint, environments, present, CelPolicy().compile_error), *self._scripts(environments)]
-            for finding in found:
+            for finding in (*found, *generator_findings(setpoint, environments, made, folders)):
                 report.take(ConfigError([finding]), self._prefix)
         for name, document in environments.items():
             self._describe(name, document)
         if setpoint is not None:
-            for app in setpoint.model.apps:
-                self._application(setpoint, app, environments)
+            written = {name: Written(config, setpoint, ("apps", name)) for name, config in setpoint.model.apps.items()}
+            more = check_generators.made_here(made, self._files, written, report.notes) if len(report.findings) == before else {}
+            whole = setpoint.model.model_copy(update={"apps": {name: one.config for name, one in (written | more).items()}})
+            for app, one in (written | more).items():
+                self._application(one, app, whole, environments)
+
+    def _parsed(self, parse: Callable[[bytes, str], Document[M]], path: str) -> Document[M] | None:
+        try:
+            return parse(self._tree.read(path) or b"", path)
+        except ConfigError as error:
+            self._report.take(error, self._prefix)
+            return None
 
     def _scripts(self, environments: Mapping[str, Document[EnvironmentFile]]) -> Iterator[Finding]:
         """Yield what is wrong with the scripts of each environment's checks."""
@@ -238,32 +248,35 @@ class _Delivery:
         if gates.approvals is not None and not gates.approvals.excluded:
             self._report.notes.append(f"{name}: `not: []`: nobody is excluded from approving their own change")
 
-    def _application(self, setpoint: Document[SetpointFile], app: str, environments: Mapping[str, Document[EnvironmentFile]]) -> None:
-        """Render an application in every environment."""
-        names = self._artifacts(setpoint, app)
-        configured = [name for name in environments if self._below(f"apps/{app}/") or self._below(f"environments/{name}/{app}/")]
-        if environments and not configured:
+    def _application(
+        self, written: Written, app: str, setpoint: SetpointFile, environments: Mapping[str, Document[EnvironmentFile]]
+    ) -> None:
+        """Render an application in every environment that it runs in."""
+        names = self._artifacts(written)
+        places = [name for name in environments if written.config.runs_in(name)]
+        configured = [name for name in places if self._below(f"apps/{app}/") or self._below(f"environments/{name}/{app}/")]
+        if places and not configured:
             what, fix = f"`{app}` has no manifests", f"put them into apps/{app}/"
-            self._report.take(ConfigError([setpoint.finding(("apps", app), "SP820", what, fix, at="key")]), self._prefix)
-        includes = setpoint.model.apps[app].includes
+            self._report.take(ConfigError([written.finding((), "SP820", what, fix)]), self._prefix)
+        includes = written.config.includes
         for index, folder in enumerate(includes):
             if not self._below(f"{folder}/"):
                 what, fix = f"there is no folder {folder}/", "add it, or take it out of `includes:`"
-                finding = setpoint.finding(("apps", app, "includes", index), "SP547", what, fix)
+                finding = written.finding(("includes", index), "SP547", what, fix)
                 self._report.take(ConfigError([finding]), self._prefix)
         for name in configured:
             try:
                 config = environments[name].model
-                self._render(app, (name, config), allowed_in(setpoint.model, config, app), names, includes)
+                self._render(app, (name, config), allowed_in(setpoint, config, app), names, includes)
             except UserError as error:
                 if error.code == NO_REGISTRY:
                     self._report.notes.append(f"{app} in {name} is not rendered here: {error.what} ({error.where})")
                     continue
                 self._report.take(error, self._prefix, f"environments/{name}/{app}/")
 
-    def _artifacts(self, setpoint: Document[SetpointFile], app: str) -> tuple[str, ...] | None:
+    def _artifacts(self, written: Written) -> tuple[str, ...] | None:
         """Return the names of an application's artifacts; None when its source is not among the checked folders."""
-        config = setpoint.model.apps[app]
+        config = written.config
         if config.source is None:
             return ()
         pipeline = self._report.sources.get(config.source)
@@ -271,7 +284,7 @@ class _Delivery:
             if pipeline is not None and name not in pipeline.artifacts:
                 what = f"the pipeline of `{config.source}` makes no artifact `{name}`"
                 fix = f"it makes: {', '.join(pipeline.artifacts) or 'none'}"
-                finding = setpoint.finding(("apps", app, "artifacts", index), "SP821", what, fix)
+                finding = written.finding(("artifacts", index), "SP821", what, fix)
                 self._report.take(ConfigError([finding]), self._prefix)
         return config.artifacts or (tuple(pipeline.artifacts) if pipeline is not None else None)
 

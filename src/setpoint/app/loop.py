@@ -1,7 +1,7 @@
 """The control loop: every pass re-reads the world and decides again; a wake only makes the next pass come sooner (law 5).
 
-Loops run side by side so that none waits for another: sources and runs, promotions, commands of gates, unpacked images, and one
-reconciler per environment.
+Loops run side by side so that none waits for another: sources and runs, generators, promotions, commands of gates, unpacked images, and
+one reconciler per environment.
 A controller looks at every wake and at least every ten seconds; its pass may return after how many seconds it wants to look again.
 What changes without a journal entry (a push by path, a replica that dies) is glanced at once a second, and wakes them all.
 A pass that fails is logged once and tried again; what runs keeps running.
@@ -17,6 +17,7 @@ from setpoint.app.pushes import Pushes
 from setpoint.core.errors import SetpointError, WorldError
 from setpoint.pipeline.service import PipelineService
 from setpoint.promotion.checks.service import CommandChecks
+from setpoint.promotion.generators.service import Generators
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.drift.images import LOOK_S, ImageDrift
@@ -45,6 +46,7 @@ class LoopParts:
     reconcile: ReconcileService
     images: ImageDrift
     delivery: DeliveryReader
+    generators: Generators
     pushes: Pushes
     checks: CommandChecks
     glances: tuple[Callable[[], object], ...] = ()
@@ -67,6 +69,7 @@ class ControlLoop:
         loops = [
             asyncio.create_task(self._every("sources", self._sources, self._resume)),
             asyncio.create_task(self._every("checks", self._parts.checks.look, self._parts.checks.begin)),
+            asyncio.create_task(self._every("generators", self._parts.generators.advance)),
             asyncio.create_task(self._every("promotions", self._parts.promotions.advance)),
             asyncio.create_task(self._glance()),
             asyncio.create_task(self._images()),

@@ -40,6 +40,7 @@ from setpoint.app.application import Application, Processes, Store
 from setpoint.app.bus import Bus
 from setpoint.app.commit_check import CommitKeyCheck
 from setpoint.app.garbage import collected, garbage_of
+from setpoint.app.generating import generators_of
 from setpoint.app.home import Home
 from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
@@ -73,6 +74,7 @@ from setpoint.promotion.builds import Builds
 from setpoint.promotion.checks.service import CheckParts, CommandChecks
 from setpoint.promotion.commits import SignedCommits
 from setpoint.promotion.facts import FactGatherer, FactParts
+from setpoint.promotion.generators.service import Generators
 from setpoint.promotion.parts import PromotionParts
 from setpoint.promotion.people import Exclusions
 from setpoint.promotion.pinning import Pinning, PinningParts
@@ -146,6 +148,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     runs, secrets, registries = RunsView(store.records, pipeline), secrets_of(store), targets.registries_of(store)
     secrets.sweep()
     registries.sweep()
+    generators = generators_of(store, delivery)
     clusters = targets.clusters_of(store)
     clusters.sweep()
     plan = PlanView(targets.plan_parts(store, target, delivery, promotions, rendering))
@@ -159,6 +162,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         registries=registries,
         clusters=clusters,
         connections=target.connections,
+        generators=generators,
         promotions=promotions,
         checks=checks,
         stops=stops,
@@ -186,7 +190,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         registration=Registration(store.git, store.records, store.recorder, delivery),
         pushes=pushes,
         garbage=garbage,
-        loop=_loop(store, target, (pipeline, promotions, checks, garbage), pushes, delivery),
+        loop=_loop(store, target, (pipeline, generators, promotions, checks, garbage), pushes, delivery),
     )
 
 
@@ -294,11 +298,11 @@ def _checks(store: Store, processes: Processes, delivery: DeliveryReader) -> Com
 def _loop(
     store: Store,
     target: targets.Targets,
-    driven: tuple[PipelineService, PromotionService, CommandChecks, GarbageCollection],
+    driven: tuple[PipelineService, Generators, PromotionService, CommandChecks, GarbageCollection],
     pushes: Pushes,
     delivery: DeliveryReader,
 ) -> ControlLoop:
-    runtime, (pipeline, promotions, checks, garbage) = target.runtime, driven
+    runtime, (pipeline, generators, promotions, checks, garbage) = target.runtime, driven
     return ControlLoop(
         LoopParts(
             store.control,
@@ -308,6 +312,7 @@ def _loop(
             target.reconcile,
             ImageDrift(ImageCare(runtime.images, runtime.generations), target.drift, runtime.replicas),
             delivery,
+            generators,
             pushes,
             checks,
             (store.git.glance, runtime.glance, target.proxy.glance, store.recorder.mend),

@@ -34,15 +34,20 @@ def command() -> None:
     help="[default: $KUBECONFIG, else ~/.kube/config]",
 )
 @click.option("--context", default="", metavar="CONTEXT", help="[default: the kubeconfig's current one]")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="What generators choose it by. [default: those that it has]")
 @click.option("--allow-exec", is_flag=True, help="The server may run the program, or read the token file, that the kubeconfig names.")
 @json_option
 @server_options
-def add(api: "Api", name: str, kubeconfig: Path | None, context: str, *, allow_exec: bool, as_json: bool) -> None:
+def add(  # noqa: PLR0913 - an option each
+    api: "Api", name: str, kubeconfig: Path | None, context: str, labels: tuple[str, ...], *, allow_exec: bool, as_json: bool
+) -> None:
     """Register a cluster as NAME, or give it another kubeconfig.
 
-    Example: setpoint cluster add prod --kubeconfig prod.yaml
+    Example: setpoint cluster add prod --kubeconfig prod.yaml --label region=eu
     """
-    body = {"kubeconfig": _content(kubeconfig, context), "context": context, "may_run": allow_exec}
+    body: dict[str, Any] = {"kubeconfig": _content(kubeconfig, context), "context": context, "may_run": allow_exec}
+    if labels:
+        body["labels"] = _changed({}, labels)
     answer = api.put(_path(name), body)
     if as_json:
         print_json(answer)
@@ -61,10 +66,18 @@ def list_clusters(api: "Api", *, as_json: bool) -> None:
         print_json(answer)
         return
     rows = [
-        [item["name"], item["server"], _contact(item["contact"]), item["runs"] or "-", ago(item["set_at"]), names.actor(item["set_by"])]
+        [
+            item["name"],
+            item["server"],
+            _contact(item["contact"]),
+            item["runs"] or "-",
+            _spoken(item["labels"]),
+            ago(item["set_at"]),
+            names.actor(item["set_by"]),
+        ]
         for item in items_of(answer)
     ]
-    head = ("CLUSTER", "SERVER", "STATE", "RUNS", "SET", "BY")
+    head = ("CLUSTER", "SERVER", "STATE", "RUNS", "LABELS", "SET", "BY")
     print_text(table(rows, head) if rows else "no clusters: setpoint cluster add NAME --kubeconfig FILE")
     for item in items_of(answer):
         if item["contact"]["why"]:
@@ -76,6 +89,24 @@ def _contact(contact: dict[str, str]) -> str:
     if contact["state"] in ("answers", "not asked"):
         return contact["state"]
     return f"{contact['state']}, since {ago(contact['since'])}"
+
+
+@command.command()
+@click.argument("name")
+@click.argument("changes", nargs=-1, required=True, metavar="KEY=VALUE|KEY- ...")
+@json_option
+@server_options
+def label(api: "Api", name: str, changes: tuple[str, ...], *, as_json: bool) -> None:
+    """Give a cluster labels, or take them (`KEY-`); generators make environments by them.
+
+    Example: setpoint cluster label prod region=eu tier-
+    """
+    known = {item["name"]: item["labels"] for item in items_of(api.get("clusters"))}
+    answer = api.put(f"{_path(name)}/labels", {"labels": _changed(known.get(name, {}), changes)})
+    if as_json:
+        print_json(answer)
+    else:
+        print_text(f"{answer['name']}: {_spoken(answer['labels'])}")
 
 
 @command.command()
@@ -95,6 +126,24 @@ def _path(name: str) -> str:
     from setpoint.client.http import segment
 
     return f"clusters/{segment(name)}"
+
+
+def _changed(labels: dict[str, str], changes: tuple[str, ...]) -> dict[str, str]:
+    """Return labels with `KEY=VALUE` put in and `KEY-` taken out."""
+    found = dict(labels)
+    for change in changes:
+        key, is_set, value = change.partition("=")
+        if is_set:
+            found[key] = value
+        elif change.endswith("-"):
+            found.pop(change[:-1], None)
+        else:
+            raise click.UsageError(f"`{change}` is neither KEY=VALUE nor KEY-")
+    return found
+
+
+def _spoken(labels: dict[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in sorted(labels.items())) or "-"
 
 
 def _content(kubeconfig: Path | None, context: str) -> str:

@@ -54,6 +54,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "secret-key": ("setpoint.cli.secret_key", "command", "Print what Secrets in Git are encrypted to, and how."),
     "registry": ("setpoint.cli.registry", "command", "Log in to other registries, for bases and for copies."),
     "cluster": ("setpoint.cli.cluster", "command", "Register the Kubernetes clusters that environments may name."),
+    "generator": ("setpoint.cli.generator", "command", "Show what is made of folders and clusters, also before it is merged."),
     "token": ("setpoint.cli.token", "command", "Create, list and revoke tokens."),
     "doctor": ("setpoint.cli.doctor", "command", "Check machine, home and server; each line with a fix."),
     "explain": ("setpoint.cli.explain", "command", "Explain the code of an error or a reason."),

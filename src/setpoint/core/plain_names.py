@@ -23,3 +23,8 @@ def checked(text: str, code: str) -> str:
     if not _WHOLE.fullmatch(text):
         raise InvalidError(f"`{text}` is no name", RULE, code)
     return text
+
+
+def is_plain(text: str) -> bool:
+    """Say whether a name follows the rule."""
+    return _WHOLE.fullmatch(text) is not None

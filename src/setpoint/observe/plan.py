@@ -194,7 +194,7 @@ class PlanView:
         """Compare the proxy with the routes of all pins of the environment and the replicas that should serve them."""
         states: dict[str, DesiredState] = {}
         whole = True
-        for app in delivery.setpoint.apps:
+        for app in delivery.apps_in(environment):
             state = asked[1] if app == asked[0] else self._other(delivery, app, environment)
             whole = whole and not isinstance(state, SetpointError)
             if isinstance(state, DesiredState):
@@ -230,7 +230,7 @@ def _coming(explanation: Explanation, delivery: Delivery, app: str) -> Coming | 
     if proposal.candidate is None:
         return None
     build = proposal.build
-    source_name = delivery.setpoint.apps[app].source or ""
+    source_name = delivery.app_in(app, proposal.candidate.environment).source or ""
     return Coming(proposal.candidate, "", source_name, build.revision if build else "", build.version if build else "")
 
 

@@ -12,7 +12,7 @@ from setpoint.core.errors import ConfigError, NotFoundError, UserError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.hold.decide import words as hold_words
 from setpoint.ground.hold.model import Hold
-from setpoint.observe import rollouts
+from setpoint.observe import generators, rollouts
 from setpoint.observe.model import Cell, Need, RolloutReport, Status, Waiting, Why
 from setpoint.observe.pods import NoPods, PodLooks
 from setpoint.observe.ports import Facts
@@ -104,16 +104,16 @@ class StatusView:
         environments = tuple(delivery.ordered())
         explain = self._promotions.explaining(delivery)
         drifts = _by_place(self._facts.drifts(ended=False, limit=_DRIFTS))
-        rows = [self._cell(self._look(explain, name, place)) for name in apps for place in environments]
+        rows = [self._cell(self._look(explain, name, place)) for name in apps for place in environments if delivery.runs(name, place)]
         groups = {place: self._beside.pods.groups(place) for place in environments}
         cells = tuple(replace(one, drift=len(_of(drifts, one)), pods=groups[one.environment].get(one.app, ())) for one in rows)
         needs = tuple(
             dict.fromkeys([*self._lost(runs), *(need for cell in cells for need in (*_needs(cell), *_left_alone(cell, _of(drifts, cell))))])
         )
         orphans = tuple(one for one in self._beside.orphans(delivery) if app in (None, one.app))
-        needs += tuple(_orphaned(one, environments) for one in orphans)
-        strangers = self._beside.pods.strangers(environments)
-        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans, strangers)
+        needs += (*(_orphaned(one, environments) for one in orphans), *generators.needs(delivery))
+        strangers, made = self._beside.pods.strangers(environments), tuple(generators.reports(delivery))
+        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans, strangers, made)
 
     def _lost(self, runs: tuple[Run, ...]) -> list[Need]:
         """Return what only a person can say: whether tasks that must not run twice happened."""
@@ -193,7 +193,7 @@ class StatusView:
         deploy = tuple(Reason(r.code, _outcome(r), r.subject, r.found, "", r.fix) for r in cell.reasons)
         drifts = self._facts.drifts(app, environment, ended=False, limit=_DRIFTS)
         cell = replace(cell, drift=len(drifts), pods=self._beside.pods.groups(environment).get(app, ()))
-        about = tuple(_strange(self._beside.pods.strangers([environment])))
+        about = (*_strange(self._beside.pods.strangers([environment])), *generators.reasons(delivery, app, environment))
         reasons = (*explanation.verdict.reasons, *deploy, *drift.reasons(drifts, app), *about, *delivery.pending)
         outcome = explanation.verdict.outcome if promotion else _outcome_of(cell, explanation)
         return Why(

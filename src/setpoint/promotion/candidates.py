@@ -26,13 +26,13 @@ class Candidates:
         facts = propose.ProposalFacts(
             app=app,
             environment=environment,
-            wants_artifacts=delivery.setpoint.apps[app].source is not None,
-            build=parts.builds.newest(delivery.setpoint.apps[app]),
+            wants_artifacts=delivery.app_in(app, environment).source is not None,
+            build=parts.builds.newest(delivery.app_in(app, environment)),
             upstreams=upstreams,
             pinned=pin.candidate if pin else None,
             pinned_build=_build_of(pin),
             app_tree=parts.delivery.tree(delivery, f"apps/{app}"),
-            environment_tree=parts.delivery.tree(delivery, f"environments/{environment}/{app}"),
+            environment_tree=parts.delivery.tree(delivery, delivery.overlay(environment, app)),
             includes=parts.delivery.includes(delivery, app),
             quarantines=parts.records.quarantines(app, environment),
             older=self._older(delivery, app, upstreams[0], pin) if upstreams and pin is not None else "",
@@ -73,7 +73,7 @@ class Candidates:
         if candidate.artifacts and (pin is None or pin.candidate.artifacts != candidate.artifacts):
             return ""
         before = pin.candidate if pin is not None else None
-        folder = f"environments/{candidate.environment}/{candidate.app}"
+        folder = delivery.overlay(candidate.environment, candidate.app)
         if candidate.environment_tree is not None and (before is None or before.environment_tree != candidate.environment_tree):
             return self._parts.delivery.changed_at(delivery, folder, candidate.environment_tree)
         return self._parts.delivery.changed_at(delivery, f"apps/{candidate.app}", candidate.app_tree)
@@ -81,7 +81,7 @@ class Candidates:
     def is_current(self, promotion: Promotion, delivery: Delivery) -> bool:
         """Say whether HEAD and the policy in force still are what a promotion was decided on (law 3)."""
         candidate, reader = promotion.candidate, self._parts.delivery
-        folder = f"environments/{candidate.environment}/{candidate.app}"
+        folder = delivery.overlay(candidate.environment, candidate.app)
         if reader.tree(delivery, folder) != candidate.environment_tree:
             return False
         root = not delivery.environment(candidate.environment).after

@@ -6,6 +6,7 @@ tell is in `promotion.delivery`. Never reads a file.
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -31,6 +32,7 @@ _BRANCH: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}")
 _REPOSITORY: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,3}")
 _OUTSIDE_IMAGE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}@sha256:[0-9a-f]{64}")
 _BUDGET: Final = re.compile(r"[0-9]{1,4}%?")
+_ENVIRONMENTS: Final = re.compile(r"[a-z*][a-z0-9*-]{0,39}")
 
 
 def _name(text: str) -> str:
@@ -69,7 +71,22 @@ def _outside_image(text: str) -> str:
     return text
 
 
+def _environments(text: str) -> str:
+    if not _ENVIRONMENTS.fullmatch(text):
+        raise InvalidError(f"`{text}` names no environment", "write a name, or a pattern with * for any part of one: eu-*", "SP520")
+    return text
+
+
+def _budget(text: str) -> str:
+    if not _BUDGET.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
+        fix = 'a number in quotes, such as "3", or a share, such as 50%'
+        raise InvalidError(f"`{text}` is no deletion budget", fix, "SP538")
+    return text
+
+
 Name = Annotated[str, AfterValidator(_name)]
+EnvironmentPattern = Annotated[str, AfterValidator(_environments)]
+Budget = Annotated[str, AfterValidator(_budget)]
 Selector = Annotated[str, AfterValidator(_selector)]
 Exclusion = Literal["pusher", "requester", "authors", "commit-signer"]
 EVERY_EXCLUSION: Final[tuple[Exclusion, ...]] = ("pusher", "requester", "authors", "commit-signer")
@@ -87,6 +104,12 @@ class AppConfig(FileModel):
     """Whose limits hold for what it renders; None is the project `default`, if there is one."""
     includes: Annotated[tuple[Folder, ...], Field(max_length=50)] = ()
     """Other folders of this repository that its render reads: pinned with it, and a change of one is a candidate."""
+    environments: Annotated[tuple[EnvironmentPattern, ...], Field(min_length=1, max_length=50)] | None = None
+    """Where it runs: names of environments, `*` for any part of one; None is everywhere."""
+
+    def runs_in(self, environment: str) -> bool:
+        """Say whether it is to run in an environment."""
+        return self.environments is None or any(fnmatchcase(environment, pattern) for pattern in self.environments)
 
 
 class PersonConfig(FileModel):
@@ -165,18 +188,10 @@ class DriftConfig(FileModel):
     """Fields of live objects that are left to somebody else, on a Kubernetes target."""
 
 
-def _budget(text: str) -> str:
-    if not _BUDGET.fullmatch(text) or (text.endswith("%") and int(text[:-1]) > 100):
-        raise InvalidError(
-            f"`{text}` is no deletion budget", 'a number of objects in quotes, such as "3", or a share, such as 50%', "SP538"
-        )
-    return text
-
-
 class PruneConfig(FileModel):
     """What may be removed by one pin without a person."""
 
-    budget: Annotated[str, AfterValidator(_budget)] = "50%"
+    budget: Budget = "50%"
     """Objects, or a share of the application's objects in this environment. All of them never go without `setpoint prune`."""
 
 

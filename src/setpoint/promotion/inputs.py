@@ -100,8 +100,10 @@ class Inputs:
         for place in (environment, *config.after):
             path = pin_path(place, app)
             found += (line.id_at(delivery.head, path), line.changed_by(delivery.head, path), self._changes.changed(app, place))
-        found.append(line.id_at(delivery.head, f"environments/{environment}/{app}"))
-        source = delivery.setpoint.apps.get(app)
+        found.append(line.id_at(delivery.head, delivery.overlay(environment, app)))
+        if environment in delivery.generated.like:
+            found.append(config.target)
+        source = delivery.app_in(app, environment) if delivery.runs(app, environment) else None
         if source is not None and source.includes:
             found += [self._reader.tree(delivery, path) for path in source.includes]
         found.append(self._source(source) if source is not None and source.source is not None else "")

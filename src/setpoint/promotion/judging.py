@@ -1,10 +1,10 @@
-"""The files of a delivery repository that judge: `setpoint.yaml`, every `environment.yaml`, and the scripts beside it (law 9).
+"""The files of a delivery repository that judge: `setpoint.yaml`, every `environment.yaml` with its scripts, every generator (law 9).
 
 Called by the delivery reader, which says which commit's files are in force. Reads Git objects and remembers what it read; accepts nothing.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from setpoint.core.documents import Document
@@ -13,6 +13,8 @@ from setpoint.core.recent import Recent
 from setpoint.promotion.checks.written import script_findings, scripts_path
 from setpoint.promotion.config import EnvironmentFile, SetpointFile, parse_environment, parse_setpoint
 from setpoint.promotion.delivery import validate_delivery
+from setpoint.promotion.generators.checks import claimed, generator_findings
+from setpoint.promotion.generators.config import GeneratorFile, environment_path, generator_of, parse_generator, path_of
 from setpoint.promotion.ports import PolicyEngine
 from setpoint.source.ports import GitStore
 
@@ -26,6 +28,7 @@ class Governed:
 
     setpoint: Document[SetpointFile]
     environments: Mapping[str, Document[EnvironmentFile]]
+    generators: Mapping[str, Document[GeneratorFile]] = field(default_factory=dict)
 
 
 class JudgingFiles:
@@ -61,30 +64,45 @@ class JudgingFiles:
         findings: list[Finding] = []
         setpoint: Document[SetpointFile] | None = None
         environments: dict[str, Document[EnvironmentFile]] = {}
+        generators: dict[str, Document[GeneratorFile]] = {}
         for path in sorted(path for path in self.ids(repository, commit) if path.endswith(".yaml")):
             data = self._git.read(repository, commit, path) or b""
             try:
                 if path == SETPOINT_PATH:
                     setpoint = parse_setpoint(data, path)
+                elif name := generator_of(path):
+                    generators[name] = parse_generator(data, path)
                 else:
-                    environments[path.split("/")[1]] = parse_environment(data, path)
+                    environments[environment_of(path)] = parse_environment(data, path)
             except ConfigError as error:
                 findings += error.findings
         if setpoint is None and not findings:
             fix = "add setpoint.yaml with apps, people, teams and owners"
             findings.append(Finding("SP501", "the delivery repository has no setpoint.yaml", SETPOINT_PATH, fix=fix))
         if setpoint is not None and not findings:
-            present = set(self._git.entries(repository, commit, "apps"))
+            folders = self.folders(repository, commit)
+            present = set(self._git.entries(repository, commit, "apps")).difference(*claimed(generators, folders).values())
             findings += validate_delivery(setpoint, environments, present, self._policy.compile_error)
+            findings += generator_findings(setpoint, environments, generators, folders)
             for name, document in environments.items():
                 findings += script_findings(document, name, self._scripts(repository, commit, name))
         if findings or setpoint is None:
             raise ConfigError(findings)
-        return self._parsed.put((repository, commit), Governed(setpoint, environments))
+        return self._parsed.put((repository, commit), Governed(setpoint, environments, generators))
+
+    def folders(self, repository: str, commit: str) -> list[str]:
+        """Return the folders that generators may look at, `apps/web` and `environments/staging/web`, sorted."""
+        found = [f"apps/{name}" for name in self._git.folders(repository, commit, "apps")]
+        for environment in self._git.folders(repository, commit, "environments"):
+            inside = self._git.folders(repository, commit, f"environments/{environment}")
+            found += [f"environments/{environment}/{name}" for name in inside]
+        return sorted(set(found) - {scripts_path(environment) for environment in self._git.folders(repository, commit, "environments")})
 
     def _ids_now(self, repository: str, commit: str) -> dict[str, str]:
         names = self._git.entries(repository, commit, "environments")
-        places = [path for name in names for path in (f"environments/{name}/environment.yaml", scripts_path(name))]
+        places = [path for name in names for path in (environment_path(name), scripts_path(name))]
+        files = self._git.entries(repository, commit, "generators")
+        places += [path_of(name.removesuffix(".yaml")) for name in files if name.endswith(".yaml")]
         found = {path: self._git.tree_id(repository, commit, path) for path in (SETPOINT_PATH, *places)}
         return {path: object_id for path, object_id in found.items() if object_id is not None}
 
@@ -95,3 +113,9 @@ class JudgingFiles:
             return {file.path: file.mode for file in self._git.files(repository, tree)} if tree is not None else {}
         except NotFoundError:
             return {}  # it is a file, and no folder
+
+
+def environment_of(path: str) -> str:
+    """Return the environment whose file a path is; empty when it is none."""
+    parts = path.split("/")
+    return parts[1] if len(parts) == 3 and (parts[0], parts[2]) == ("environments", "environment.yaml") else ""

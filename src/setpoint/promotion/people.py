@@ -13,7 +13,7 @@ from setpoint.core.recent import Recent
 from setpoint.ground.identity.model import Principal
 from setpoint.promotion.judging import SETPOINT_PATH
 from setpoint.promotion.lines import Lines, is_unit
-from setpoint.promotion.model import Pin, Promotion
+from setpoint.promotion.model import Candidate, Pin, Promotion
 from setpoint.promotion.repository import Delivery
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
@@ -33,6 +33,19 @@ def require_responsible(delivery: Delivery, environment: str, principal: Princip
     if person is None or person.name not in delivery.directory.members(tuple(selectors)):
         what = f"{principal.email} is neither owner nor approver of {environment}"
         raise NotAllowedError("SP514", what, where=environment, fix=f"ask one of {', '.join(selectors)}")
+
+
+def require_owner(delivery: Delivery, principal: Principal) -> None:
+    """Refuse who may not decide about the delivery repository as a whole: only owners of setpoint.yaml and the operator may.
+
+    Raises:
+        NotAllowedError: the principal is none of them (SP514).
+    """
+    person = delivery.directory.person(principal.email)
+    owners = delivery.setpoint.owners
+    if principal.kind != "operator" and (person is None or person.name not in delivery.directory.members(owners)):
+        fix = f"ask one of {', '.join(owners) or 'nobody: owners are not named'}"
+        raise NotAllowedError("SP514", f"{principal.email} is no owner of setpoint.yaml", where=delivery.repository, fix=fix)
 
 
 _MOST_COMMITS: Final = 20_000
@@ -114,7 +127,7 @@ class Exclusions:
             else:
                 found[source] = [self._revision(source, revision)]
         candidate, before = promotion.candidate, pin.candidate if pin is not None else None
-        now, then = candidate.folders(), before.folders() if before is not None else {}
+        now, then = _folders(delivery, candidate), _folders(delivery, before) if before is not None else {}
         first = self._first(delivery)
         trees = [(folder, now.get(folder), then.get(folder)) for folder in dict.fromkeys((*now, *then))]
         if candidate.includes.keys() != (before.includes.keys() if before is not None else set()):
@@ -182,3 +195,10 @@ class Exclusions:
             return kept
         found = self._git.history(repository, head, base, _MOST_COMMITS)
         return self._ranges.put((repository, head, base), found) if len(found) <= _KEPT else found
+
+
+def _folders(delivery: Delivery, candidate: Candidate) -> dict[str, str | None]:
+    """Return {folder: tree} of a candidate as they lie in the repository: an environment that a generator made has its template's."""
+    own = f"environments/{candidate.environment}/{candidate.app}"
+    overlay = delivery.overlay(candidate.environment, candidate.app)
+    return {overlay if path == own else path: tree for path, tree in candidate.folders().items()}

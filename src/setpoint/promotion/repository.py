@@ -3,29 +3,31 @@
 Called by the promotion and reconcile services; it reads Git objects and records, and writes nothing but `baseline.accepted` entries.
 """
 
-import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
-from setpoint.core.errors import ConfigError, NotFoundError, UserError
-from setpoint.core.reasons import Outcome, Reason
+from setpoint.core.documents import Document
+from setpoint.core.errors import NotFoundError, UserError
+from setpoint.core.reasons import Reason
 from setpoint.core.recent import Recent
 from setpoint.ground.identity.model import Directory
 from setpoint.ground.journal.ports import Recorder
+from setpoint.promotion.acceptance import Acceptance, AcceptanceRecords
 from setpoint.promotion.checks.written import scripts_path
-from setpoint.promotion.config import EnvironmentFile, SetpointFile
-from setpoint.promotion.delivery import policy_name_findings
-from setpoint.promotion.judging import SETPOINT_PATH, Governed, JudgingFiles
+from setpoint.promotion.config import AppConfig, EnvironmentFile, SetpointFile
+from setpoint.promotion.generators.config import GeneratorFile, environment_path
+from setpoint.promotion.generators.merging import Merged, merge
+from setpoint.promotion.generators.model import Expansion, Generated
+from setpoint.promotion.judging import Governed, JudgingFiles
 from setpoint.promotion.lines import Lines, is_unit
 from setpoint.promotion.model import Pin
 from setpoint.promotion.pin import parse_pin, pin_path
 from setpoint.promotion.ports import PolicyEngine
 from setpoint.source.ports import GitStore
 
-_PINS = 8192
-BY_PATH = "somebody by path"
-"""How a pusher is named when nobody authenticated: the push was made into the bare repository by path."""
+_MERGED: Final = 8
+_PINS: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Delivery:
     environments: Mapping[str, EnvironmentFile]
     pending: tuple[Reason, ...] = ()
     """Why HEAD's governed files are not in force (law 9); empty when they are."""
+    generated: Generated = field(default_factory=Generated)
+    """What of the applications and environments nobody wrote down, and which generator made it."""
 
     @property
     def directory(self) -> Directory:
@@ -68,6 +72,30 @@ class Delivery:
             known = ", ".join(sorted(self.setpoint.apps)) or "none yet"
             raise NotFoundError("SP506", f"there is no application `{name}`", fix=f"applications: {known}")
 
+    def runs(self, app: str, environment: str) -> bool:
+        """Say whether an application is to run in an environment: both are there, and it says so."""
+        config = self.setpoint.apps.get(app)
+        if config is None or environment not in self.environments:
+            return False
+        only = self.generated.only.get(environment)
+        return app in only if only is not None else config.runs_in(environment)
+
+    def apps_in(self, environment: str) -> list[str]:
+        """Return the applications that are to run in an environment, in the order of setpoint.yaml."""
+        return [app for app in self.setpoint.apps if self.runs(app, environment)]
+
+    def app_in(self, app: str, _environment: str) -> AppConfig:
+        """Return an application as it is in an environment."""
+        return self.setpoint.apps[app]
+
+    def template(self, environment: str) -> str:
+        """Return whose file and folder an environment has: its own, or its template's when a generator made it."""
+        return self.generated.like.get(environment, environment)
+
+    def overlay(self, environment: str, app: str) -> str:
+        """Return the folder of the delivery repository with an environment's own manifests of an application."""
+        return f"environments/{self.template(environment)}/{app}"
+
     def ordered(self) -> list[str]:
         """Return the environments, each after those of its `after:`, otherwise by name."""
         done: list[str] = []
@@ -81,19 +109,15 @@ class Delivery:
         return done
 
 
-class DeliveryRecords(Protocol):
+class DeliveryRecords(AcceptanceRecords, Protocol):
     """What the journal knows of delivery repositories."""
 
     def deliveries(self) -> Mapping[str, str]:
         """Return {delivery repository: branch}."""
         ...
 
-    def accepted(self, repository: str) -> str | None:
-        """Return the last accepted commit."""
-        ...
-
-    def pushes(self, repository: str, ref: str) -> Sequence[tuple[str, str, str, str]]:
-        """Return (old, new, pusher, at) of every push to a ref, oldest first."""
+    def expansions(self) -> tuple[int, Sequence[Expansion]]:
+        """Return (what grows with every change of them, what every generator makes)."""
         ...
 
 
@@ -103,9 +127,11 @@ class DeliveryReader:
     def __init__(self, git: GitStore, records: DeliveryRecords, recorder: Recorder, policy: PolicyEngine) -> None:
         self._git = git
         self._records = records
-        self._recorder = recorder
-        self._judges = JudgingFiles(git, policy)
-        self._judged: dict[tuple[str, str, str, int], tuple[Reason, ...]] = {}
+        self.files = JudgingFiles(git, policy)
+        """What judges, at any commit."""
+        self._acceptance = Acceptance(git, records, recorder, self.files)
+        self._merged: Recent[tuple[str, str, int], Merged] = Recent(_MERGED)
+        """(repository, accepted commit, state of the expansions) -> all that is there"""
         self._trees: dict[str, bool] = {}
         """Object id of an included path -> whether it is a folder."""
         self._pins: Recent[tuple[str, str, str, str], Pin] = Recent(_PINS)
@@ -114,7 +140,6 @@ class DeliveryReader:
         """(repository, commit, path that lines do not know of) -> its id there"""
         self.lines = Lines(git)
         """Which commit put what where; shared with who asks about commits."""
-        self._lock = threading.Lock()
 
     def load(self) -> Delivery | None:
         """Return the delivery repository as of now, accepting what its owners changed; None when none is registered.
@@ -128,43 +153,51 @@ class DeliveryReader:
             if head is None or accepted is None:
                 continue
             pending: tuple[Reason, ...] = ()
-            if head != accepted and self._changed(repository, accepted, head):
-                accepted, pending = self._accept(repository, branch, head)
-            governed = self.governed(repository, accepted)
-            environments = {name: document.model for name, document in governed.environments.items()}
-            return Delivery(repository, branch, head, accepted, governed.setpoint.model, environments, pending)
+            if head != accepted and self._acceptance.changed(repository, accepted, head):
+                accepted, pending = self._acceptance.accept(repository, branch, head)
+            merged = self._merge(repository, accepted)
+            return Delivery(repository, branch, head, accepted, merged.setpoint, merged.environments, pending, merged.generated)
         return None
 
-    def _changed(self, repository: str, accepted: str, head: str) -> bool:
-        """Say whether what judges changed since it was accepted; a head that cannot be read counts as changed, and is judged."""
-        try:
-            return self._judges.ids(repository, head) != self._judges.ids(repository, accepted)
-        except UserError:
-            return True
+    def governed(self, repository: str, commit: str) -> Governed:
+        """Return the parsed files that judge at a commit.
 
-    def _accept(self, repository: str, branch: str, head: str) -> tuple[str, tuple[Reason, ...]]:
-        """Judge a change of governed files once; returns the commit that is in force and what stands against head."""
-        with self._lock:
-            accepted = self._records.accepted(repository) or head
-            if accepted == head:
-                return head, ()
-            # The branch moves before its push is journalled: a push that becomes known is a reason to judge again.
-            known = len(self._records.pushes(repository, f"refs/heads/{branch}"))
-            key = (repository, accepted, head, known)
-            if key not in self._judged:
-                self._judged[key] = self._judge_change(repository, branch, accepted, head)
-            pending = self._judged[key]
-            return (accepted if pending else head), pending
+        Raises:
+            ConfigError: every finding of every file at once.
+        """
+        return self.files.parsed(repository, commit)
+
+    def _merge(self, repository: str, accepted: str) -> Merged:
+        """Return what is accepted together with what generators made, each by the file that was in force when it did."""
+        version, expansions = self._records.expansions()
+        kept = self._merged.get((repository, accepted, version))
+        if kept is not None:
+            return kept
+
+        def then(commit: str, generator: str) -> tuple[Document[GeneratorFile] | None, Mapping[str, EnvironmentFile]]:
+            try:
+                governed = self.governed(repository, commit)
+            except UserError:
+                return None, {}
+            return governed.generators.get(generator), {name: document.model for name, document in governed.environments.items()}
+
+        governed = self.governed(repository, accepted)
+        environments = {name: document.model for name, document in governed.environments.items()}
+        merged = merge(governed.setpoint.model, environments, expansions, then)
+        return self._merged.put((repository, accepted, version), merged)
 
     def require(self, app: str, environment: str) -> Delivery:
         """Return the delivery repository for a question about an application in an environment.
 
         Raises:
-            NotFoundError: none is registered (SP504), or it knows no such application or environment (SP505, SP506).
+            NotFoundError: none is registered (SP504), or it knows no such application or environment (SP505, SP506, SP591).
             ConfigError: see `load`.
         """
         delivery = self.require_environment(environment)
         delivery.check_app(app)
+        if not delivery.runs(app, environment):
+            places = ", ".join(name for name in delivery.ordered() if delivery.runs(app, name)) or "nowhere"
+            raise NotFoundError("SP591", f"`{app}` does not run in {environment}", fix=f"it runs in: {places}")
         return delivery
 
     def require_environment(self, environment: str) -> Delivery:
@@ -252,90 +285,11 @@ class DeliveryReader:
         return changed or (self._git.last_change(delivery.repository, delivery.head, path) or "" if changed is not None else "")
 
     def policy_id(self, delivery: Delivery, environment: str) -> str:
-        """Return the blob id of the environment.yaml in force."""
-        return self._judges.ids(delivery.repository, delivery.accepted).get(f"environments/{environment}/environment.yaml", "")
+        """Return the blob id of the environment.yaml in force; of an environment that a generator made, its template's."""
+        path = environment_path(delivery.template(environment))
+        return self.files.ids(delivery.repository, delivery.accepted).get(path, "")
 
     def scripts_id(self, delivery: Delivery, environment: str) -> str:
         """Return the tree id of the accepted scripts that an environment's checks run with; empty when there are none."""
-        return self._judges.ids(delivery.repository, delivery.accepted).get(scripts_path(environment), "")
-
-    def governed(self, repository: str, commit: str) -> Governed:
-        """Return the parsed files that judge at a commit.
-
-        Raises:
-            ConfigError: every finding of every file at once.
-        """
-        return self._judges.parsed(repository, commit)
-
-    def _judge_change(self, repository: str, branch: str, accepted: str, head: str) -> tuple[Reason, ...]:
-        """Accept a change of governed files when owners under the last accepted version pushed it; else say why not (law 9)."""
-        current = self.governed(repository, accepted)
-        setpoint, environments = current.setpoint.model, current.environments
-        try:
-            before, after = self._judges.ids(repository, accepted), self._judges.ids(repository, head)
-        except UserError as error:
-            return (_faulty(error),)
-        changed_by = self._changed_by(repository, branch, accepted, head)
-        reasons: list[Reason] = []
-        for path in sorted(path for path in {*before, *after} if before.get(path) != after.get(path)):
-            known = environments.get(path.split("/")[1]) if path != SETPOINT_PATH else None
-            owners = known.model.owners if known is not None and known.model.owners else setpoint.owners
-            allowed = setpoint.directory().members(owners)
-            strangers = sorted(pusher for pusher in changed_by.get(path, {BY_PATH}) if not _owns(setpoint.directory(), pusher, allowed))
-            if strangers:
-                fix = (
-                    f"an owner ({', '.join(owners) or 'none is named'}) pushes it, or the operator runs: setpoint init --accept {head[:12]}"
-                )
-                found = f"changed by {', '.join(strangers)}"
-                reasons.append(Reason("NOT_ACCEPTED", Outcome.WAIT, path, found, "a change pushed by its owners", fix))
-        try:
-            now = self.governed(repository, head).environments
-            changed = (
-                now[path.split("/")[1]]
-                for path in after
-                if path.endswith(".yaml") and path != SETPOINT_PATH and before.get(path) != after[path]
-            )
-            new = [finding for document in changed for finding in policy_name_findings(document)]
-            reasons += [Reason("FAULTY", Outcome.WAIT, f.place, f.what, "no findings", f.fix) for f in new]
-        except ConfigError as error:
-            reasons += [Reason("FAULTY", Outcome.WAIT, f.place, f.what, "no findings", f.fix) for f in error.findings]
-        except UserError as error:
-            reasons.append(_faulty(error))
-        if not reasons:
-            pushers = {pusher for path, names in changed_by.items() if before.get(path) != after.get(path) for pusher in names}
-            body = {"commit": head, "why": f"changed by owners: {', '.join(sorted(pushers))}"}
-            self._recorder.record("baseline.accepted", repository, "setpoint", body)
-        return tuple(reasons)
-
-    def _changed_by(self, repository: str, branch: str, accepted: str, head: str) -> dict[str, set[str]]:
-        """Return {governed path: who changed it}, push by push from head back to where the accepted files stood.
-
-        What counts is which files a push found and which it left, never the commits in between: a merge can hide a change from every
-        commit's own list of changes. A change that no push explains was made by path.
-        """
-        wanted, now = self._judges.ids(repository, accepted), self._judges.ids(repository, head)
-        found: dict[str, set[str]] = {}
-
-        def note(before: Mapping[str, str], after: Mapping[str, str], who: str) -> None:
-            for path in {*before, *after}:
-                if before.get(path) != after.get(path):
-                    found.setdefault(path, set()).add(who)
-
-        for old, new, pusher, _at in reversed(self._records.pushes(repository, f"refs/heads/{branch}")):
-            if now == wanted:
-                break
-            before, left = self._judges.then(repository, old), self._judges.then(repository, new)
-            note(left, now, BY_PATH)
-            note(before, left, pusher)
-            now = before
-        note(wanted, now, BY_PATH)
-        return found
-
-
-def _faulty(error: UserError) -> Reason:
-    return Reason("FAULTY", Outcome.WAIT, error.where or "the delivery repository", error.what, "no findings", error.fix)
-
-
-def _owns(directory: Directory, email: str, allowed: frozenset[str]) -> bool:
-    person = directory.person(email)
-    return person is not None and person.name in allowed
+        path = scripts_path(delivery.template(environment))
+        return self.files.ids(delivery.repository, delivery.accepted).get(path, "")

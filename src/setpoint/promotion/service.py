@@ -61,7 +61,7 @@ class PromotionService:
                 with _collected(faults):
                     self._go_on(promotion, delivery)
             inputs = self._parts.inputs(self._parts.delivery.load() or delivery)
-            places = [(app, environment) for environment in delivery.ordered() for app in delivery.setpoint.apps]
+            places = [(app, environment) for environment in delivery.ordered() for app in delivery.apps_in(environment)]
             for place in places:
                 with _collected(faults):
                     inputs = self._look(inputs, place)
@@ -91,7 +91,7 @@ class PromotionService:
         promotion = self._parts.records.promotion(promotion.promotion) or promotion
         if promotion.state not in (PromotionState.OPEN, PromotionState.DECIDED):
             return  # a rollback of this very pass took its place
-        if candidate.environment not in delivery.environments or candidate.app not in delivery.setpoint.apps:
+        if not delivery.runs(candidate.app, candidate.environment):
             self._superseding.end(promotion)
         elif promotion.kind == "rollback":
             self._roll_back(promotion, delivery)
@@ -164,7 +164,7 @@ class PromotionService:
             promotion=ids.identifier("p", candidate.digest, binding, len(history), created_at),
             kind="advance",
             candidate=candidate,
-            source_repository=delivery.setpoint.apps[candidate.app].source or "",
+            source_repository=delivery.app_in(candidate.app, candidate.environment).source or "",
             source_revision=build.revision,
             version=build.version or candidate.digest[7:14],
             delivery_commit=delivery.head,

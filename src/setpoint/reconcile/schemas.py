@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from setpoint.core.documents import FileModel
 from setpoint.pipeline.written import Lock, Pipeline
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
+from setpoint.promotion.generators.config import GeneratorFile
 from setpoint.promotion.render_content import RenderContent
 from setpoint.reconcile.sources.helm_file import HelmFile
 
@@ -19,6 +20,7 @@ _FILES: Final[dict[str, tuple[type[FileModel], str]]] = {
     "lock.json": (Lock, ".setpoint/lock.yaml"),
     "setpoint.json": (SetpointFile, "setpoint.yaml"),
     "environment.json": (EnvironmentFile, "environments/<env>/environment.yaml"),
+    "generator.json": (GeneratorFile, "generators/<generator>.yaml"),
     "helm.json": (HelmFile, "apps/<app>/helm.yaml or environments/<env>/<app>/helm.yaml"),
 }
 

@@ -60,7 +60,7 @@ class ReconcileService:
         if delivery is None or environment not in delivery.environments:
             return None
         began, found, refused = time.monotonic(), dict[str, Effective](), list[Fact]()
-        for app in delivery.setpoint.apps:
+        for app in delivery.apps_in(environment):
             effective = self._parts.pins.of(delivery, app, environment)
             if isinstance(effective, Refused):
                 refused += self._refused(app, environment, effective.faults)

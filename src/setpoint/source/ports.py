@@ -112,3 +112,10 @@ class GitStore(Protocol):
         UserError SP106 for a name that is not UTF-8; a submodule is never listed.
         """
         ...
+
+    def folders(self, name: str, commit: str, folder: str) -> list[str]:
+        """Return the names of the folders that lie directly in a folder of a commit, sorted; none where there is no such folder.
+
+        UserError SP106 for a name that is not UTF-8.
+        """
+        ...

@@ -17,7 +17,7 @@ from setpoint.app.application import Application
 from setpoint.core.errors import NotFoundError
 from setpoint.ground.identity.model import Principal
 from setpoint.pipeline.model import LogRecord
-from setpoint.web import assets, checks, deeds, entrance, journal, logs, views
+from setpoint.web import assets, checks, deeds, entrance, generators, journal, logs, views
 from setpoint.web.deeds import why_path
 from setpoint.web.render import PageRoute, add_global, render
 from setpoint.web.rights import rights
@@ -204,4 +204,5 @@ router.include_router(assets.router)
 router.include_router(entrance.router)
 router.include_router(deeds.router)
 router.include_router(checks.router)
+router.include_router(generators.router)
 router.routes.append(_LostRoute("/{path:path}", lost, methods=["GET"], response_class=PlainTextResponse))

@@ -16,6 +16,8 @@ from setpoint.ground.journal.model import Entry
 
 REPOSITORIES: Final = "repositories"
 """The scope of which repositories there are, which of them delivers, and what of it is accepted."""
+GENERATORS: Final = "generators"
+"""The scope of what generators make."""
 
 
 def place(app: str, environment: str) -> str:
@@ -45,6 +47,7 @@ _SCOPE: Final[dict[str, Callable[[Entry], str]]] = {
     "repository": lambda _entry: REPOSITORIES,
     "delivery": lambda _entry: REPOSITORIES,
     "baseline": lambda _entry: REPOSITORIES,
+    "generator": lambda _entry: GENERATORS,
     "artifact": lambda entry: repository(entry.body["repository"]),
     "push": lambda entry: repository(entry.subject),
 }

@@ -36,7 +36,12 @@ def _registry_logout(connection: Connection, entry: Entry) -> None:
 
 def _cluster_added(connection: Connection, entry: Entry) -> None:
     body = {name: entry.body[name] for name in ("server", "context", "runs", "version")}
+    body["labels"] = entry.body.get("labels", {})  # entries of earlier releases have none
     upsert(connection, t.clusters, {"name": entry.subject}, {**body, "set_at": entry.at, "set_by": entry.actor, "removed": False})
+
+
+def _cluster_labelled(connection: Connection, entry: Entry) -> None:
+    connection.execute(update(t.clusters).where(t.clusters.c.name == entry.subject).values(labels=entry.body["labels"]))
 
 
 def _cluster_removed(connection: Connection, entry: Entry) -> None:
@@ -47,6 +52,7 @@ OPERATOR_FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "secret.set": _secret_set,
     "secret.removed": _secret_removed,
     "cluster.added": _cluster_added,
+    "cluster.labelled": _cluster_labelled,
     "cluster.removed": _cluster_removed,
     "registry.login": _registry_login,
     "registry.logout": _registry_logout,

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
 from setpoint.adapters.database import tables as t
 from setpoint.adapters.database.changes import note
+from setpoint.adapters.database.generated_folds import GENERATOR_FOLDS
 from setpoint.adapters.database.operator_folds import OPERATOR_FOLDS
 from setpoint.adapters.database.upsert import upsert, upsert_all
 from setpoint.core import clock
@@ -375,5 +376,6 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "rollout.resumed": _rollout,
     "rollout.returned": _rollout,
     "rollout.finished": _rollout,
+    **GENERATOR_FOLDS,
     **OPERATOR_FOLDS,
 }

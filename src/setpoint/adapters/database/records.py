@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Engine, Select, func, select
 
 from setpoint.adapters.database import tables as t
-from setpoint.adapters.database.changes import REPOSITORIES, Changes, place
+from setpoint.adapters.database.changes import GENERATORS, REPOSITORIES, Changes, place
 from setpoint.adapters.database.changes import repository as of_repository
 from setpoint.adapters.database.mirror import Mirror
 from setpoint.artifact.model import ArtifactRecord
@@ -23,6 +23,7 @@ from setpoint.ground.registries.model import Registry
 from setpoint.ground.secrets.model import Secret
 from setpoint.pipeline.model import Run, RunState, TaskResult
 from setpoint.promotion.checks.model import CommandRun, CommandState
+from setpoint.promotion.generators.model import Expansion
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, JobRun
@@ -49,6 +50,7 @@ class Records:
         unfinished = t.promotions.c.state.in_((PromotionState.OPEN, PromotionState.DECIDED))
         self._unfinished = Mirror(source, Promotion, t.promotions, unfinished)
         self._repositories: tuple[int, Mapping[str, tuple[str | None, str | None, str | None]]] = (-2, {})
+        self._expansions: tuple[int, tuple[Expansion, ...]] = (-2, ())
         self._promotions: Recent[str, tuple[int, Promotion]] = Recent(_PROMOTIONS)
         """promotion -> (the newest entry about its place when it was read, the promotion)"""
 
@@ -250,6 +252,13 @@ class Records:
                 rows = connection.execute(select(columns.repository, columns.delivery_branch, columns.accepted, columns.first_accepted))
                 self._repositories = (changed, {name: (branch, accepted, first) for name, branch, accepted, first in rows})
         return self._repositories[1]
+
+    def expansions(self) -> tuple[int, tuple[Expansion, ...]]:
+        """Return (the newest entry about generators, what every one of them makes), read again when that entry changed."""
+        changed = self._changes.of(GENERATORS)
+        if self._expansions[0] != changed:
+            self._expansions = (changed, tuple(self._all(Expansion, select(t.generators.c.body).order_by(t.generators.c.name))))
+        return self._expansions
 
     def pushers(self, repository: str, commits: list[str]) -> dict[str, str]:
         """Return {pushed head: pusher} for those of commits that were pushed as a head."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 14
+SCHEMA: Final = 15
 
 metadata = MetaData()
 
@@ -105,6 +105,13 @@ holds = Table(
     Column("environment", String, nullable=False, index=True),
     Column("open", Boolean, nullable=False, index=True),
     Column("changed", Integer, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+generators = Table(
+    "generators",
+    metadata,
+    Column("name", String, primary_key=True),
     Column("body", JSON, nullable=False),
 )
 
@@ -240,5 +247,6 @@ clusters = Table(
     Column("version", Integer, nullable=False),
     Column("set_at", String, nullable=False),
     Column("set_by", String, nullable=False),
+    Column("labels", JSON, nullable=False),
     Column("removed", Boolean, nullable=False),
 )

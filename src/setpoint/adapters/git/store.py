@@ -274,6 +274,13 @@ class GitRepositories:
         with self._open(name) as repository:
             return dict(entries_of(_at(_commit(repository, commit).tree, parts_of_path(folder)), folder))
 
+    def folders(self, name: str, commit: str, folder: str) -> list[str]:
+        """Return the names of the folders that lie directly in a folder of a commit (see the port)."""
+        with self._open(name) as repository:
+            found = _at(_commit(repository, commit).tree, parts_of_path(folder))
+            inside = {name for name, object_id in entries_of(found, folder) if isinstance(repository.get(object_id), pygit2.Tree)}
+            return sorted(inside)
+
     def _folder(self, name: str) -> Path:
         if not _is_name(name):
             fix = "use 1 to 64 of a-z 0-9 . _ -, starting with a letter or digit, not ending in .git or .lock"

@@ -23,6 +23,7 @@ from setpoint.ground.identity.model import Role
 from setpoint.promotion.checks.written import scripts_path
 from setpoint.promotion.config import parse_environment
 from setpoint.promotion.decide import fresh
+from setpoint.promotion.generators.config import environment_path, generator_of, parse_generator
 from setpoint.promotion.model import Approval, Candidate, Promotion
 
 
@@ -101,7 +102,7 @@ class PromotionDrafts:
     ) -> SummaryFacts:
         candidate = promotion.candidate
         inputs, approvals, levels = rests_on
-        path = f"environments/{candidate.environment}/environment.yaml"
+        path = self._judge(delivery, promotion)
         return SummaryFacts(
             candidate=candidate.content(),
             promotion=promotion.promotion,
@@ -121,19 +122,34 @@ class PromotionDrafts:
     def _check_configuration(self, promotion: Promotion, delivery: str) -> None:
         """Compare policy and trees with Git."""
         candidate, git = promotion.candidate, self._sources.git
-        folder = f"environments/{candidate.environment}"
-        if git.tree_id(delivery, promotion.accepted_commit, f"{folder}/environment.yaml") != promotion.policy:
+        path = self._judge(delivery, promotion)
+        folder = path.rpartition("/")[0]
+        if git.tree_id(delivery, promotion.accepted_commit, path) != promotion.policy:
             _contradicted(promotion, "the policy is not the environment.yaml of the accepted commit")
         if promotion.kind == "advance":
             at_commit = git.tree_id(delivery, promotion.delivery_commit, f"{folder}/{candidate.app}")
             if at_commit != candidate.environment_tree:
                 _contradicted(promotion, f"{folder}/{candidate.app} has another tree at the promotion's commit")
-            scripts = scripts_path(candidate.environment)
+            scripts = scripts_path(folder.rpartition("/")[2])
             if promotion.scripts and git.tree_id(delivery, promotion.accepted_commit, scripts) != promotion.scripts:
                 _contradicted(promotion, f"{scripts} has another tree at the accepted commit")
         for tree in candidate.folders().values():
             if tree is not None:
                 git.files(delivery, tree)
+
+    def _judge(self, delivery: str, promotion: Promotion) -> str:
+        """Return the environment.yaml that judges: the environment's own, else that of the template of the generator that makes it."""
+        git, commit, environment = self._sources.git, promotion.accepted_commit, promotion.candidate.environment
+        own = environment_path(environment)
+        if git.tree_id(delivery, commit, own) is not None:
+            return own
+        for name in sorted(git.entries(delivery, commit, "generators")):
+            path = f"generators/{name}"
+            if environment.startswith(f"{generator_of(path) or name}-"):
+                like = parse_generator(git.read(delivery, commit, path) or b"", path).model.like
+                if like:
+                    return environment_path(like)
+        return own
 
     def _check_artifacts(self, promotion: Promotion) -> None:
         for artifact in promotion.candidate.artifacts.values():
@@ -146,7 +162,7 @@ class PromotionDrafts:
     def _approvals(self, facts: PromotionFacts, delivery: str) -> list[Approval]:
         """Return the approvals that bind to a promotion and had not expired when it was decided."""
         promotion, decision = facts.promotion, facts.decision
-        path = f"environments/{promotion.candidate.environment}/environment.yaml"
+        path = self._judge(delivery, promotion)
         data = self._sources.git.read(delivery, promotion.accepted_commit, path) or b""
         wanted = parse_environment(data, path).model.gates.approvals
         given = list(_binding_approvals(facts).values())

@@ -1,6 +1,6 @@
 """A cluster as everybody may know it: its name and address; who we are there is nowhere in here."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 
@@ -20,6 +20,8 @@ class Cluster:
     set_at: str
     set_by: str
     """Actor."""
+    labels: dict[str, str] = field(default_factory=dict)
+    """What generators choose clusters by."""
 
 
 @dataclass(frozen=True, slots=True)

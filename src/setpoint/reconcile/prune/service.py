@@ -134,10 +134,10 @@ class PruneService:
                 known.setdefault((seen.app, seen.environment), Inventory(seen.app, seen.environment))
         found = []
         for (app, environment), inventory in sorted(known.items()):
-            if app in delivery.setpoint.apps and environment in delivery.environments:
+            if delivery.runs(app, environment):
                 continue
             objects = tuple(sorted(inventory.objects)) or ("Deployment/*",)
-            why = f"{app} is no longer in setpoint.yaml" if app not in delivery.setpoint.apps else f"there is no environment {environment}"
+            why = _why_orphaned(delivery, app, environment)
             found.append(Prunable(app, environment, orphaned=True, held=Held(objects, "", why, set_of(objects, ""))))
         return found
 
@@ -145,7 +145,7 @@ class PruneService:
         """Return releases without anything, for orphans of an environment whose removal a person confirmed."""
         with self._lock:
             confirmed = {place: one.confirmed for place, one in self._all().items() if one.confirmed and place[1] == environment}
-        if not any(app not in delivery.setpoint.apps for app, _ in confirmed):
+        if not any(not delivery.runs(app, environment) for app, _ in confirmed):
             return []
         every = [one for one in self.orphans(delivery) if one.environment == environment]
         return [
@@ -182,7 +182,7 @@ class PruneService:
             NotFoundError: nothing does (SP661).
         """
         held = self.held(app, environment)
-        if held is not None and app in delivery.setpoint.apps:
+        if held is not None and delivery.runs(app, environment):
             return Prunable(app, environment, orphaned=False, held=held)
         for orphan in self.orphans(delivery):
             if (orphan.app, orphan.environment) == (app, environment):
@@ -233,6 +233,16 @@ class PruneService:
         subject = f"{inventory.app}/{inventory.environment}"
         self._parts.recorder.record(kind, subject, actor, {**body, "inventory": records.encode(inventory)})
         self._all()[inventory.app, inventory.environment] = inventory
+
+
+def _why_orphaned(delivery: Delivery, app: str, environment: str) -> str:
+    """Return why nothing wants an application in an environment any more."""
+    if environment not in delivery.environments:
+        return f"there is no environment {environment}"
+    made = delivery.generated.environments.get(environment)
+    if made is not None and app in delivery.setpoint.apps:
+        return f"{made.element} does not make {environment} any more"
+    return f"{app} does not run in {environment} any more" if app in delivery.setpoint.apps else f"{app} is no longer in setpoint.yaml"
 
 
 def _place(replica: ReplicaStatus) -> Place:

@@ -1,0 +1,54 @@
+"""Routes of generators: what they made, what they would make at a commit, and a person's word for what leaves; mounted by `api.asgi`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from setpoint.api.auth import App, Caller
+from setpoint.core.errors import NotFoundError
+from setpoint.observe import generators as view
+from setpoint.observe.model import GeneratorReport
+from setpoint.promotion.generators.service import ExpansionAt
+
+router = APIRouter(prefix="/api/v1", tags=["generators"])
+
+
+class ConfirmBody(BaseModel):
+    """What may leave a generator."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    set: Annotated[str, Field(min_length=1, max_length=100)]
+    """The digest of exactly what was shown."""
+    message: Annotated[str, Field(max_length=2000)] = ""
+
+
+@router.get("/generators")
+def generators(app: App, _caller: Caller) -> list[GeneratorReport]:
+    """Return every generator with what it made, and what stands against it."""
+    delivery = app.delivery.load()
+    return view.reports(delivery) if delivery is not None else []
+
+
+@router.get("/generators/expansions")
+def expansions(app: App, _caller: Caller, at: Annotated[str, Query(min_length=1, max_length=200)]) -> list[ExpansionAt]:
+    """Return what every generator would make by the files of a branch or commit of the delivery repository, beside what it makes now."""
+    delivery = app.delivery.load()
+    commit = app.store.git.resolve(delivery.repository, at) if delivery is not None else None
+    if commit is None:
+        raise NotFoundError("SP502", f"the delivery repository has no commit `{at}`", fix="push it first")
+    return app.generators.shown(commit)
+
+
+@router.get("/generators/{generator}")
+def generator(app: App, _caller: Caller, generator: str) -> GeneratorReport:
+    """Return one generator."""
+    return view.report(app.delivery.load(), generator)
+
+
+@router.post("/generators/{generator}/confirm")
+def confirm(app: App, caller: Caller, generator: str, body: ConfirmBody) -> dict[str, list[str]]:
+    """Let exactly this set leave the generator; owners of setpoint.yaml and the operator may. What was made stays until it is pruned."""
+    held = app.generators.confirm(generator, body.set, caller, body.message).held
+    return {"elements": list(held.elements) if held is not None else []}

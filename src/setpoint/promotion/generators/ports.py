@@ -1,0 +1,20 @@
+"""What generators need beside the delivery repository: which clusters there are, and where something is."""
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+
+class ClusterLabels(Protocol):
+    """The operator's clusters (through wiring: ground.clusters)."""
+
+    def __call__(self) -> Mapping[str, Mapping[str, str]]:
+        """Return {cluster: labels} of every registered cluster."""
+        ...
+
+
+class Occupied(Protocol):
+    """Where applications have made something (through wiring: what runs and the inventories)."""
+
+    def __call__(self) -> Collection[str]:
+        """Return the environments in which something is."""
+        ...
