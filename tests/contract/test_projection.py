@@ -20,6 +20,7 @@ from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import empty_manifest
 from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
 from setpoint.promotion.checks.model import CommandRun, CommandState
+from setpoint.promotion.generators.model import Element, Expansion
 from setpoint.promotion.model import Approval, Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, Health, JobRun
@@ -49,6 +50,7 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
     approval = Approval("p-1", "sam", "sam@b.c", "b", "ok", AT)
     barred = Quarantine("prod", "web", CANDIDATE.digest, {"web": IMAGE}, ("1" * 40, None), AT, "operator", "bad")
     seen = Deployment("web", "prod", "p-1", "f" * 40, Health.HEALTHY, AT, url="http://127.0.0.1:1/")
+    expansion = Expansion("services", "d" * 40, "e" * 40, (Element("api", "apps/api", {"name": "api"}),))
     updates = [encode(RefUpdate("refs/heads/main", "0" * 40, "c" * 40)), encode(RefUpdate("refs/heads/x", "0" * 40, "c" * 40))]
     return [
         ("home.created", "h-1", {"version": 1, "keys": {}}),
@@ -78,6 +80,11 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("registry.login", "r.test", {"host": "r.test", "user": "robot", "plain_http": False, "own_authorities": True, "version": 1}),
         ("registry.logout", "r.test", {"host": "r.test", "version": 1}),
         ("cluster.added", "prod", {"name": "prod", "server": "https://c.test", "context": "", "runs": "", "version": 1}),
+        ("cluster.labelled", "prod", {"name": "prod", "labels": {"region": "eu"}}),
+        ("generator.expanded", "services", {"expansion": encode(expansion)}),
+        ("generator.confirmed", "services", {"expansion": encode(expansion), "elements": ["old"], "message": "moved"}),
+        ("generator.expanded", "gone", {"expansion": encode(expansion)}),
+        ("generator.expanded", "gone", {"expansion": None}),
         ("cluster.removed", "prod", {"name": "prod", "version": 1}),
         ("artifact.built", IMAGE, encode(artifact)),
         ("artifact.copied", f"r.test/web@{IMAGE}", {"repository": "web", "digest": IMAGE, "manifests": 1, "size_bytes": 1, "referrers": 0}),

@@ -48,8 +48,7 @@ def test_a_folder_becomes_an_application_that_serves(live: LiveHome) -> None:
     live.commit("delivery", {"generators/services.yaml": GENERATOR}, "a generator", who="sam")
     live.commit("delivery", {"apps/shop/app.yaml": _manifests("shop"), "apps/mail/app.yaml": _manifests("mail")}, "two folders", who="dana")
     wait_for("both", lambda: _made(live) == ["mail", "shop"])
-    for app in ("shop", "mail"):
-        wait_for(app, lambda app=app: _health(live, app) == "healthy")
+    wait_for("both serve", lambda: {_health(live, "shop"), _health(live, "mail")} == {"healthy"})
     reasons = live.api().get("/api/v1/why/shop/staging")["reasons"]
     made = next(reason for reason in reasons if reason["code"] == "GENERATED")
     assert made["found"].startswith("made by generators/services.yaml:")

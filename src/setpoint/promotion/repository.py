@@ -202,10 +202,15 @@ class DeliveryReader:
 
     def require_environment(self, environment: str) -> Delivery:
         """Return the delivery repository for a question about a whole environment (see `require`)."""
+        delivery = self.require_delivery()
+        delivery.environment(environment)
+        return delivery
+
+    def require_delivery(self) -> Delivery:
+        """Return the delivery repository; NotFoundError SP504 when none is registered."""
         delivery = self.load()
         if delivery is None:
             raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
-        delivery.environment(environment)
         return delivery
 
     def tree(self, delivery: Delivery, path: str) -> str | None:

@@ -170,7 +170,9 @@ def _pushes(world: World) -> Pushes:
 def _loop(world: World, pipeline: _Pipeline) -> ControlLoop:
     unused = cast("Any", None)
     return ControlLoop(
-        LoopParts(Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, _pushes(world), unused)
+        LoopParts(
+            Bus(), SourceService(world.git), cast("Any", pipeline), unused, unused, unused, world.reader, unused, _pushes(world), unused
+        )
     )
 
 
@@ -210,6 +212,7 @@ def _quiet_loop(world: World, promotions: _Controller, glances: tuple[Callable[[
         unused,
         cast("Any", _Controller()),
         world.reader,
+        cast("Any", _Controller()),
         _pushes(world),
         cast("Any", _NoChecks()),
         glances,

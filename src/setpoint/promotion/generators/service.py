@@ -108,9 +108,7 @@ class Generators:
             ConfigError: the commit's files have faults, all of them named.
             NotFoundError: no delivery repository is registered (SP504).
         """
-        delivery = self._parts.reader.load()
-        if delivery is None:
-            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
+        delivery = self._parts.reader.require_delivery()
         governed, known = self._parts.reader.governed(delivery.repository, commit), self._known()
         found = []
         for name in sorted({*governed.generators, *known}):
