@@ -54,7 +54,6 @@ SHARED = {
     "SP502": "a repository or commit that is not there, to register or to look at",
     "SP520": "a name that is none",
     "SP542": "a project that is not there, of an application or of those that a generator makes",
-    "SP570": "a name, pattern or word that a generator cannot have, in its file and as a file's name",
     "SP586": "a label that is none, or that an element lacks",
     "SP588": "a template that is none, in the file and when an environment is made of it",
     "SP603": "a manifest that is no Kubernetes object",
