@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from setpoint.api.auth import App, Caller
 from setpoint.core.errors import NotFoundError
 from setpoint.observe import generators as view
-from setpoint.observe.model import GeneratorReport
+from setpoint.observe.generated import GeneratorReport
 from setpoint.promotion.generators.service import ExpansionAt
 
 router = APIRouter(prefix="/api/v1", tags=["generators"])

@@ -9,7 +9,8 @@ from dataclasses import replace
 from setpoint.core import clock, suggest
 from setpoint.core.errors import NotFoundError
 from setpoint.core.reasons import Outcome, Reason
-from setpoint.observe.model import GeneratorReport, Need, Product
+from setpoint.observe.generated import GeneratorReport, Product
+from setpoint.observe.model import Need
 from setpoint.promotion.generators.config import path_of
 from setpoint.promotion.generators.model import Made
 from setpoint.promotion.repository import Delivery

@@ -7,8 +7,8 @@ from setpoint.artifact.model import ArtifactRecord
 from setpoint.core.reasons import Reason
 from setpoint.evidence.model import CheckLine, EvidenceRecord
 from setpoint.ground.hold.model import Hold
+from setpoint.observe.generated import GeneratorReport
 from setpoint.pipeline.model import Run
-from setpoint.promotion.generators.model import Shrink
 from setpoint.promotion.model import Approval, Promotion
 from setpoint.reconcile.live_plan import LivePlan
 from setpoint.reconcile.model import DeployReason, Difference
@@ -71,34 +71,6 @@ class Need:
     app: str = ""
     environment: str = ""
     promotion: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Product:
-    """An application or environment that a generator made."""
-
-    name: str
-    element: str
-    """`apps/web`, `cluster edge-1`"""
-    leaving: bool = False
-    """It is not made any more, and something of it is still there."""
-
-
-@dataclass(frozen=True, slots=True)
-class GeneratorReport:
-    """A generator, and how it is."""
-
-    generator: str
-    file: str
-    makes: str
-    """`applications` or `environments`; empty while it never made anything."""
-    products: tuple[Product, ...]
-    reasons: tuple[Reason, ...]
-    """What stands against it or single elements; meanwhile the last good expansion stays."""
-    since: str
-    """When these reasons began; empty without any."""
-    held: Shrink | None
-    """What waits for `setpoint generator confirm`."""
 
 
 @dataclass(frozen=True, slots=True)
