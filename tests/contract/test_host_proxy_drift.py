@@ -137,7 +137,7 @@ def test_a_killed_proxy_is_told_and_started_in_every_mode(site: Site, *, correct
         assert processes.wait_gone(pid, 5)
     proxy = _proxy(site, judge)
     proxy.apply(site.config(one.line()))
-    assert judge.last() == [("process", f"listens on 127.0.0.1:{site.port}", "does not run")]
+    assert judge.last() == [("process", f"listening on 127.0.0.1:{site.port}", "not running")]
     assert site.get()[1] == "one"
     proxy.apply(site.config(one.line()))
     assert judge.last() == []

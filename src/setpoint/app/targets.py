@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 
+from setpoint.adapters.clock import SteadyClock
 from setpoint.adapters.database.records import Records
 from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostFolders, HostRuntime
@@ -22,6 +23,7 @@ from setpoint.app.returns import CanaryReturns
 from setpoint.artifact.bases import needs_host
 from setpoint.artifact.copies import Copies
 from setpoint.artifact.digests import aliases
+from setpoint.core import clock
 from setpoint.ground.clusters.service import Clusters
 from setpoint.ground.registries.service import Registries
 from setpoint.observe.plan import PlanParts
@@ -86,9 +88,10 @@ def build(
     prune = PruneService(
         PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses, store.holds.leases)
     )
-    rollouts = Rollouts(records, recorder, store.clock)
-    engine, returning = Engine(rollouts, store.clock), Returning(rollouts, CanaryReturns(promotions), store.clock)
-    rollout = HostRollout(RolloutParts(runtime, proxy, recorder, store.clock, records, rollouts, engine, returning))
+    steady = _steady(store)
+    rollouts = Rollouts(records, recorder, steady)
+    engine, returning = Engine(rollouts, steady), Returning(rollouts, CanaryReturns(promotions), steady)
+    rollout = HostRollout(RolloutParts(runtime, proxy, recorder, steady, records, rollouts, engine, returning))
     connections = KubernetesClusters(clusters_of(store).kubeconfig, store.control.notify, store.clock)
     host = HostTarget(
         HostParts(
@@ -143,6 +146,12 @@ def build(
 def home_of(store: Store) -> str:
     """Return the id of a home."""
     return next(iter(store.journal.entries())).subject
+
+
+def _steady(store: Store) -> SteadyClock:
+    """Return the clock of rollouts: never behind the journal, or behind a step that was timed while the machine's clock was."""
+    told = [at for rollout in store.records.rollouts() for at in (rollout.since, rollout.looked_at) if at]
+    return SteadyClock(max(store.clock.now(), *(clock.from_text(at) for at in (*told, store.journal.last_at) if at)))
 
 
 def registries_of(store: Store) -> Registries:

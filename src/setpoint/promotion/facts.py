@@ -138,7 +138,8 @@ class FactGatherer:
             return CheckResult(upstream.environment, path, wanted, "failed", NOT_THERE, clock.to_text(now))
         key = (promotion.promotion, upstream.environment, path, status)
         asked_at, result = self._checked.get(key, (None, None))
-        if result is None or asked_at is None or now - asked_at >= timedelta(seconds=CHECK_INTERVAL_S):
+        fresh = asked_at is not None and timedelta() <= now - asked_at < timedelta(seconds=CHECK_INTERVAL_S)
+        if result is None or not fresh:  # an answer from what is now the future is of no known age: the clock was set back
             url = delivery.environment(upstream.environment).target.url
             passed, text = (
                 self._parts.checks.check(url, path, status) if url else (False, "nobody said where it is reached: `url:` of its target")

@@ -334,6 +334,8 @@ class ReplicaStatus:
     finished_at: str | None = None
     begun: bool = True
     """A shim has run; without one nothing of the program has."""
+    age_s: float | None = None
+    """For how long its process has been running, whatever the clock was set to; None when it does not, or nobody knows."""
 
     @property
     def revision_hash(self) -> str:

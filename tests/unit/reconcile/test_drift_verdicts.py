@@ -230,7 +230,7 @@ def test_report_leaves_alone_what_serves_until_a_person_or_the_mode_says_otherwi
 def test_report_never_leaves_anything_dead(machine: Machine) -> None:
     """A proxy that does not run is started in every mode, and a replica too."""
     machine.look("report")
-    dead = Difference("proxy of staging", "process", "listens on 127.0.0.1:1", "does not run")
+    dead = Difference("proxy of staging", "process", "listening on 127.0.0.1:1", "not running")
     for _ in range(3):
         assert machine.service.judge("staging", "proxy", [_proxy(dead)]) == {dead}
         machine.service.judge("staging", "proxy", [])

@@ -111,3 +111,15 @@ def test_liveness_stops_with_the_grace_of_the_replica_unless_the_probe_has_its_o
     assert play.after(0) is None
     assert play.after(1) == Failed("liveness probe failed: said so", 30.0)
     assert not play.state.ready
+
+
+def test_the_age_of_the_process_itself_wins_over_the_clock() -> None:
+    """A replica that began, says its shim, an hour ago or tomorrow waits for its initial delay all the same, and no longer."""
+    for hours in (-1, 24):
+        play = Play(readiness=Probe("/", period_s=10, initial_delay_s=5))
+        play.replica = replace(play.replica, started_at=clock.to_text(BEGAN + timedelta(hours=hours)), age_s=4.0)
+        play.after(0)
+        assert (play.state.ready, play.state.found) == (False, "within its initial delay")
+        play.replica = replace(play.replica, age_s=5.0)
+        play.after(1)
+        assert play.state.ready

@@ -10,6 +10,8 @@ import signal
 from functools import cache
 from pathlib import Path
 
+from setpoint.adapters.clock import since_boot_s
+
 
 @cache
 def boot_id() -> str:
@@ -25,6 +27,12 @@ def start_time(pid: int) -> int | None:
         return None
     fields = text.rpartition(")")[2].split()
     return None if fields[0] in ("Z", "X") else int(fields[19])
+
+
+def age_s(pid: int) -> float | None:
+    """Return for how long a process has been running, whatever the wall clock was set to meanwhile; None when it is gone."""
+    ticks = start_time(pid)
+    return None if ticks is None else max(0.0, since_boot_s() - ticks / os.sysconf("SC_CLK_TCK"))
 
 
 def is_same(pid: object, started: object, boot: object) -> bool:

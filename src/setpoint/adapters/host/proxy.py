@@ -187,7 +187,7 @@ class HaProxy:
         except OSError:
             structure, live = None, {}
         if structure is None:
-            return [Difference(f"proxy of {config.environment}", "process", f"listens on {config.listen}", "does not run")]
+            return [Difference(f"proxy of {config.environment}", "process", f"listening on {config.listen}", "not running")]
         found = haproxy_config.differences(config, app, goal, live)
         if not found and structure != goal.structure:
             found.append(Difference(f"proxy of {config.environment}", "configuration", goal.structure[:12], structure[:12]))

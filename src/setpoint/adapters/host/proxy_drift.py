@@ -46,7 +46,7 @@ def find(memory: Applied, live: Live) -> list[Part]:
     """Return every difference between the proxy and what it was led to."""
     whole = f"proxy of {memory.config.environment}"
     if live.structure is None:
-        gone = Difference(whole, PROCESS, f"listens on {memory.config.listen}", "does not run")
+        gone = Difference(whole, PROCESS, f"listening on {memory.config.listen}", "not running")
         return [Part(_about(memory, "", gone))]
     found = [
         Part(_about(memory, "", Difference(whole, name, f"sha256 {wanted[:12]}", _short(live.files.get(name, "")))), file=name)

@@ -219,6 +219,7 @@ class HostRuntime:
             unenforced=self._groups.missing(spec.container.resources),
             outcome=state.outcome,
             finished_at=state.finished_at,
+            age_s=processes.age_s(state.child_pid) if state.child_pid is not None and not orphaned else None,
         )
 
     def _reachable(self, folder: Path) -> None:
