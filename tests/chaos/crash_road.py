@@ -33,6 +33,7 @@ from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci import durable
 from setpoint.adapters.oci.client import RegistryClient
 from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.scans import ScanProcess
 from setpoint.adapters.signer import protocol
 from setpoint.adapters.signer.ledger import Ledger
 from setpoint.adapters.signer.process import SigningDesk
@@ -113,7 +114,7 @@ class Desk:
     def __init__(self, home: Home, fate: Fate) -> None:
         git = mortal(GitRepositories(home.repositories), fate)
         ledger = Ledger(JournalFolder(home.journal, writable=False))
-        sources = Sources(ledger, git, OciStoreFolder(home.registry), ContentFolder(home.content), JsonSchemaProcess())
+        sources = Sources(ledger, git, OciStoreFolder(home.registry), ContentFolder(home.content), JsonSchemaProcess(), ScanProcess())
         self._desk = SigningDesk(mortal(KeyFolder(home.keys), fate), sources)
 
     def public_keys(self) -> dict[str, str]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import pytest
 
@@ -22,7 +22,7 @@ from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import clock
 from setpoint.core.errors import NotAllowedError, NotFoundError
 from setpoint.core.reasons import Outcome, Reason
-from setpoint.evidence.model import PROVENANCE, TEST_RESULT, EvidenceRecord
+from setpoint.evidence.model import PROVENANCE, TEST_RESULT, Document, EvidenceRecord
 from setpoint.ground.hold.model import Hold
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.service import Journal
@@ -236,6 +236,22 @@ class FakePromotions:
         return OPEN
 
 
+SCAN = EvidenceRecord(
+    "https://setpoint.dev/attestations/sarif/v1",
+    DIGEST,
+    DIGEST,
+    "shop/web",
+    DIGEST,
+    "PASSED",
+    RUN.run,
+    "lint",
+    at=at(61),
+    summary="scan: 3 errors by <b>semgrep</b> 1.2",
+    report="scan",
+    document=Document(DIGEST, 10, "application/sarif+json", 'a".sarif', DIGEST),
+)
+
+
 def report(_text: str) -> RunReport:
     """Return the failed run."""
     rows = (
@@ -250,6 +266,7 @@ def report(_text: str) -> RunReport:
             TEST_RESULT, DIGEST, DIGEST, "shop/web", DIGEST, "FAILED", RUN.run, "test", at=at(61), summary="69 of 70 tests passed"
         ),
         EvidenceRecord(PROVENANCE, DIGEST, DIGEST, "shop/web", DIGEST, "PASSED", RUN.run, at=at(61), summary="built in the sandbox"),
+        SCAN,
     )
     return RunReport(RUN, rows, (artifact,), evidence)
 
@@ -260,6 +277,7 @@ def journey(_commit: str) -> Journey:
         Step("revision", COMMIT, f"{EVIL} (Bob <bob@example.com>)", at(120), "shop"),
         Step("run", RUN.run, f"passed: {EVIL}", at(62), "shop"),
         Step("artifact", DIGEST, "shop/web v1.4.0", at(61), "shop"),
+        Step("evidence", DIGEST, "sarif: PASSED scan: 3 errors by semgrep 1.2", at(60), ""),
         Step("evidence", DIGEST, "tests: PASSED 70 of 70 tests passed", at(60), ""),
         Step("promotion", "p-1", "advance: pinned in staging", at(50), "staging"),
         Step("deployment", "http://127.0.0.1:7501/", "healthy in staging", at(45), "staging"),
@@ -665,6 +683,18 @@ def test_the_change_page_draws_the_road(browser: Browser) -> None:
     text = browser.enter(OPERATOR).get(f"/change/{COMMIT}").text
     names = re.findall(r"<strong>(?:<a[^>]*>)?([^<]+)", text)
     assert names == ["committed", "run", "built", "proved", "to staging", "in staging", "to production", "approved", "in production"]
+
+
+def test_scans_are_told_where_a_change_was_proved_and_where_it_ran(browser: Browser) -> None:
+    """In words, with the tool's own words harmless, and with the original to be had as a file."""
+    entered = browser.enter(OPERATOR)
+    road = entered.get(f"/change/{COMMIT}").text
+    assert "2 signed statements; sarif: PASSED scan: 3 errors by semgrep 1.2" in road
+    page = entered.get(f"/run/{RUN.run}").text
+    assert "scan: 3 errors by &lt;b&gt;semgrep&lt;/b&gt; 1.2" in page
+    link = f'href="/api/v1/evidence/original?thing={RUN.run}&name={quote(DIGEST, safe="")}"'
+    assert link in page.replace("&amp;", "&")
+    assert 'download="a&#34;.sarif"' in page
 
 
 def test_an_empty_home_shows_one_command(browser: Browser) -> None:

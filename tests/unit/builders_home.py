@@ -9,6 +9,7 @@ from typing import Any
 
 import pygit2
 
+from setpoint.adapters.content import ContentFolder
 from setpoint.adapters.database.engine import open_database
 from setpoint.adapters.database.projection import Projection
 from setpoint.adapters.database.records import Records
@@ -136,7 +137,7 @@ class FakeEvidence(EvidenceService):
     """Journals statements without signing: once per promotion and result, once per approval."""
 
     def __init__(self, world: "World", store: OciStoreFolder) -> None:
-        super().__init__(world, store, world.recorder, world.records)
+        super().__init__(world, store, ContentFolder(store.root.parent / "content"), world.recorder, world.records)
         self._world = world
 
     def attach_promotion(self, promotion: str) -> EvidenceRecord:

@@ -11,9 +11,22 @@ from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.core.errors import NotFoundError
+from setpoint.evidence.scans.summary import summarize
 from setpoint.ground.journal.ports import Recorder
 from setpoint.pipeline.config import PipelineDocument
-from setpoint.pipeline.model import Archive, LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState, ToolchainFacts
+from setpoint.pipeline.model import (
+    Archive,
+    LogRecord,
+    Run,
+    RunState,
+    ScanFormat,
+    ScanSummary,
+    TaskCommand,
+    TaskExit,
+    TaskResult,
+    TaskState,
+    ToolchainFacts,
+)
 from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import PipelineService, RunParts
 from setpoint.pipeline.task import TaskRunner
@@ -86,6 +99,10 @@ class Machine:
         """Hold a JSON report against its schema: here it has to be the very same bytes."""
         return "" if report == schema else "at /errors: 3 is not 0"
 
+    def summary(self, format_: ScanFormat, report: bytes) -> ScanSummary:
+        """Read a scanner's report, in this process."""
+        return summarize(format_, report)
+
     def remove(self, task_id: str) -> None:
         """Delete a workspace."""
         self.left.discard(task_id)
@@ -124,6 +141,7 @@ def make_service(world: World, machine: Machine, root: Path, slots: int = 2, rec
         content=(content := ContentFolder(root / "content")),
         index=OutputIndex(content),
         reports=machine,
+        scans=machine,
         cache=TaskCacheFolder(root / "cache"),
         logs=TaskLogFolder(root / "logs"),
         secrets=machine,

@@ -6,23 +6,19 @@ time, and the process is killed at its limits. Source: JSON Schema 2020-12 and t
 """
 
 import json
-import os
-import resource
-import subprocess
 import sys
 from typing import Any, Final
 
-from setpoint.core.errors import SetpointError, WorldError
+from setpoint.adapters import bounded_check
+from setpoint.core.errors import SetpointError
 from setpoint.evidence.reports import parse_report
 
 SCHEMA_LIMIT_BYTES: Final = 1 << 20
 _CPU_S: Final = 5
 _WALL_S: Final = 40.0
 """Less than the server waits for its signer."""
-_MEMORY_BYTES: Final = 2 << 30
 _PATTERN_BYTES: Final = 1 << 20
 _TEXT: Final = 300
-_PASSED_ON: Final = ("PATH", "PYTHONPATH")
 
 
 class JsonSchemaProcess:
@@ -36,18 +32,9 @@ class JsonSchemaProcess:
         """
         if len(schema) > SCHEMA_LIMIT_BYTES:
             return f"the schema has {len(schema)} bytes, more than {SCHEMA_LIMIT_BYTES}"
-        argv = [sys.executable, "-P", "-m", "setpoint.adapters.json_schema", str(len(schema)), str(_CPU_S)]
-        environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        try:
-            done = subprocess.run(
-                argv, input=schema + report, capture_output=True, timeout=_WALL_S, env=environment, cwd="/", check=False
-            )  # fmt: skip
-        except subprocess.TimeoutExpired as error:
-            what = f"a report could not be checked within {_WALL_S:.0f} s"
-            raise WorldError("SP414", what, fix="try again when the machine is less busy") from error
-        if done.returncode != 0:
-            return f"checking it against its schema takes more than {_CPU_S} s of a processor or {_MEMORY_BYTES >> 30} GiB"
-        answer = json.loads(done.stdout)
+        answer = bounded_check.ask("setpoint.adapters.json_schema", [str(len(schema)), str(_CPU_S)], schema + report, _WALL_S)
+        if answer is None:
+            return f"checking it against its schema {bounded_check.takes_too_much(_CPU_S)}"
         return str(answer["fault"])
 
 
@@ -81,10 +68,7 @@ def _fault(schema_data: bytes, report_data: bytes) -> str:
 
 def main(argv: list[str]) -> None:
     """Answer one question: argv holds the schema's length and the seconds of CPU, standard input the schema and then the report."""
-    seconds = int(argv[1])
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    bounded_check.be_short_of(int(argv[1]))
     data = sys.stdin.buffer.read()
     length = int(argv[0])
     sys.stdout.write(json.dumps({"fault": _fault(data[:length], data[length:])}))

@@ -67,7 +67,8 @@ class CelPolicy:
         if kind == cel.Type.BOOL and value is False:
             return PolicyResult(expression, passed=False, detail=_mentioned(expression, known) or "false")
         shown = str(value)[:_MAX_DETAIL]
-        hints = "".join(f"; there is no {one.name}, {one.fix}" for one in policy_names.unknown(expression)[:_MAX_SHOWN])
+        missing = {one.name: one for one in (*policy_names.absent(expression, known), *policy_names.unknown(expression))}
+        hints = "".join(f"; there is no {one.name}, {one.fix}" for one in list(missing.values())[:_MAX_SHOWN])
         what = (
             f"the policy failed: {shown}{hints}"
             if kind == cel.Type.ERROR

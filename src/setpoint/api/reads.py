@@ -233,6 +233,16 @@ def evidence_export(app: App, _caller: Caller, thing: Thing, environment: str | 
     return Response(app.evidence.export(thing, environment), media_type="application/x-tar")
 
 
+@router.get("/evidence/original", response_class=Response, responses={200: {"content": {"application/octet-stream": {}}}})
+def evidence_original(app: App, _caller: Caller, thing: Thing, name: Thing, environment: str | None = None) -> Response:
+    """Return a scanner's report as its tool wrote it, by the name that its task declares or by its digest."""
+    found = app.evidence.original(thing, environment, name)
+    quoted = "".join(letter if letter.isalnum() or letter in "._-" else "_" for letter in found.name) or "report"
+    # As a file, never shown: a task wrote these bytes.
+    headers = {"Content-Disposition": f'attachment; filename="{quoted}"', "X-Content-Type-Options": "nosniff"}
+    return Response(found.data, media_type=found.media_type, headers=headers)
+
+
 @router.get("/promotions")
 def promotions(
     app: App, _caller: Caller, application: str | None = None, environment: str | None = None, limit: Limit = 50

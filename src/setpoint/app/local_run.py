@@ -21,6 +21,7 @@ from setpoint.adapters.oci.pull import RegistryPull
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
+from setpoint.adapters.scans import ScanProcess
 from setpoint.adapters.task_cache import TaskCacheFolder
 from setpoint.adapters.task_logs import TaskLogFolder
 from setpoint.adapters.toolchain import HostToolchain
@@ -339,6 +340,7 @@ class _Local:
             content=self._content,
             index=index,
             reports=JsonSchemaProcess(),
+            scans=ScanProcess(),
             cache=cache,
             logs=self._logs,
             secrets=LocalSecrets(),

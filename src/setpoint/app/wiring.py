@@ -27,6 +27,7 @@ from setpoint.adapters.output_index import OutputIndex
 from setpoint.adapters.policy import CelPolicy
 from setpoint.adapters.render_folder import RenderFolder
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
+from setpoint.adapters.scans import ScanProcess
 from setpoint.adapters.secret_files import SecretFolder
 from setpoint.adapters.signer.client import SignerClient, SignerPaths
 from setpoint.adapters.sops import SopsVault
@@ -131,7 +132,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     trust = ensure_trust(store, processes.signer)
     policy = CelPolicy()
     delivery = DeliveryReader(store.git, store.records, store.recorder, policy)
-    evidence = EvidenceService(processes.signer, store.oci, store.recorder, store.records)
+    evidence = EvidenceService(processes.signer, store.oci, store.content, store.recorder, store.records)
     toolchain = HostToolchain()
     pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
     vault = SopsVault(KeyFile.of_home(store.home.age_key))
@@ -208,6 +209,7 @@ def _pipeline(
             content=store.content,
             index=OutputIndex(store.content),
             reports=JsonSchemaProcess(),
+            scans=ScanProcess(),
             cache=cache,
             logs=store.logs,
             secrets=ServerSecrets(secrets_of(store)),

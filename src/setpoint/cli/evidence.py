@@ -25,14 +25,23 @@ _HEAD = ("  KIND", "SAYS", "", "SIGNED BY", "BUNDLE", "AT")
 @click.option(
     "--export", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write a tar that can be verified offline, with the commands."
 )
+@click.option(
+    "--original", metavar="REPORT", help="The report of this name as its tool wrote it, to standard output or to the file of --export."
+)
 @json_option
 @server_options
-def command(api: "Api", thing: str, environment: str | None, file: Path | None, *, as_json: bool) -> None:
+def command(
+    api: "Api", thing: str, environment: str | None, file: Path | None, original: str | None, *, as_json: bool
+) -> None:
     """List the signed evidence of a thing: what is attached, what it says, whose key signed it, or why it does not count.
 
-    This lists; `setpoint verify` judges. Example: setpoint evidence hello --in production --export evidence.tar
+    This lists; `setpoint verify` judges. Examples: setpoint evidence hello --in production --export evidence.tar, and
+    setpoint evidence hello --in production --original sbom > bom.json
     """
     query = {"thing": thing, "environment": environment}
+    if original is not None:
+        _give(file, api.read("evidence/original", {**query, "name": original}))
+        return
     answer: dict[str, Any] = api.get("evidence", query)
     if file is not None:
         _write(file, api.read("evidence/export", query))
@@ -50,6 +59,8 @@ def render(answer: dict[str, Any]) -> str:
         lines.append(f"{subject['kind']} {subject['name']}  {dim(subject['oci_repository'] + '@' + subject['digest'])}")
         rows = [_row(bundle) for bundle in subject["bundles"]]
         lines += table(rows, _HEAD).splitlines() if rows else ["  nothing is attached"]
+        names_ = sorted({bundle["report"] for bundle in subject["bundles"] if bundle["document"]})
+        lines += [dim(f"  originals: {', '.join(names_)}  (--original NAME)")] if names_ else []
     return "\n".join(lines) if answer["subjects"] else f"{answer['thing']}: nothing is attached"
 
 
@@ -65,6 +76,15 @@ def _row(bundle: dict[str, Any]) -> list[str]:
         digest.short(bundle["bundle"]),
         at,
     ]
+
+
+def _give(file: Path | None, data: bytes) -> None:
+    """Write a document to a file, or as it is to standard output."""
+    if file is None:
+        click.echo(data, nl=False)
+        return
+    _write(file, data)
+    note(f"wrote {file}")
 
 
 def _write(file: Path, data: bytes) -> None:

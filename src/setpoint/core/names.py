@@ -5,7 +5,7 @@ from typing import Final
 
 from setpoint.core import digest
 
-_OWN: Final = {"https://in-toto.io/attestation/test-result/v0.1": "tests"}
+_OWN: Final = {"https://in-toto.io/attestation/test-result/v0.1": "tests", "https://cyclonedx.org/bom": "cyclonedx"}
 """What people write in a pipeline's `evidence:` and in policies is also what they read."""
 _VERSION: Final = re.compile(r"v?[0-9][0-9.]*")
 

@@ -12,6 +12,7 @@ from setpoint.core.errors import SetpointError
 from setpoint.evidence.bundle import parse_bundle, parse_statement
 from setpoint.evidence.model import APPROVAL, BUNDLE, PROVENANCE, SIGNER_OF, SUMMARY, TEST_RESULT, Statement
 from setpoint.evidence.provenance import claims
+from setpoint.evidence.scans.statement import said_by
 from setpoint.evidence.statements import VERIFIER, stated_at
 from setpoint.evidence.verify import TrustRoot, bundle_bytes, verify_bundle
 
@@ -78,10 +79,11 @@ def summary_of(statement: Statement | None) -> str:
 
 def _report(statement: Statement) -> Iterator[str]:
     own = statement.own
-    schema = own.get("schema")
+    if own.get("format"):
+        yield f"{own.get('report', '')}: {said_by(statement)}, in task {own.get('task')}"
+        return
     yield str(own.get("report", ""))
-    fault = own.get("fault")
-    yield f"cannot be used: {fault}" if fault else f"keeps to {schema.get('path')}" if isinstance(schema, dict) else ""
+    yield said_by(statement)
     yield f"in task {own.get('task')}" if own else ""
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from setpoint.artifact.model import EMPTY, EMPTY_BYTES, MANIFEST, Descriptor
 from setpoint.core import canonical, digest
 from setpoint.core.errors import UserError
-from setpoint.evidence.model import BUNDLE, PAYLOAD, STATEMENT, Statement, Subject
+from setpoint.evidence.model import BUNDLE, PAYLOAD, STATEMENT, Document, Statement, Subject
 
 LIMIT_BYTES: Final = 16 << 20
 """A bundle larger than this is not read."""
@@ -127,12 +127,28 @@ def referrer_manifest(bundle: bytes, subject: Descriptor | None, predicate_type:
     return canonical.dumps(manifest)
 
 
+def document_manifest(document: Document, subject: Descriptor | None, created: str) -> bytes:
+    """Return the OCI manifest that carries a scanner's report as its tool wrote it: a referrer of subject, if there is one.
+
+    Its artifactType is the document's media type, by which stock tools look for an SBOM.
+    """
+    manifest = _manifest(document.media_type, {"mediaType": document.media_type, "digest": document.digest, "size": document.size_bytes})
+    manifest["layers"][0]["annotations"] = {"org.opencontainers.image.title": document.name}
+    manifest["annotations"] = {"org.opencontainers.image.created": created}
+    if subject is not None:
+        manifest["subject"] = {"mediaType": subject.media_type, "digest": subject.digest, "size": subject.size_bytes}
+    return canonical.dumps(manifest)
+
+
 def carrier_manifest(artifact_type: str, data: bytes) -> bytes:
     """Return an OCI manifest that carries one file (data) as its only layer, with media type and artifact type artifact_type."""
     return canonical.dumps(_carrier(artifact_type, artifact_type, data))
 
 
 def _carrier(artifact_type: str, media_type: str, data: bytes) -> dict[str, Any]:
+    return _manifest(artifact_type, {"mediaType": media_type, "digest": digest.sha256(data), "size": len(data)})
+
+
+def _manifest(artifact_type: str, layer: dict[str, Any]) -> dict[str, Any]:
     empty = {"mediaType": EMPTY, "digest": digest.sha256(EMPTY_BYTES), "size": len(EMPTY_BYTES), "data": "e30="}
-    layer = {"mediaType": media_type, "digest": digest.sha256(data), "size": len(data)}
     return {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": artifact_type, "config": empty, "layers": [layer]}

@@ -12,6 +12,8 @@ from setpoint.artifact.ports import OciStore
 from setpoint.evidence.model import PROVENANCE, SIGNER_OF, TEST_RESULT, ArtifactEvidence, ReportFacts, Verified
 from setpoint.evidence.provenance import claims
 from setpoint.evidence.reports import merged, policy_view
+from setpoint.evidence.scans.combined import combined
+from setpoint.evidence.scans.statement import document_of, said_by, summary_in
 from setpoint.evidence.statements import stated_at
 from setpoint.evidence.verify import TrustRoot, verify_subject
 
@@ -117,21 +119,39 @@ def read_reports(verified: Iterable[Verified]) -> tuple[dict[str, ReportFacts], 
         silent = _silent_cells(tasks, f"{name} report")
         faults += silent
         if facts:
-            found[name] = agreed([*facts, *(ReportFacts("FAILED") for _ in silent)])
+            found[name] = agreed([*facts, *(ReportFacts("FAILED", says=fault) for fault in silent)])
     return found, tuple(faults)
 
 
 def _report(item: Verified) -> ReportFacts:
-    if item.statement.own.get("result") != "PASSED":
-        return ReportFacts("FAILED")
-    return ReportFacts("PASSED", policy_view(item.statement.predicate))
+    statement, own = item.statement, item.statement.own
+    says = said_by(statement)
+    if own.get("result") != "PASSED":
+        return ReportFacts("FAILED", says=says)
+    document = document_of(statement)
+    if document is None:
+        return ReportFacts("PASSED", policy_view(statement.predicate), says)
+    counts = policy_view(summary_in(statement))
+    return ReportFacts("PASSED", counts, says, str(own.get("format", "")), {document.digest: counts})
 
 
 def agreed(facts: Sequence[ReportFacts]) -> ReportFacts:
-    """Return what several reports of one name say together: PASSED if all are, and of their content what they agree about."""
-    if any(fact.result != "PASSED" for fact in facts):
-        return ReportFacts("FAILED")
-    return ReportFacts("PASSED", merged([fact.report for fact in facts]))
+    """Return what several reports of one name say together: PASSED if all are.
+
+    Of scans of one format everything is added up, each document once; of other reports what they agree about is told.
+    """
+    if bad := [fact for fact in facts if fact.result != "PASSED"]:
+        return ReportFacts("FAILED", says=_joined(bad))
+    formats = {fact.format for fact in facts}
+    if formats in ({"sarif"}, {"cyclonedx"}):
+        counted = {name: counts for fact in facts for name, counts in fact.counted.items()}
+        return ReportFacts("PASSED", combined(list(counted.values())), _joined(facts), formats.pop(), counted)
+    return ReportFacts("PASSED", merged([fact.report for fact in facts]), _joined(facts))
+
+
+def _joined(facts: Sequence[ReportFacts]) -> str:
+    said = list(dict.fromkeys(fact.says for fact in facts if fact.says))
+    return "; ".join(said[:_NAMED]) + (f"; and {len(said) - _NAMED} more" if len(said) > _NAMED else "")
 
 
 class EvidenceFacts:

@@ -217,8 +217,9 @@ def _reports(found: dict[NamedArtifact, Found]) -> tuple[list[str], str]:
     texts: list[str] = []
     for item, bundles in found.items():
         reports, _ = read_reports(bundles.verified)
-        faults += [f"{item.name}: {name} is {facts.result}" for name, facts in sorted(reports.items()) if facts.result != "PASSED"]
-        texts += [f"{name} of {item.name}" for name in sorted(reports)]
+        bad = {name: facts for name, facts in sorted(reports.items()) if facts.result != "PASSED"}
+        faults += [f"{item.name}: {name} is {facts.result}{f' ({facts.says})' if facts.says else ''}" for name, facts in bad.items()]
+        texts += [f"{name} of {item.name}{f' ({facts.says})' if facts.format else ''}" for name, facts in sorted(reports.items())]
     return faults, ", ".join(texts)
 
 

@@ -17,6 +17,10 @@ BUNDLE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 PAYLOAD: Final = "application/vnd.in-toto+json"
 REPORT: Final = "https://setpoint.dev/attestations/report/v1"
 """Predicate type of a JSON report that is declared without one."""
+CYCLONEDX: Final = "https://cyclonedx.org/bom"
+"""CycloneDX's own predicate type: the document itself, only about an artifact that it covers."""
+SCAN_SUMMARY: Final = "https://setpoint.dev/attestations/{format}/v1"
+"""Predicate type of what Setpoint counted in a scanner's report: of every SARIF report, and of CycloneDX that does not count."""
 OWN: Final = "setpoint"
 """Where our own words about a statement lie: a key of the predicates that we write, an annotation of the subject of a report."""
 CANDIDATE: Final = "application/vnd.setpoint.candidate.v1+json"
@@ -82,6 +86,19 @@ class SuiteResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A scanner's report as its tool wrote it, kept beside the statement about it."""
+
+    digest: str
+    size_bytes: int
+    media_type: str
+    name: str
+    """File name for people: `scan.sarif`."""
+    manifest: str = ""
+    """Digest of the manifest that carries it in the registry; empty before it lies there."""
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceRecord:
     """A signed bundle that lies in the registry; journalled as `evidence.attached`."""
 
@@ -102,6 +119,10 @@ class EvidenceRecord:
     at: str = ""
     summary: str = ""
     """For people: `70 of 70 tests passed`."""
+    report: str = ""
+    """The name that the task declares for a report; empty for tests and for what is no report."""
+    document: Document | None = None
+    """The original of a scanner's report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +152,12 @@ class ReportFacts:
     """PASSED or FAILED; empty when none covers the artifact."""
     report: dict[str, Any] = field(default_factory=dict)
     """The report within bounds; empty when it is not PASSED, so that a policy that names a key of it is denied."""
+    says: str = field(default="", compare=False)
+    """For people: what it says, or why it does not count."""
+    format: str = ""
+    """`sarif` or `cyclonedx`, whose counts can be added; empty for JSON of the project's own."""
+    counted: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Digest of a scanner's document -> its summary: what was counted, each document once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from setpoint.evidence.model import EvidenceRecord
+from setpoint.evidence.model import Document, EvidenceRecord
 
 SigningKind = Literal["run", "approval", "promotion", "pin"]
 
@@ -27,6 +27,10 @@ class Signed:
     summary: str = ""
     at: str = ""
     """The statement's own time (from the journal); becomes the referrer's `created` annotation."""
+    report: str = ""
+    """The name that the task declares for a report."""
+    document: Document | None = None
+    """The original that the statement names; the server keeps it beside the bundle."""
 
 
 class Signer(Protocol):

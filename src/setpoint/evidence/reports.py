@@ -19,21 +19,21 @@ VIEW_ITEMS: Final = 100
 VIEW_TEXT: Final = 300
 VIEW_VALUES: Final = 1_000
 """How much of a report a policy sees: CEL stops after 9,999 steps, so what is larger must be counted by the task itself."""
-_FIX: Final = "let the task write one JSON object of at most 4 MiB, 64 levels deep, without NaN and without keys that stand twice"
+_FIX: Final = "let the task write one JSON object of at most {limit} MiB, 64 levels deep, without NaN and without keys that stand twice"
 
 
 class _RefusedError(ValueError):
     """Something that JSON readers do not agree about."""
 
 
-def parse_report(data: bytes) -> dict[str, Any]:
+def parse_report(data: bytes, limit_bytes: int = LIMIT_BYTES) -> dict[str, Any]:
     """Return the object of a report.
 
     Raises:
         UserError: it is no JSON object, or beyond the bounds (SP413; where is the place, if there is one).
     """
-    if len(data) > LIMIT_BYTES:
-        raise _fault(f"it has {len(data)} bytes, more than {LIMIT_BYTES}")
+    if len(data) > limit_bytes:
+        raise _fault(f"it has more than {limit_bytes} bytes", limit_bytes=limit_bytes)
     try:
         value = json.loads(data.decode(), object_pairs_hook=_object, parse_constant=_constant, parse_float=_float)
         deepest = _depth(value)
@@ -53,8 +53,8 @@ def parse_report(data: bytes) -> dict[str, Any]:
     return value
 
 
-def _fault(what: str, where: str = "") -> UserError:
-    return UserError("SP413", f"the report cannot be used: {what}", where=where, fix=_FIX)
+def _fault(what: str, where: str = "", limit_bytes: int = LIMIT_BYTES) -> UserError:
+    return UserError("SP413", f"the report cannot be used: {what}", where=where, fix=_FIX.format(limit=limit_bytes >> 20))
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

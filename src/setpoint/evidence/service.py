@@ -10,6 +10,7 @@ from setpoint.evidence.attach import attach
 from setpoint.evidence.model import APPROVAL, SUMMARY, EvidenceRecord
 from setpoint.evidence.ports import EvidenceRecords, Signed, Signer
 from setpoint.ground.journal.ports import Recorder
+from setpoint.pipeline.ports import ContentStore
 
 _ACTOR = "setpoint"
 
@@ -17,9 +18,10 @@ _ACTOR = "setpoint"
 class EvidenceService:
     """Signer, registry and journal together."""
 
-    def __init__(self, signer: Signer, store: OciStore, recorder: Recorder, records: EvidenceRecords) -> None:
+    def __init__(self, signer: Signer, store: OciStore, content: ContentStore, recorder: Recorder, records: EvidenceRecords) -> None:
         self._signer = signer
         self._store = store
+        self._content = content
         self._recorder = recorder
         self._records = records
 
@@ -63,12 +65,19 @@ class EvidenceService:
             if _key(item) in known:
                 fresh.append(known[_key(item)])
                 continue
-            record = attach(self._store, item, run=run, promotion=promotion)
+            record = attach(self._store, item, self._original(item), run=run, promotion=promotion)
             self._recorder.record("evidence.attached", record.subject, _ACTOR, encode(record))
             fresh.append(record)
         return [*(record for record in present if record not in fresh), *fresh]
 
+    def _original(self, item: Signed) -> bytes:
+        """Return the document that a statement names; nothing when it names none."""
+        if item.document is None:
+            return b""
+        with self._content.open(item.document.digest) as file:
+            return file.read(item.document.size_bytes + 1)
+
 
 def _key(item: Signed | EvidenceRecord) -> tuple[str, ...]:
     """Return what makes two statements the same: not the bundle's digest, for a signature may be drawn with chance."""
-    return (item.predicate_type, item.subject, item.task, item.artifact, item.result, item.at)
+    return (item.predicate_type, item.subject, item.task, item.artifact, item.report, item.result, item.at)

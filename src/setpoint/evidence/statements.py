@@ -5,7 +5,7 @@ Sources: in-toto test-result v0.1, SLSA verification summary v1. What the standa
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from setpoint import __version__
 from setpoint.core.reasons import Reason
@@ -19,6 +19,45 @@ _NAMES: Final = 5_000
 _NAME_LENGTH: Final = 300
 VERIFIER: Final = "https://setpoint.dev/gate/"
 SLSA_VERSION: Final = "1.2"
+
+
+class TaskFacts(Protocol):
+    """What every report of a task has, whatever its kind."""
+
+    @property
+    def result(self) -> TaskResult:
+        """The task's end."""
+        ...
+
+    @property
+    def at(self) -> str:
+        """When that was journalled."""
+        ...
+
+    @property
+    def artifact(self) -> str:
+        """Name of the artifact that the statement is about."""
+        ...
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """None when there is no artifact to cover."""
+        ...
+
+    @property
+    def fault(self) -> str:
+        """Why the report does not count."""
+        ...
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """All cells of the task's matrix."""
+        ...
+
+    @property
+    def entry(self) -> int:
+        """Index of the journal entry of the task's end."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +106,7 @@ def suite_statement(facts: SuiteFacts, subject: Subject) -> Statement:
         "passedTests": _names(suite.passed),
         "warnedTests": _names(suite.skipped),
         "failedTests": _names(suite.failed),
-        "setpoint": {**_task_words(facts), "counts": counts},
+        "setpoint": {**task_words(facts), "counts": counts},
     }
     return Statement((subject,), TEST_RESULT, predicate)
 
@@ -119,7 +158,7 @@ class JsonFacts:
 def json_statement(facts: JsonFacts, subject: Subject) -> Statement:
     """Return the statement of a JSON report: the predicate is the report itself, our own words are an annotation of the subject."""
     declared = facts.declared
-    own = _task_words(facts) | {
+    own = task_words(facts) | {
         "report": declared.name,
         "result": facts.verdict,
         "file": declared.path,
@@ -130,7 +169,7 @@ def json_statement(facts: JsonFacts, subject: Subject) -> Statement:
     return Statement((replace(subject, annotations={OWN: own}),), declared.predicate_type, facts.report)
 
 
-def _task_words(facts: SuiteFacts | JsonFacts) -> dict[str, Any]:
+def task_words(facts: TaskFacts) -> dict[str, Any]:
     """Return what Setpoint itself says of any report of a task; a key is there only when there is something to say."""
     result = facts.result
     own: dict[str, Any] = {

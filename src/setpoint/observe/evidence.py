@@ -9,18 +9,22 @@ from typing import Literal
 
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
-from setpoint.core.errors import NotFoundError, SetpointError
+from setpoint.core.errors import NotFoundError, SetpointError, UserError
 from setpoint.evidence.attached import Attached, attached, result_of, summary_of
 from setpoint.evidence.candidate import candidate_digest, candidate_repository
+from setpoint.evidence.model import Document
 from setpoint.evidence.pack import PackedSubject, pack
+from setpoint.evidence.scans.statement import document_of, summary_in
 from setpoint.evidence.verify import TrustRoot
-from setpoint.observe.model import AttachedBundle, EvidenceReport, EvidenceSubject
+from setpoint.observe.model import AttachedBundle, EvidenceReport, EvidenceSubject, Original
 from setpoint.observe.ports import Facts
 from setpoint.observe.runs import RunsView
+from setpoint.pipeline.model import SCAN_REPORT_BYTES
 from setpoint.promotion.model import Candidate
 from setpoint.promotion.repository import DeliveryReader
 
 _CANDIDATES = candidate_repository("")
+_DOCUMENT_BYTES = max(SCAN_REPORT_BYTES.values())
 _FIX = "setpoint evidence APP --in ENVIRONMENT, or a digest (sha256:...), a run (r-...) or a promotion (p-...)"
 
 
@@ -60,6 +64,49 @@ class EvidenceView:
         title, places = self._places(thing, environment)
         return pack(title, [self._packed(place) for place in places], self._trust)
 
+    def original(self, thing: str, environment: str | None, name: str) -> Original:
+        """Return a scanner's report as its tool wrote it, by the name that its task declares or by its digest; the newest of a place.
+
+        Raises:
+            NotFoundError: nothing of this name is there, or its bytes are gone (SP709); and what `evidence` raises.
+            UserError: artifacts or tasks have different ones of this name (SP710).
+        """
+        _, places = self._places(thing, environment)
+        found: dict[str, tuple[_Place, Document]] = {}
+        for place in places:
+            newest: dict[str, Document] = {}
+            for item in self._attached(place):
+                document = document_of(item.statement) if item.statement is not None and item.role else None
+                if document is not None and item.statement is not None and name in (item.statement.own.get("report"), document.digest):
+                    newest[document.digest if name == document.digest else str(item.statement.own.get("task", ""))] = document
+            found.update({document.digest: (place, document) for document in newest.values()})
+        if not found:
+            raise NotFoundError(
+                "SP709", f"there is no original of a report `{name}` here", fix=f"setpoint evidence {thing} lists what is there"
+            )
+        if len(found) > 1:
+            listed = "; ".join(f"{one.digest} ({place.name})" for place, one in found.values())
+            raise UserError("SP710", f"there are {len(found)} originals of `{name}`", fix=f"name one by its digest: {listed}")
+        ((place, document),) = found.values()
+        data = self._document(place, document)
+        if data is None:
+            fix = "the statement about it holds still; run the pipeline again for another original"
+            raise NotFoundError("SP709", f"the original of `{name}` is gone or damaged", where=document.digest, fix=fix)
+        return Original(data, document.media_type, document.name)
+
+    def _document(self, place: _Place, document: Document) -> bytes | None:
+        """Return a document's bytes, None when they are not there or others."""
+        try:
+            data = self._store.read_blob(place.oci_repository, document.digest, _DOCUMENT_BYTES)
+        except SetpointError:
+            return None
+        return data if digest.sha256(data) == document.digest else None
+
+    def _documents(self, place: _Place, found: Sequence[Attached]) -> dict[str, bytes]:
+        documents = [document_of(item.statement) for item in found if item.statement is not None and item.role]
+        read = {one.digest: self._document(place, one) for one in documents if one is not None}
+        return {name: data for name, data in read.items() if data is not None}
+
     def _subject(self, place: _Place) -> EvidenceSubject:
         bundles = tuple(_bundle(item) for item in self._attached(place))
         return EvidenceSubject(place.kind, place.name, place.oci_repository, place.digest, bundles)
@@ -72,7 +119,9 @@ class EvidenceView:
             except SetpointError:  # damaged bytes: their bundles still say so
                 stored = None
             data = stored.data if stored is not None else None
-        return PackedSubject(f"{place.kind} {place.name}: {place.oci_repository}@{place.digest}", place.digest, data, self._attached(place))
+        title = f"{place.kind} {place.name}: {place.oci_repository}@{place.digest}"
+        found = self._attached(place)
+        return PackedSubject(title, place.digest, data, found, self._documents(place, found))
 
     def _attached(self, place: _Place) -> list[Attached]:
         return attached(self._store, self._trust, place.oci_repository, place.digest, place.manifests)
@@ -128,6 +177,7 @@ def _of_candidate(candidate: Candidate) -> list[_Place]:
 
 
 def _bundle(item: Attached) -> AttachedBundle:
+    document = document_of(item.statement) if item.statement is not None else None
     return AttachedBundle(
         predicate_type=item.statement.predicate_type if item.statement is not None else "",
         result=result_of(item.statement),
@@ -139,4 +189,7 @@ def _bundle(item: Attached) -> AttachedBundle:
         manifest=item.manifest,
         size_bytes=len(item.data),
         at=item.at,
+        report=str(item.statement.own.get("report", "")) if item.statement is not None else "",
+        document=document.digest if document is not None else "",
+        counts=summary_in(item.statement) if item.statement is not None else {},
     )

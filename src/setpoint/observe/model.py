@@ -1,7 +1,7 @@
 """Answers as data: what the API returns, the CLI prints and the pages draw; one shape for all three."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.core.reasons import Reason
@@ -366,6 +366,22 @@ class AttachedBundle:
     size_bytes: int
     at: str
     """The signed time."""
+    report: str = ""
+    """The name that the task declares for a report."""
+    document: str = ""
+    """Digest of a scanner's report as its tool wrote it; `evidence/original` gives the bytes."""
+    counts: dict[str, Any] = field(default_factory=dict)
+    """What was counted in a scanner's report, as policies see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Original:
+    """A scanner's report as its tool wrote it."""
+
+    data: bytes
+    media_type: str
+    name: str
+    """File name: `scan.sarif`."""
 
 
 @dataclass(frozen=True, slots=True)

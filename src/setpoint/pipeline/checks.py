@@ -85,6 +85,7 @@ def _tasks(document: Document[Pipeline]) -> Iterator[Finding]:
             fix = "remove it: a task without network is reused as long as its key is the same"
             yield document.finding(("tasks", name, "valid"), "SP224", "`valid` is for tasks with `network: true`", fix, at="key")
         yield from _once(document, name)
+        yield from _reports(document, name)
         if task.sandbox == "none" and not task.network:
             what = "nothing keeps a task without a sandbox from the network"
             yield document.finding(("tasks", name, "sandbox"), "SP248", what, "add `network: true`, so that its results count as networked")
@@ -101,11 +102,25 @@ def _once(document: Document[Pipeline], name: str) -> Iterator[Finding]:
     task = document.model.tasks[name]
     if task.probe is not None and not task.once:
         yield document.finding(("tasks", name, "probe"), "SP236", "`probe` is for tasks with `once: true`", "remove it", at="key")
-    for key, written in (("outputs", task.outputs), ("evidence", task.evidence), ("valid", task.valid)):
+    for key, written in (("outputs", task.outputs), ("evidence", task.evidence), ("reports", task.reports), ("valid", task.valid)):
         if task.once and written:
             why = "a result of it is never reused" if key == "valid" else "what a person or a probe says of it leaves no files"
             fix = "remove it" if key == "valid" else "let a task without `once` leave them"
             yield document.finding(("tasks", name, key), "SP236", f"`{key}` does not go with `once: true`: {why}", fix, at="key")
+
+
+def _reports(document: Document[Pipeline], name: str) -> Iterator[Finding]:
+    """Yield each report that does not say what it is, or says it twice."""
+    for report, config in document.model.tasks[name].reports.items():
+        at = ("tasks", name, "reports", report)
+        if (config.format is None) == (config.schema_ is None):
+            both = config.format is not None
+            what = f"`{report}` has a format and a schema" if both else f"it is not said what `{report}` is"
+            fix = "write `format: sarif`, `format: cyclonedx`, or for JSON of your own `schema: FILE`"
+            yield document.finding((*at, "schema") if both else at, "SP262", what, fix, at="key")
+        if config.format is not None and config.predicate is not None:
+            fix = "remove it: the format says under which type it is signed"
+            yield document.finding((*at, "predicate"), "SP262", "`predicate` is for reports with a schema", fix, at="key")
 
 
 def _artifacts(document: Document[Pipeline], expansion: Expansion, lock: Mapping[str, str]) -> Iterator[Finding]:

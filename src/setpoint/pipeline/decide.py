@@ -55,7 +55,10 @@ def key_manifest(
 
 def _reports(task: TaskConfig) -> list[str]:
     """Return what is asked of reports; the schemas' bytes are among the inputs."""
-    return [f"{name}={report.file} {report.schema_} {report.predicate or ''}" for name, report in sorted(task.reports.items())]
+    return [
+        f"{name}={report.file} {report.schema_ or f'format:{report.format}'} {report.predicate or ''}"
+        for name, report in sorted(task.reports.items())
+    ]
 
 
 def argv(task: TaskConfig) -> tuple[str, ...]:

@@ -25,7 +25,10 @@ _TAKEN: Final = frozenset(
 )
 """`tests`, and the words that CEL reserves (cel-spec, langdef.md)."""
 _PREDICATE: Final = re.compile(r"https://[a-z0-9.-]{1,100}/[!-~]{1,150}")
-_OWN_PREDICATES: Final = ("https://slsa.dev/", "https://setpoint.dev/", "https://in-toto.io/attestation/test-result/")
+_OWN_PREDICATES: Final = (
+    *("https://slsa.dev/", "https://setpoint.dev/", "https://in-toto.io/attestation/test-result/"),
+    "https://cyclonedx.org/bom",
+)
 """What Setpoint itself says under these types must not be said by a task."""
 _REFERENCE: Final = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,254}(@sha256:[0-9a-f]{64})?")
 
@@ -70,6 +73,7 @@ def _report_name(text: str) -> str:
 def _predicate(text: str) -> str:
     if not _PREDICATE.fullmatch(text) or text.startswith(_OWN_PREDICATES):
         fix = "write an https address that names the kind of report, none of SLSA's or Setpoint's: https://example.com/lint/v1"
+        fix = "write `format: cyclonedx` in place of schema and predicate" if "cyclonedx.org" in text else fix
         raise InvalidError(f"`{text[:80]}` is no type for a report", fix, "SP261")
     return text
 

@@ -6,7 +6,7 @@ The pipeline file itself (`.setpoint/pipeline.yaml`) is `pipeline/config.py`.
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from setpoint.core.errors import WorldError
 from setpoint.pipeline.placing import Take
@@ -132,6 +132,26 @@ class KeyManifest:
 
 JSON_REPORT_BYTES: Final = 4 << 20
 """A JSON report larger than this is no evidence: it becomes the predicate of a statement, which others have to read whole."""
+
+
+ScanFormat = Literal["sarif", "cyclonedx"]
+"""Formats of reports that Setpoint counts by itself, and that need no schema."""
+SCAN_REPORT_BYTES: Final[dict[ScanFormat, int]] = {"sarif": 16 << 20, "cyclonedx": 8 << 20}
+"""How large a report of such a format may be. CycloneDX becomes a predicate as it is, of SARIF only the summary does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanSummary:
+    """What a scanner's report says, made small."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    """What policies see of it."""
+    says: str = ""
+    """For people: `3 errors, 12 warnings by semgrep 1.2; 2 suppressed`."""
+    incomplete: str = ""
+    """What the scanner says that it did not get done; empty when it says nothing."""
+    fault: str = ""
+    """Why the report cannot be used, with the place in it; nothing else is known then."""
 
 
 @dataclass(frozen=True, slots=True)

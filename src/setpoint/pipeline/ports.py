@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from setpoint.pipeline.config import PipelineDocument
-from setpoint.pipeline.model import Archive, LogRecord, Run, StoredFile, TaskCommand, TaskExit, TaskResult, ToolchainFacts
+from setpoint.pipeline.model import (
+    Archive,
+    LogRecord,
+    Run,
+    ScanFormat,
+    ScanSummary,
+    StoredFile,
+    TaskCommand,
+    TaskExit,
+    TaskResult,
+    ToolchainFacts,
+)
 
 
 class Executor(Protocol):
@@ -56,6 +67,14 @@ class ReportCheck(Protocol):
 
     def fault(self, schema: bytes, report: bytes) -> str:
         """Return why the report cannot be used, with the place in it; empty when it keeps to the schema. WorldError SP414: busy."""
+        ...
+
+
+class ScanReader(Protocol):
+    """Reads reports of scanners (adapters.scans), within limits and away from everything that matters."""
+
+    def summary(self, format_: ScanFormat, report: bytes) -> ScanSummary:
+        """Return what a report says; its `fault` when it cannot be used. WorldError SP414: busy."""
         ...
 
 

@@ -18,6 +18,7 @@ from setpoint.pipeline.ports import (
     Executor,
     OutputIndex,
     ReportCheck,
+    ScanReader,
     SecretSource,
     TaskCache,
     TaskLogs,
@@ -39,6 +40,7 @@ class TaskParts:
     content: ContentStore
     index: OutputIndex
     reports: ReportCheck
+    scans: ScanReader
     cache: TaskCache
     logs: TaskLogs
     secrets: SecretSource

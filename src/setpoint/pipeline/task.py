@@ -13,12 +13,12 @@ from setpoint.ground.journal.model import Fact
 from setpoint.pipeline import decide, threads
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import (
-    JSON_REPORT_BYTES,
     LogRecord,
     NotStartedError,
     Outcome,
     Run,
     RunState,
+    ScanFormat,
     StoredFile,
     TaskCommand,
     TaskExit,
@@ -27,6 +27,7 @@ from setpoint.pipeline.model import (
 )
 from setpoint.pipeline.prepared import PreparedTask, TaskParts, archives_of, inputs_of, preparing, secret_values
 from setpoint.pipeline.redaction import holds, masked
+from setpoint.pipeline.written import ReportConfig
 
 REPORT_LIMIT_BYTES = 64 << 20
 UNKNOWN = "whether it happened is not known"
@@ -278,7 +279,8 @@ class TaskRunner:
     def _reports(self, task: PreparedTask) -> dict[str, StoredFile]:
         found: dict[str, StoredFile] = {}
         for kind, path in task.config.leaves.items():
-            limit = JSON_REPORT_BYTES if kind in task.config.reports else REPORT_LIMIT_BYTES
+            report = task.config.reports.get(kind)
+            limit = report.limit_bytes if report is not None else REPORT_LIMIT_BYTES
             data = self._parts.workspaces.read(f"{task.run.run}-{task.name}", path, limit)
             if data is not None:
                 found[kind] = self._parts.content.put(
@@ -287,17 +289,35 @@ class TaskRunner:
         return found
 
     def _report_fault(self, task: PreparedTask, reports: Mapping[str, StoredFile]) -> str:
-        """Return why the first unusable JSON report is unusable, with the place in it; empty when all keep to their schemas."""
-        blobs = {file.path: file.blob for file in task.files}
+        """Return why the first unusable report is unusable, with the place in it; empty when all can be used."""
         for name, report in task.config.reports.items():
-            if report.schema_ not in blobs:
-                return f"{report.file}: the schema {report.schema_} is no file of this revision"
-            schema = self._parts.git.blob(task.run.repository, blobs[report.schema_])
             with self._parts.content.open(reports[name].digest) as file:
-                fault = self._parts.reports.fault(schema, file.read(JSON_REPORT_BYTES + 1))
+                data = file.read(report.limit_bytes + 1)
+            if report.format is not None:
+                fault = self._scan_fault(task, report.format, (name, report.file), data)
+            else:
+                fault = self._schema_fault(task, report, data)
             if fault:
-                return f"{report.file} does not keep to {report.schema_}: {fault}"
+                return fault
         return ""
+
+    def _scan_fault(self, task: PreparedTask, format_: ScanFormat, called: tuple[str, str], data: bytes) -> str:
+        """Return why a scanner's report cannot be used; what it says is noted in the log."""
+        name, path = called
+        found = self._parts.scans.summary(format_, data)
+        if found.fault:
+            return f"{path} cannot be used as {format_}: {found.fault}"
+        self._note(task, f"{name}: {found.says}")
+        if found.incomplete:
+            self._note(task, f"{name} does not count as passed: {found.incomplete}")
+        return ""
+
+    def _schema_fault(self, task: PreparedTask, report: ReportConfig, data: bytes) -> str:
+        blob = next((file.blob for file in task.files if file.path == report.schema_), None)
+        if blob is None:
+            return f"{report.file}: the schema {report.schema_} is no file of this revision"
+        fault = self._parts.reports.fault(self._parts.git.blob(task.run.repository, blob), data)
+        return f"{report.file} does not keep to {report.schema_}: {fault}" if fault else ""
 
     def _outputs(self, task: PreparedTask) -> tuple[StoredFile | None, list[str]]:
         if not task.config.outputs:

@@ -24,6 +24,7 @@ from setpoint.pipeline.fields import (
     Variables,
 )
 from setpoint.pipeline.matrix import Matrix
+from setpoint.pipeline.model import JSON_REPORT_BYTES, SCAN_REPORT_BYTES, ScanFormat
 
 
 class Push(FileModel):
@@ -41,13 +42,20 @@ class On(FileModel):
 
 
 class ReportConfig(FileModel):
-    """A JSON file that a task leaves, and what it has to keep to."""
+    """A file that a task leaves, and what it is: JSON that keeps to a schema, or one of the formats that scanners write."""
 
     file: PlainPath
-    schema_: PlainPath = Field(alias="schema")
+    format: ScanFormat | None = None
+    """SARIF 2.1.0 or CycloneDX JSON, which are counted; no schema then."""
+    schema_: PlainPath | None = Field(default=None, alias="schema")
     """JSON Schema in the source tree; it is an input of the task."""
     predicate: PredicateType | None = None
-    """in-toto predicate type of the statement that carries it; None is Setpoint's own for reports."""
+    """in-toto predicate type of the statement that carries it, with a schema only; None is Setpoint's own for reports."""
+
+    @property
+    def limit_bytes(self) -> int:
+        """How large the file may be."""
+        return SCAN_REPORT_BYTES[self.format] if self.format is not None else JSON_REPORT_BYTES
 
 
 class TaskConfig(FileModel):
@@ -80,14 +88,15 @@ class TaskConfig(FileModel):
     probe: Annotated[PlainText, StringConstraints(min_length=1, max_length=100_000)] | None = None
     """Asked when a `once` task was interrupted: status 0 is that it happened, 1 that it did not, anything else that it does not know."""
     reports: Annotated[dict[ReportName, ReportConfig], Field(max_length=16)] = Field(default_factory=dict)
-    """JSON that becomes evidence too; policies see it as `evidence.<name>`."""
+    """What becomes evidence too; policies see it as `evidence.<name>`."""
 
     @property
     def reads(self) -> tuple[str, ...] | None:
         """The patterns of all that it is given: inputs and the schemas of its reports; None is the whole tree."""
         if self.inputs is None:
             return None
-        return tuple(dict.fromkeys((*self.inputs, *(report.schema_ for report in self.reports.values()))))
+        schemas = (report.schema_ for report in self.reports.values() if report.schema_ is not None)
+        return tuple(dict.fromkeys((*self.inputs, *schemas)))
 
     @property
     def leaves(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Whether a candidate may enter an environment, with every reason: pure functions of facts and the time (law 6).
 
 Called by the promotion service, and only there; `why`, API, pages and journal repeat what is returned here. In this order: clock, holds,
-render, quarantine, provenance, upstreams, policy, pods, commits, checks, soak, approvals.
+render, quarantine, provenance, reports, upstreams, policy, pods, commits, checks, soak, approvals.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,6 +29,7 @@ def decide(facts: GateFacts, gates: Gates, promotion: Promotion, now: datetime) 
         *_render(facts, gates),
         *_quarantine(facts, promotion),
         *_provenance(facts),
+        *_reports(facts),
     ]
     reasons += [reason for upstream in facts.upstreams for reason in _upstream(facts, upstream)]
     reasons += [
@@ -89,6 +90,17 @@ def _provenance(facts: GateFacts) -> Iterator[Reason]:
             yield Reason("BUILDER_REFUSED", Outcome.DENY, subject, f"built by {artifact.builder}", SANDBOXED_BUILDER, fix)
         else:
             yield Reason("PROVENANCE_SIGNED", Outcome.ALLOW, subject, f"{short} built from {digest.short(artifact.revision)}")
+
+
+def _reports(facts: GateFacts) -> Iterator[Reason]:
+    """Tell what the scanners say; whether that is good enough is for the policy to judge."""
+    for artifact in facts.evidence:
+        for name, report in sorted(artifact.reports.items()):
+            subject = f"{name} of {artifact.name}"
+            if report.result != "PASSED":
+                yield Reason("REPORT_FAILED", Outcome.ALLOW, subject, report.says or "it does not count", "a report that counts")
+            elif report.format:
+                yield Reason("REPORTED", Outcome.ALLOW, subject, report.says)
 
 
 def _upstream(facts: GateFacts, upstream: UpstreamFacts) -> Iterator[Reason]:

@@ -5,15 +5,15 @@ Called by the promotion service before every decision; it reads and probes, and 
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from setpoint.core import canonical, clock, digest
 from setpoint.core.records import encode
-from setpoint.evidence.facts import agreed
 from setpoint.evidence.model import ArtifactEvidence
 from setpoint.ground.hold.service import Holds
+from setpoint.promotion import report_facts
 from setpoint.promotion.checks.decide import NOT_THERE, answer, label, question, runs_there
 from setpoint.promotion.commits import SignedCommits
 from setpoint.promotion.config import Gates
@@ -116,7 +116,10 @@ class FactGatherer:
     ) -> PolicyResult | None:
         if gates.policy is None:
             return None
-        return self._parts.policy.evaluate(gates.policy, policy_facts(candidate, evidence, *rendered))
+        facts = policy_facts(candidate, evidence, *rendered, now=self._parts.clock.now())
+        result = self._parts.policy.evaluate(gates.policy, facts)
+        faults = [] if result.passed else report_facts.faults(gates.policy, evidence)
+        return replace(result, detail="; ".join([result.detail, *faults]))
 
     def _http_checks(
         self, promotion: Promotion, delivery: Delivery, gates: Gates, upstreams: tuple[UpstreamFacts, ...]
@@ -164,9 +167,16 @@ class FactGatherer:
 
 
 def policy_facts(
-    candidate: Candidate, evidence: tuple[ArtifactEvidence, ...], render: RenderFacts, losses: tuple[str, ...] = ()
+    candidate: Candidate,
+    evidence: tuple[ArtifactEvidence, ...],
+    render: RenderFacts,
+    losses: tuple[str, ...] = (),
+    now: datetime | None = None,
 ) -> dict[str, Any]:
-    """Return what a CEL policy sees: evidence summed over the artifacts, each artifact, the candidate, the render and what it destroys."""
+    """Return what a CEL policy sees: evidence summed over the artifacts, each artifact, the candidate, the render and what it destroys.
+
+    Ages of scans are as of now; without it they are not there.
+    """
     passed, failed, skipped = (
         sum(getattr(artifact, field) for artifact in evidence) for field in ("tests_passed", "tests_failed", "tests_skipped")
     )
@@ -184,15 +194,13 @@ def policy_facts(
                 "total": artifact.tests_passed + artifact.tests_failed + artifact.tests_skipped,
                 "result": artifact.tests_result,
             },
-            "reports": {name: encode(facts) for name, facts in artifact.reports.items()},
+            "reports": {name: report_facts.seen(facts, now) for name, facts in artifact.reports.items()},
         }
         for artifact in evidence
     ]
-    names = {name for artifact in evidence for name in artifact.reports}
-    reports = {name: agreed([artifact.reports[name] for artifact in evidence if name in artifact.reports]) for name in sorted(names)}
     tests = {"passed": passed, "failed": failed, "skipped": skipped, "total": passed + failed + skipped}
     return {
-        "evidence": {**{name: encode(facts) for name, facts in reports.items()}, "tests": tests},
+        "evidence": {**report_facts.of_all(evidence, now), "tests": tests},
         "artifacts": artifacts,
         "candidate": candidate.content(),
         "environment": candidate.environment,

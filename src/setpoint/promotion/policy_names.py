@@ -4,9 +4,9 @@ Called by `check` and by the policy engine for its reasons; it looks at text onl
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from setpoint.core import suggest
 from setpoint.promotion.render_content import NAMES
@@ -37,6 +37,21 @@ def paths(expression: str) -> Iterator[tuple[int, str]]:
     """Yield (offset, path) of everything of the variables that an expression names directly: `evidence.tests.failed`."""
     blank = _STRINGS.sub(lambda match: '"' + " " * (len(match[0]) - 2) + '"', expression)
     yield from ((match.start(), match[0]) for match in _PATHS.finditer(blank))
+
+
+def absent(expression: str, facts: Mapping[str, Any]) -> list[Unknown]:
+    """Return the names that these facts do not have, each with the nearest beside it that they do; nothing for what has no names at all."""
+    found = []
+    for offset, path in paths(expression):
+        holder: Any = facts
+        for part in path.split("."):
+            if not isinstance(holder, Mapping) or not holder:
+                break
+            if part not in holder:
+                found.append(Unknown(offset, path, suggest.help_text(part, holder, "names beside it")))
+                break
+            holder = holder[part]
+    return found
 
 
 def unknown(expression: str) -> list[Unknown]:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from setpoint.core import canonical, clock
 from setpoint.evidence.candidate import candidate_digest
+from setpoint.evidence.model import EvidenceRecord
 from setpoint.promotion.model import Promotion, PromotionState
 from setpoint.retention.model import Claims, Facts, Rules
 
@@ -37,7 +38,7 @@ def claims(facts: Facts, rules: Rules, now: datetime) -> Claims:
                 whole.setdefault(record.base, "base of an artifact that stays")
     for digest, why in _proofs(facts, runs, since):
         whole.setdefault(digest, why)
-    own = {record.digest for record in facts.artifacts} | {item.manifest for item in facts.evidence}
+    own = {record.digest for record in facts.artifacts} | {manifest for item in facts.evidence for manifest in _manifests(item)}
     own |= {_candidate(promotion) for promotion in facts.promotions}
     bases = frozenset((record.oci_repository, record.base) for record in facts.artifacts if record.base.startswith("sha"))
     tags = frozenset((record.oci_repository, record.version) for record in facts.artifacts)
@@ -145,4 +146,10 @@ def _proofs(facts: Facts, runs: Mapping[str, str], since: str) -> Iterator[tuple
     for item in facts.evidence:
         subject = item.subject.removeprefix("gitCommit:")
         if subject != item.subject and (subject in revisions or item.run in runs or item.at >= since):
-            yield item.manifest, "evidence of a revision that was pinned, or of a run that stays"
+            for manifest in _manifests(item):
+                yield manifest, "evidence of a revision that was pinned, or of a run that stays"
+
+
+def _manifests(item: EvidenceRecord) -> tuple[str, ...]:
+    """Return the manifests of a bundle and of the document that its statement names."""
+    return (item.manifest, item.document.manifest) if item.document is not None else (item.manifest,)

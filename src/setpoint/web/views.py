@@ -15,6 +15,8 @@ from setpoint.core.words import counted
 from setpoint.observe.model import Cell, Journey, RunReport, Status, Step, TaskRow
 
 _AFTER_COMMAND: Final = re.compile(r"[,;] | \(| (?:shows|lists|says|prints|makes) ")
+_SCANS: Final = ("sarif: ", "cyclonedx: ")
+"""How the steps of scanners begin: what they found is told where a change was proved."""
 _MARKS: Final = {
     "healthy": ("good", "good"),
     "passed": ("good", "good"),
@@ -259,7 +261,9 @@ def stops(journey: Journey) -> tuple[Stop, ...]:
             add("built", "passed", step.text, step)
         elif step.kind == "evidence" and step is evidence[-1]:
             bad = any(" FAILED" in f" {one.text}" for one in evidence)
-            add("proved", "failed" if bad else "passed", counted(len(evidence), "signed statement"), step)
+            scans = list(dict.fromkeys(one.text for one in evidence if one.text.startswith(_SCANS)))
+            text = "; ".join([counted(len(evidence), "signed statement"), *scans])
+            add("proved", "failed" if bad else "passed", text, step)
         elif step.kind == "promotion":
             kind, _, rest = step.text.partition(": ")
             state = rest.partition(" ")[0]

@@ -16,6 +16,7 @@ from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.scans import ScanProcess
 from setpoint.adapters.signer import protocol
 from setpoint.adapters.signer.client import SignerPaths
 from setpoint.adapters.signer.ledger import Ledger
@@ -65,10 +66,15 @@ class Story:
         self._now = datetime(2026, 11, 23, 6, tzinfo=UTC)
         self.journal = Journal(JournalFolder(self.paths.journal, writable=True), self)
         sources = Sources(
-            Ledger(JournalFolder(self.paths.journal, writable=False)), self.git, self.store, self.content, JsonSchemaProcess()
+            Ledger(JournalFolder(self.paths.journal, writable=False)),
+            self.git,
+            self.store,
+            self.content,
+            JsonSchemaProcess(),
+            ScanProcess(),
         )
         self.desk = SigningDesk(KeyFolder(self.paths.keys), sources)
-        self.evidence_service = EvidenceService(self, self.store, self, self)
+        self.evidence_service = EvidenceService(self, self.store, self.content, self, self)
         self.trust = TrustRoot({})
 
     def now(self) -> datetime:

@@ -17,7 +17,7 @@ from setpoint.promotion.config import parse_setpoint
         ("https://slsa.dev/provenance/v1", "provenance"),
         ("https://in-toto.io/attestation/test-result/v0.1", "tests"),
         ("https://setpoint.dev/attestations/report/v1", "report"),
-        ("https://cyclonedx.org/bom", "bom"),
+        ("https://cyclonedx.org/bom", "cyclonedx"),
         ("https://cyclonedx.org/bom/v1.6/", "bom"),
         ("https://example.com/1", "https://example.com/1"),
         ("", ""),

@@ -3,17 +3,21 @@
 Called by `runs` and `promotions` of this package; each draft says under which role's key it goes and where its bundle is attached.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import digest
 from setpoint.evidence import provenance as slsa
 from setpoint.evidence import statements
 from setpoint.evidence.candidate import candidate_digest, candidate_repository, sha256_set
-from setpoint.evidence.model import Statement, Subject, signer_of
+from setpoint.evidence.model import Document, Statement, Subject, signer_of
+from setpoint.evidence.scans.statement import ScanFacts, scan_statement
 from setpoint.ground.identity.model import Role
 from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
+
+Reported = statements.SuiteFacts | statements.JsonFacts | ScanFacts
+"""What a task reported, of any kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,8 @@ class Draft:
     at: str
     task: str = ""
     artifact: str = ""
+    report: str = ""
+    document: Document | None = None
 
     @property
     def role(self) -> Role:
@@ -35,7 +41,7 @@ class Draft:
         return signer_of(self.statement.predicate_type)
 
 
-def report_of_artifact(facts: statements.SuiteFacts | statements.JsonFacts, record: ArtifactRecord) -> Draft:
+def report_of_artifact(facts: Reported, record: ArtifactRecord) -> Draft:
     """Return what a task reported, about one artifact."""
     statement = _stated(facts, Subject(record.oci_repository, sha256_set(record.digest)))
     note = "" if facts.coverage is None or facts.coverage.covers else "; does not cover the artifact"
@@ -48,22 +54,38 @@ def report_of_artifact(facts: statements.SuiteFacts | statements.JsonFacts, reco
         facts.at,
         task=facts.result.task,
         artifact=record.name,
+        report=_name(facts),
+        document=_document(facts),
     )
 
 
-def report_of_revision(facts: statements.SuiteFacts | statements.JsonFacts, run: Run) -> Draft:
+def report_of_revision(facts: Reported, run: Run) -> Draft:
     """Return what a task reported, about a revision that left no artifact: its subjects are the commit and the input root."""
     statement = _stated(facts, Subject(run.repository, {"gitCommit": run.revision}))
     inputs = Subject(f"{run.repository}#inputs", sha256_set(facts.result.manifest.inputs))
     statement = Statement((*statement.subjects, inputs), statement.predicate_type, statement.predicate)
     place = f"{run.repository}/evidence"
-    return Draft(statement, f"gitCommit:{run.revision}", place, facts.verdict, facts.summary, facts.at, task=facts.result.task)
+    about = f"gitCommit:{run.revision}"
+    draft = Draft(statement, about, place, facts.verdict, facts.summary, facts.at, task=facts.result.task)
+    return replace(draft, report=_name(facts), document=_document(facts))
 
 
-def _stated(facts: statements.SuiteFacts | statements.JsonFacts, subject: Subject) -> Statement:
+def _stated(facts: Reported, subject: Subject) -> Statement:
+    if isinstance(facts, ScanFacts):
+        return scan_statement(facts, subject)
     if isinstance(facts, statements.JsonFacts):
         return statements.json_statement(facts, subject)
     return statements.suite_statement(facts, subject)
+
+
+def _name(facts: Reported) -> str:
+    if isinstance(facts, ScanFacts):
+        return facts.name
+    return facts.declared.name if isinstance(facts, statements.JsonFacts) else ""
+
+
+def _document(facts: Reported) -> Document | None:
+    return facts.document if isinstance(facts, ScanFacts) else None
 
 
 def provenance(facts: slsa.BuildFacts) -> Draft:

@@ -21,6 +21,7 @@ from setpoint.adapters.journal_folder import JournalFolder
 from setpoint.adapters.json_schema import JsonSchemaProcess
 from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci.store import OciStoreFolder
+from setpoint.adapters.scans import ScanProcess
 from setpoint.adapters.signer import protocol
 from setpoint.adapters.signer.compose import Draft
 from setpoint.adapters.signer.ledger import Ledger
@@ -106,6 +107,8 @@ class SigningDesk:
             artifact=draft.artifact,
             summary=draft.summary,
             at=draft.at,
+            report=draft.report,
+            document=draft.document,
         )
 
     def _commit(self, commit: PinCommit) -> Signed:
@@ -151,6 +154,7 @@ def main(argv: list[str]) -> None:
         store=OciStoreFolder(options.registry),
         content=ContentFolder(options.content),
         reports=JsonSchemaProcess(),
+        scans=ScanProcess(),
     )
     serve(socket.socket(fileno=options.fd), SigningDesk(KeyFolder(options.keys), sources))
 

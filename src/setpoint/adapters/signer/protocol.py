@@ -9,6 +9,8 @@ from typing import Any, Final
 
 from setpoint.core import canonical, errors
 from setpoint.core.errors import BugError, SetpointError, UserError, WorldError
+from setpoint.core.records import decode, encode
+from setpoint.evidence.model import Document
 from setpoint.evidence.ports import Signed
 
 VERSION: Final = 1
@@ -89,7 +91,7 @@ def parse_answer(line: bytes) -> Any:
     raise error
 
 
-def encode_signed(signed: Signed) -> dict[str, str]:
+def encode_signed(signed: Signed) -> dict[str, Any]:
     """Return a Signed as JSON; bytes are base64."""
     return {
         "predicate_type": signed.predicate_type,
@@ -102,10 +104,13 @@ def encode_signed(signed: Signed) -> dict[str, str]:
         "artifact": signed.artifact,
         "summary": signed.summary,
         "at": signed.at,
+        "report": signed.report,
+        "document": encode(signed.document) if signed.document is not None else None,
     }
 
 
-def decode_signed(value: dict[str, str]) -> Signed:
+def decode_signed(value: dict[str, Any]) -> Signed:
     """Return what `encode_signed` wrote."""
-    texts = {key: text for key, text in value.items() if key not in ("payload", "signature")}
-    return Signed(payload=base64.b64decode(value["payload"]), signature=base64.b64decode(value["signature"]), **texts)
+    texts = {key: text for key, text in value.items() if key not in ("payload", "signature", "document")}
+    document = decode(Document, value["document"]) if value["document"] is not None else None
+    return Signed(payload=base64.b64decode(value["payload"]), signature=base64.b64decode(value["signature"]), document=document, **texts)

@@ -20,7 +20,7 @@ from setpoint.core.errors import UserError
 from setpoint.evidence.model import SANDBOXED_BUILDER, UNSANDBOXED_BUILDER
 from setpoint.evidence.provenance import PIPELINE_PATH, BuildFacts
 from setpoint.pipeline.model import Run, TaskResult
-from setpoint.pipeline.ports import ContentStore, ReportCheck
+from setpoint.pipeline.ports import ContentStore, ReportCheck, ScanReader
 from setpoint.source.ports import GitStore
 
 
@@ -33,6 +33,7 @@ class Sources:
     store: OciStore
     content: ContentStore
     reports: ReportCheck
+    scans: ScanReader
 
 
 class RunDrafts:
@@ -57,7 +58,8 @@ class RunDrafts:
             return []
         pipeline = self._pipeline(facts.run)
         inputs = RunInputs(self._sources.git, facts.run, self._index)
-        reader = ReportReader(self._sources.git, self._sources.content, self._sources.reports, facts.run, inputs)
+        checks = (self._sources.reports, self._sources.scans)
+        reader = ReportReader(self._sources.git, self._sources.content, checks, facts.run, inputs)
         reported = [report for ended in facts.results.values() for report in reader.of(ended)]
         found = [compose.provenance(self._build(facts, record, at, pipeline)) for record, at in facts.artifacts.values()]
         results = {task: ended.result for task, ended in facts.results.items()}
