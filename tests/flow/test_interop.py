@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from live_home import LiveHome, wait_for
+from live_home import APP, PIPELINE, TESTS, LiveHome, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 Client = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -239,3 +239,67 @@ def _built(live: LiveHome, commit: str) -> dict[str, str] | None:
     runs = [run for run in live.api().get("/api/v1/runs") if run["revision"] == commit and run["state"] == "passed"]
     report = live.api().get(f"/api/v1/runs/{runs[0]['run']}") if runs else {"artifacts": []}
     return {artifact["name"]: artifact["digest"] for artifact in report["artifacts"]} or None
+
+
+REPORTS = """
+  scan:
+    inputs: [app.py, scan.sarif, bom.json, lint.json]
+    run: cp scan.sarif a.sarif; cp bom.json b.json; cp lint.json c.json
+    reports:
+      scan: {file: a.sarif, format: sarif}
+      sbom: {file: b.json, format: cyclonedx}
+      lint: {file: c.json, schema: lint.schema.json, predicate: "https://example.com/lint/v1"}
+artifacts:
+"""
+BOM = json.dumps(
+    {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "components": [{"type": "library", "name": "jinja2", "purl": "pkg:pypi/jinja2@3.1"}],
+        "vulnerabilities": [],
+    },
+    indent=1,
+)
+SARIF = json.dumps({"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "semgrep", "version": "1.2"}}, "results": []}]})
+
+
+@pytest.fixture(scope="module")
+def scanned(live: LiveHome) -> str:
+    """The reference, by digest, of an image with an inventory, a scan and a JSON report."""
+    files: dict[str, str | None] = {
+        "app.py": APP % "scanned",
+        "tests.sh": TESTS,
+        "scan.sarif": SARIF,
+        "bom.json": BOM,
+        "lint.json": '{"errors": 0}',
+        "lint.schema.json": '{"type": "object"}',
+        ".setpoint/pipeline.yaml": PIPELINE.replace("\nartifacts:\n", REPORTS),
+    }
+    report = live.ended(live.commit("hello", files, "scanned"))
+    (artifact,) = report["artifacts"]
+    return f"{live.ready['registry']}/{artifact['oci_repository']}@{artifact['digest']}"
+
+
+@pytest.mark.parametrize("kind", ["cyclonedx", "https://setpoint.dev/attestations/sarif/v1", "https://example.com/lint/v1"])
+def test_cosign_accepts_reports_of_scanners(live: LiveHome, client: Client, scanned: str, kind: str) -> None:
+    """CycloneDX under cosign's own name for it, whose predicate is the document; the counts of SARIF; and JSON of the project's own."""
+    done = client("cosign", "verify-attestation", "--key", _key(live, "scanner"), "--insecure-ignore-tlog=true", "--type", kind, scanned)
+    assert done.returncode == 0, done.stderr
+    statement = json.loads(base64.b64decode(json.loads(done.stdout.splitlines()[-1])["payload"]))
+    if kind == "cyclonedx":
+        assert (statement["predicateType"], statement["predicate"]) == ("https://cyclonedx.org/bom", json.loads(BOM))
+    refused = client("cosign", "verify-attestation", "--key", _key(live, "builder"), "--insecure-ignore-tlog=true", "--type", kind, scanned)
+    assert refused.returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "text"), [("application/vnd.cyclonedx+json", "b.json", BOM), ("application/sarif+json", "a.sarif", SARIF)]
+)
+def test_oras_finds_originals_by_their_media_type(live: LiveHome, client: Client, scanned: str, kind: str, name: str, text: str) -> None:
+    """Stock tools look for an SBOM among the referrers by artifact type; what they pull is the tool's file, byte for byte."""
+    done = client("oras", "discover", "--plain-http", "--format", "json", "--artifact-type", kind, scanned)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["referrers"]
+    pulled = client("oras", "pull", "--plain-http", "--output", "originals", f"{scanned.partition('@')[0]}@{found['digest']}")
+    assert pulled.returncode == 0, pulled.stderr
+    assert (live.work / "docker" / "originals" / name).read_text() == text

@@ -3,8 +3,10 @@
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import pytest
@@ -18,12 +20,17 @@ from setpoint.cli.output import exit_code, problem_of
 from setpoint.client.connection import of_home
 from setpoint.core import digest
 from setpoint.core.errors import NotFoundError
-from setpoint.evidence.model import SIGNER_OF
+from setpoint.evidence.model import CYCLONEDX, SIGNER_OF, ArtifactEvidence, ReportFacts
+from setpoint.evidence.scans.freshness import aged
+from setpoint.evidence.scans.summary import summarize
 from setpoint.ground.journal.model import GENESIS, LEAF_VERSION, parse
 from setpoint.pipeline.config import parse_lock, parse_pipeline
+from setpoint.pipeline.model import ScanFormat, ScanSummary
 from setpoint.promotion.config import parse_environment, parse_setpoint
 from setpoint.promotion.delivery import validate_delivery
+from setpoint.promotion.facts import policy_facts
 from setpoint.promotion.generators.config import parse_generator
+from setpoint.promotion.model import Candidate, RenderFacts
 from setpoint.promotion.pin import parse_pin, parse_trailers, pin_path, render_pin
 from setpoint.reconcile.model import Container, Identity, ReplicaSpec
 from setpoint.reconcile.sources import helm_file
@@ -114,6 +121,63 @@ def test_every_part_of_a_pipeline_that_is_shown_is_sound(name: str) -> None:
     assert parse_pipeline(examples()[name].encode(), ".setpoint/pipeline.yaml").order
 
 
+SCANS = ROOT / "docs" / "scans.md"
+NAMES = re.compile(r"<!-- names: (\w+) -->\n(.*?)\n\n", re.DOTALL)
+
+
+def test_scans_in_a_pipeline_and_in_a_policy() -> None:
+    """The examples of docs/scans.md are sound, and the policy passes over a clean scan and a fresh inventory, and over nothing less."""
+    found = examples(SCANS)
+    tasks = parse_pipeline(found["pipeline_scans"].encode(), ".setpoint/pipeline.yaml").tasks
+    assert [report.format for task in tasks.values() for report in task.reports.values()] == ["sarif", "cyclonedx"]
+    policy = parse_environment(found["environment_scans"].encode(), "environments/production/environment.yaml").model.gates.policy
+    assert policy is not None
+    now = datetime(2026, 11, 25, 12, tzinfo=UTC)
+
+    def passes(**scans: ScanSummary) -> bool:
+        reports = {
+            name: ReportFacts("PASSED", one.facts, one.says, name.replace("scan", "sarif").replace("sbom", "cyclonedx"), {name: one.facts})
+            for name, one in scans.items()
+        }
+        web = ArtifactEvidence("web", "sha256:1", True, "b", "r", 3, 0, 0, "PASSED", reports=reports)
+        facts = policy_facts(Candidate("web", "prod", {}, None, None), (web,), RenderFacts("", ()), now=now)
+        return CelPolicy().evaluate(policy, facts).passed
+
+    clean, fresh = _scanned("sarif"), _scanned("cyclonedx")
+    assert passes(scan=clean, sbom=fresh)
+    assert not passes(scan=clean)
+    assert not passes(sbom=fresh)
+    assert not passes(scan=clean, sbom=_scanned("cyclonedx", "2026-11-01T00:00:00Z"))
+
+
+@pytest.mark.parametrize("format_", ["sarif", "cyclonedx"])
+def test_every_name_of_a_scan_is_documented_and_there(format_: ScanFormat) -> None:
+    """The tables of docs/scans.md name what a policy sees of a scan, all of it and nothing else."""
+    (table,) = [text for name, text in NAMES.findall(SCANS.read_text()) if name == format_]
+    written = {name for row in table.splitlines()[2:] for name in re.findall(r"`([^`]+)`", row.split("|")[1])}
+    facts = aged(_scanned(format_).facts, datetime(2026, 11, 25, tzinfo=UTC))
+
+    def leaves(value: dict[str, Any], above: str = "") -> Iterator[str]:
+        for key, item in value.items():
+            whole = isinstance(item, dict) and above + key != "subject"
+            yield from leaves(item, f"{above}{key}.") if whole else [above + key]
+
+    assert written == set(leaves(facts))
+
+
+def _scanned(format_: ScanFormat, updated: str = "2026-11-24T00:00:00Z") -> ScanSummary:
+    """Return what a scan says that found nothing, with everything that it can say."""
+    at = "2026-11-24T10:00:00Z"
+    run = {"tool": {"driver": {"name": "t"}}, "results": [], "invocations": [{"executionSuccessful": True, "endTimeUtc": at}]}
+    log = {"version": "2.1.0", "runs": [{**run, "properties": {"db:updated": updated}}]}
+    about = {"timestamp": at, "properties": [{"name": "db:updated", "value": updated}]}
+    part = {"type": "library", "name": "a", "purl": "pkg:pypi/a@1"}
+    bom = {"bomFormat": "CycloneDX", "specVersion": "1.6", "metadata": about, "components": [part], "vulnerabilities": []}
+    found = summarize(format_, json.dumps(log if format_ == "sarif" else bom).encode())
+    assert not found.fault
+    return found
+
+
 def test_delivery_files() -> None:
     """The two delivery examples fit each other, and the policy compiles; only the environment they come after is not shown."""
     found = examples()
@@ -183,7 +247,7 @@ def _replica() -> ReplicaSpec:
     [
         (r"^\| `(Setpoint-\w+)` \|", lambda: [f"Setpoint-{name}" for name in (*_HEADERS, "Replica")]),
         (r"^\| `((?:PORT|SETPOINT_\w+))` \|", lambda: list(identity_variables(_replica()))),
-        (r"^\| `(https://[^`]+)` \|", lambda: sorted(SIGNER_OF)),
+        (r"^\| `(https://[^`]+)` \|", lambda: [*SIGNER_OF, CYCLONEDX]),
     ],
     ids=["headers", "variables", "predicates"],
 )
