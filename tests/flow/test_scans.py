@@ -25,7 +25,7 @@ WANTED = f"{POLICY} && evidence.scan.report.findings.error == 0 && evidence.sbom
 
 def sarif(*levels: str) -> str:
     """Return a log of semgrep with a result of each level, and one that is suppressed."""
-    results = [{"ruleId": "R1", "level": level, "message": {"text": "x"}} for level in levels]
+    results: list[dict[str, Any]] = [{"ruleId": "R1", "level": level, "message": {"text": "x"}} for level in levels]
     results.append({"ruleId": "R2", "message": {"text": "y"}, "suppressions": [{"kind": "inSource"}]})
     driver = {"name": "semgrep", "version": "1.2"}
     return json.dumps({"version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]})

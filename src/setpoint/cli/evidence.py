@@ -30,9 +30,7 @@ _HEAD = ("  KIND", "SAYS", "", "SIGNED BY", "BUNDLE", "AT")
 )
 @json_option
 @server_options
-def command(
-    api: "Api", thing: str, environment: str | None, file: Path | None, original: str | None, *, as_json: bool
-) -> None:
+def command(api: "Api", thing: str, environment: str | None, file: Path | None, original: str | None, *, as_json: bool) -> None:
     """List the signed evidence of a thing: what is attached, what it says, whose key signed it, or why it does not count.
 
     This lists; `setpoint verify` judges. Examples: setpoint evidence hello --in production --export evidence.tar, and

@@ -10,7 +10,7 @@ from contract.signer.conftest import FILES, PIPELINE, Story
 from setpoint.adapters.scans import ScanProcess
 from setpoint.core import digest
 from setpoint.core.errors import NotFoundError, SetpointError
-from setpoint.core.records import encode
+from setpoint.core.records import decode, encode
 from setpoint.evidence.bundle import parse_bundle, parse_statement
 from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.lines import NamedArtifact, verify_lines
@@ -158,7 +158,7 @@ def test_an_inventory_that_does_not_cover_never_passes_for_the_artifacts_own(sto
 )
 def test_a_scan_that_cannot_be_used_is_signed_as_failed_without_its_words(story: Story, report: str, data: bytes, word: str) -> None:
     """Whatever the server journalled: the signer reads it itself; the original is kept for people."""
-    record = scanned(story, **{report: data})
+    record = scanned(story, "r-1", **{report: data})
     signed, statement = signed_as(story, report)
     assert (signed.result, statement.predicate["summary"]) == ("FAILED", {})
     assert word in statement.own["fault"]
@@ -248,4 +248,4 @@ def test_verify_and_evidence_say_what_the_scanners_say(story: Story) -> None:
 def test_a_record_of_an_earlier_release_is_still_read() -> None:
     """Journals know no name of a report and no document."""
     old = {"predicate_type": "t", "bundle": "b", "manifest": "m", "oci_repository": "r", "subject": "s", "result": "PASSED"}
-    assert EvidenceRecord(**old).document is None
+    assert decode(EvidenceRecord, old).document is None

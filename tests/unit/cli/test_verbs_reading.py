@@ -72,6 +72,17 @@ BUNDLE = {
     "manifest": OTHER,
     "size_bytes": 900,
     "at": "2026-11-23T06:00:00.000Z",
+    "report": "",
+    "document": "",
+    "counts": {},
+}
+SCAN = {
+    **BUNDLE,
+    "predicate_type": "https://cyclonedx.org/bom",
+    "summary": "sbom: 214 components, 1 vulnerability (1 high) by trivy 0.57, in task sbom",
+    "report": "sbom",
+    "document": OTHER,
+    "counts": {"components": {"total": 214}},
 }
 BAD = {
     **BUNDLE,
@@ -83,7 +94,7 @@ BAD = {
     "fault": "the bundle cannot be read",
     "at": "",
 }
-SUBJECT = {"kind": "artifact", "name": "web", "oci_repository": "shop/web", "digest": DIGEST, "bundles": [BUNDLE, BAD]}
+SUBJECT = {"kind": "artifact", "name": "web", "oci_repository": "shop/web", "digest": DIGEST, "bundles": [BUNDLE, SCAN, BAD]}
 
 
 def same(name: str, text: str) -> None:
@@ -145,6 +156,17 @@ def test_evidence_prints_the_tree_and_writes_the_tar(fake_api: Any, capsys: pyte
     assert fake_api.asked[-1][1] == "/api/v1/evidence/export?thing=shop&environment=production"
     assert run(["evidence", "shop", "--export", str(tmp_path / "no" / "e.tar")]) == 2
     assert "SP833" in capsys.readouterr().err
+
+
+def test_an_original_goes_to_standard_output_or_into_a_file(fake_api: Any, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Nothing but the tool's own bytes is printed, so that the next program can read them."""
+    fake_api.answers["GET", "evidence/original"] = '{"bomFormat": "CycloneDX"}'
+    assert run(["evidence", "shop", "--in", "production", "--original", "sbom"]) == 0
+    assert capsys.readouterr().out == '{"bomFormat": "CycloneDX"}'
+    assert fake_api.asked[-1][1] == "/api/v1/evidence/original?thing=shop&environment=production&name=sbom"
+    assert run(["evidence", "shop", "--original", "sbom", "--export", str(tmp_path / "bom.json")]) == 0
+    assert (tmp_path / "bom.json").read_text() == '{"bomFormat": "CycloneDX"}'
+    assert capsys.readouterr().out == ""
 
 
 def test_explain_knows_errors_and_reasons_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
