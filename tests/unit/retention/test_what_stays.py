@@ -8,7 +8,7 @@ import pytest
 from setpoint.artifact.model import ArtifactRecord
 from setpoint.core import canonical, clock
 from setpoint.evidence.candidate import candidate_digest
-from setpoint.evidence.model import PROVENANCE, EvidenceRecord
+from setpoint.evidence.model import PROVENANCE, Document, EvidenceRecord
 from setpoint.ground.hold.model import Hold
 from setpoint.promotion.model import Candidate, PinnedArtifact, Promotion, PromotionState
 from setpoint.reconcile.model import Deployment, Health
@@ -158,6 +158,22 @@ def test_the_evidence_of_a_commit_stays_while_its_revision_was_pinned_or_its_run
     pins = (_promotion(1, PromotionState.PINNED),)
     found = _plan(_registry(*manifests), replace(EMPTY, evidence=records, runs=runs, promotions=pins))
     assert _gone(found, Kind.MANIFEST) == {_digest("elost")}
+
+
+def test_the_original_of_a_report_goes_and_stays_with_the_statement_about_it() -> None:
+    """Setpoint put it there, so it takes it away: with the artifact, or, about a commit, with the bundle."""
+    original = Document(_digest("od"), 9, "application/sarif+json", "scan.sarif", _digest("om"))
+    lying = Manifest("hello/web", _digest("om"), OLD.timestamp(), (_digest("od"),), (), _digest("m1"))
+    record = EvidenceRecord(PROVENANCE, _digest("eb"), _digest("e1"), "hello/web", _digest("m1"), "PASSED", document=original)
+    found = _plan(_registry(*(_image(number) for number in (1, 2, 3, 4)), lying), replace(EMPTY, artifacts=BUILT, evidence=(record,)))
+    assert (_digest("om") in _gone(found, Kind.MANIFEST), _digest("od") in _gone(found, Kind.BLOB)) == (True, True)
+    records = tuple(
+        replace(record, subject=f"gitCommit:{name}", run=f"r-{name}", document=replace(original, manifest=_digest(f"o{name}")))
+        for name in ("kept", "lost")
+    )
+    manifests = (Manifest("hello", _digest(f"o{name}"), OLD.timestamp(), (_digest("od"),)) for name in ("kept", "lost"))
+    runs = (PastRun("r-kept", "hello", "", clock.to_text(OLD)),)
+    assert _gone(_plan(_registry(*manifests), replace(EMPTY, evidence=records, runs=runs)), Kind.MANIFEST) == {_digest("olost")}
 
 
 def test_what_a_person_pushed_or_tagged_stays() -> None:

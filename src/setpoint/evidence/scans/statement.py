@@ -23,7 +23,7 @@ class ScanFacts:
     """What the task calls it: `scan`."""
     format: ScanFormat
     path: str
-    summary_: ScanSummary
+    scan: ScanSummary
     at: str
     document: Document | None = None
     """None when the task left none."""
@@ -38,7 +38,7 @@ class ScanFacts:
     @property
     def fault(self) -> str:
         """Why it does not count, whatever it says; empty when it may."""
-        return self.summary_.fault or self.summary_.incomplete
+        return self.scan.fault or self.scan.incomplete
 
     @property
     def verdict(self) -> str:
@@ -48,7 +48,7 @@ class ScanFacts:
     @property
     def summary(self) -> str:
         """What a person reads: `scan: 3 errors, 12 warnings by semgrep 1.2; 2 suppressed`."""
-        return f"{self.name}: {'; '.join(filter(None, (self.summary_.says, self.fault)))}"
+        return f"{self.name}: {'; '.join(filter(None, (self.scan.says, self.fault)))}"
 
 
 def scan_statement(facts: ScanFacts, subject: Subject) -> Statement:
@@ -60,15 +60,15 @@ def scan_statement(facts: ScanFacts, subject: Subject) -> Statement:
         "report": facts.name,
         "format": facts.format,
         "result": facts.verdict,
-        "says": facts.summary_.says,
+        "says": facts.scan.says,
         "file": facts.path,
         "key": facts.result.key,
         "inputs": facts.result.manifest.inputs,
     }
     own |= {"document": document} if document else {}
-    own |= {"summary": facts.summary_.facts} if whole else {}
+    own |= {"summary": facts.scan.facts} if whole else {}
     kind = CYCLONEDX if whole else SCAN_SUMMARY.format(format=facts.format)
-    predicate = facts.predicate if whole else {"summary": facts.summary_.facts, "document": document}
+    predicate = facts.predicate if whole else {"summary": facts.scan.facts, "document": document}
     return Statement((replace(subject, annotations={OWN: own}),), kind, predicate)
 
 
