@@ -97,6 +97,17 @@ def test_a_vulnerability_and_a_scan_that_did_nothing_deny_too(live: LiveHome) ->
     assert live.answer(live.staging)[0] == "mended"
 
 
+def test_a_report_of_a_hundred_megabytes_is_refused_unread(live: LiveHome) -> None:
+    """With its size, and without any of it kept."""
+    pipeline = PIPELINE.replace("\nartifacts:\n", SCAN).replace("cp scan.sarif found.sarif", "head -c 100000000 /dev/zero >found.sarif")
+    report = live.ended(live.commit("hello", {".setpoint/pipeline.yaml": pipeline, "scan.sarif": sarif(), "bom.json": bom()}, "huge"))
+    task = next(task for task in report["tasks"] if task["task"] == "scan")
+    assert task["state"] == "failed"
+    assert "found.sarif is larger than 16777216 bytes" in task["reason"]
+    said = next(item for item in report["evidence"] if item["report"] == "scan")
+    assert (said["result"], said["document"]) == ("FAILED", None)
+
+
 def test_evidence_and_the_tar_carry_the_originals(live: LiveHome) -> None:
     """As JSON, in words, byte for byte, and in the tar under the digest that the statement names."""
     commit = push(live, "carried", sarif("note"), bom(metadata={"timestamp": "2026-11-24T10:00:00Z"}))

@@ -18,6 +18,9 @@ _KNOWN: Final[dict[str, tuple[str, ...]]] = {
     "candidate.trees": ("app", "environment", "includes"),
     "evidence.tests": ("passed", "failed", "skipped", "total"),
 }
+_REPORT: Final = ("result", "report", "missing")
+"""Of every report by its name: `evidence.scan.result`."""
+_NAMED: Final = 2
 _STRINGS: Final = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
 _PATHS: Final = re.compile(rf"(?<![\w.])(?:{'|'.join(VARIABLES)})\b(?:\.[A-Za-z_]\w*\b(?!\s*\())*")
 
@@ -63,8 +66,9 @@ def unknown(expression: str) -> list[Unknown]:
             continue  # the variable of a macro has this name: `artifacts.exists(render, render.name == "web")`
         for depth in range(1, len(parts)):
             holder = ".".join(parts[:depth])
-            if holder in _KNOWN and parts[depth] not in _KNOWN[holder]:
-                fix = suggest.help_text(parts[depth], _KNOWN[holder], f"names of {holder}")
+            known = _KNOWN.get(holder, _REPORT if parts[0] == "evidence" and depth == _NAMED else ())
+            if known and parts[depth] not in known:
+                fix = suggest.help_text(parts[depth], known, f"names of {holder}")
                 found.append(Unknown(offset + len(holder) + 1, f"{holder}.{parts[depth]}", fix))
                 break
     return found

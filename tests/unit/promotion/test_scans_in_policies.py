@@ -10,7 +10,7 @@ from setpoint.adapters.policy import CelPolicy
 from setpoint.core.reasons import Outcome
 from setpoint.evidence.facts import agreed
 from setpoint.evidence.model import SANDBOXED_BUILDER, ArtifactEvidence, ReportFacts
-from setpoint.promotion import report_facts
+from setpoint.promotion import policy_names, report_facts
 from setpoint.promotion.config import Gates
 from setpoint.promotion.decide import decide
 from setpoint.promotion.facts import policy_facts
@@ -126,6 +126,14 @@ def test_a_mistyped_count_is_told_with_the_nearest() -> None:
     result = CelPolicy().evaluate("evidence.scan.report.findings.eror == 0", facts)
     assert not result.passed
     assert "there is no evidence.scan.report.findings.eror, did you mean `error`?" in result.detail
+
+
+def test_what_a_report_does_not_have_is_found_before_it_is_judged() -> None:
+    """`setpoint check` knows what every report has, whatever its name; what is in it only the scan knows."""
+    (found,) = policy_names.unknown("evidence.scan.findings.error == 0")
+    assert (found.offset, found.name) == (14, "evidence.scan.findings")
+    assert found.fix == "known names of evidence.scan: missing, report, result"
+    assert policy_names.unknown("evidence.scan.report.findings.eror == 0 && evidence.tests.failed == 0 && has(evidence.sbom)") == []
 
 
 def test_the_gate_tells_what_scanners_say_and_judges_by_the_policy_only() -> None:
