@@ -68,8 +68,8 @@ class EvidenceView:
         """Return a scanner's report as its tool wrote it, by the name that its task declares or by its digest; the newest of a place.
 
         Raises:
-            NotFoundError: nothing of this name is there, or its bytes are gone (SP711); and what `evidence` raises.
-            UserError: artifacts or tasks have different ones of this name (SP712).
+            NotFoundError: nothing of this name is there, or its bytes are gone (SP715); and what `evidence` raises.
+            UserError: artifacts or tasks have different ones of this name (SP716).
         """
         _, places = self._places(thing, environment)
         found: dict[str, tuple[_Place, Document]] = {}
@@ -82,16 +82,16 @@ class EvidenceView:
             found.update({document.digest: (place, document) for document in newest.values()})
         if not found:
             raise NotFoundError(
-                "SP711", f"there is no original of a report `{name}` here", fix=f"setpoint evidence {thing} lists what is there"
+                "SP715", f"there is no original of a report `{name}` here", fix=f"setpoint evidence {thing} lists what is there"
             )
         if len(found) > 1:
             listed = "; ".join(f"{one.digest} ({place.name})" for place, one in found.values())
-            raise UserError("SP712", f"there are {len(found)} originals of `{name}`", fix=f"name one by its digest: {listed}")
+            raise UserError("SP716", f"there are {len(found)} originals of `{name}`", fix=f"name one by its digest: {listed}")
         ((place, document),) = found.values()
         data = self._document(place, document)
         if data is None:
             fix = "the statement about it holds still; run the pipeline again for another original"
-            raise NotFoundError("SP711", f"the original of `{name}` is gone or damaged", where=document.digest, fix=fix)
+            raise NotFoundError("SP715", f"the original of `{name}` is gone or damaged", where=document.digest, fix=fix)
         return Original(data, document.media_type, document.name)
 
     def _document(self, place: _Place, document: Document) -> bytes | None:

@@ -214,7 +214,7 @@ def test_an_original_is_given_back_by_name_and_by_digest(story: Story) -> None:
     assert shown.original(record.digest, None, "sbom").data == newer
     old = shown.original(record.digest, None, digest.sha256(BOM))
     assert (old.data, old.media_type, old.name) == (BOM, "application/vnd.cyclonedx+json", "bom.json")
-    with pytest.raises(NotFoundError, match="SP711"):
+    with pytest.raises(NotFoundError, match="SP715"):
         shown.original(record.digest, None, "nothing")
 
 
@@ -226,7 +226,7 @@ def test_a_damaged_original_is_not_given(story: Story) -> None:
     )
     path.chmod(0o600)
     path.write_bytes(SARIF.replace(b"error", b"note!"))
-    with pytest.raises(SetpointError, match="SP711"):
+    with pytest.raises(SetpointError, match="SP715"):
         view(story).original(record.digest, None, "scan")
     assert facts_of(story, record).reports["scan"].result == "PASSED"
 
