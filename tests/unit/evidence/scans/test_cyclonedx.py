@@ -4,13 +4,14 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setpoint.evidence.scans.licenses import ids_in
 from setpoint.evidence.scans.summary import cyclonedx_document, summarize
 from setpoint.pipeline.model import SCAN_REPORT_BYTES, ScanSummary
 
+quick = settings(database=None, derandomize=True, deadline=None, max_examples=300)
 LIBRARY = {"type": "library", "name": "jinja2", "version": "3.1", "purl": "pkg:pypi/jinja2@3.1"}
 
 
@@ -241,6 +242,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 
 
+@quick
 @given(st.lists(ENTRIES, max_size=12), st.randoms())
 def test_every_id_is_open_or_set_aside_in_whatever_order_it_is_listed(entries: list[dict[str, Any]], chance: Any) -> None:
     """The order of entries decides nothing, and no id is lost."""

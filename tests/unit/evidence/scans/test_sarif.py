@@ -4,12 +4,13 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setpoint.evidence.scans.summary import summarize
 from setpoint.pipeline.model import SCAN_REPORT_BYTES, ScanSummary
 
+quick = settings(database=None, derandomize=True, deadline=None, max_examples=300)
 RULES = [
     {"id": "E1", "defaultConfiguration": {"level": "error"}, "properties": {"security-severity": "9.8"}},
     {"id": "N1", "defaultConfiguration": {"level": "note"}, "properties": {"security-severity": 5}},
@@ -245,6 +246,7 @@ RESULTS = st.fixed_dictionaries(
 )
 
 
+@quick
 @given(st.lists(RESULTS, max_size=30))
 def test_every_result_is_counted_exactly_once(results: list[dict[str, Any]]) -> None:
     """As a finding, as suppressed, as gone or as another kind: the sum is the number of results, and no new finding is not a finding."""
@@ -274,6 +276,7 @@ ANYTHING = st.recursive(
 )
 
 
+@quick
 @given(ANYTHING, ANYTHING)
 def test_no_shape_of_a_file_is_anything_but_counted_or_refused(top: Any, inner: Any) -> None:
     """Whatever stands where something else is wanted: a fault, never a traceback."""

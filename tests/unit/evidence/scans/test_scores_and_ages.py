@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setpoint.evidence.scans import cvss
@@ -13,6 +13,7 @@ from setpoint.evidence.scans.combined import combined
 from setpoint.evidence.scans.freshness import aged, speaks_of_database
 from setpoint.evidence.scans.reading import instant
 
+quick = settings(database=None, derandomize=True, deadline=None, max_examples=300)
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
 
@@ -57,6 +58,7 @@ def test_what_is_no_whole_vector_is_unknown(vector: str) -> None:
     assert cvss.of_vector(vector) == "unknown"
 
 
+@quick
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_every_number_has_a_word(score: float) -> None:
     """Only 0 to 10 are scores."""
