@@ -12,7 +12,8 @@ from setpoint.api.auth import App, Caller
 from setpoint.app.application import Application
 from setpoint.core import records
 from setpoint.core.errors import NotFoundError
-from setpoint.observe.model import Diff, EvidenceReport, Journey, Plan, RefPlan, RolloutReport, RunReport, Status, Trace, Verification, Why
+from setpoint.observe.attachments import EvidenceReport
+from setpoint.observe.model import Diff, Journey, Plan, RefPlan, RolloutReport, RunReport, Status, Trace, Verification, Why
 from setpoint.pipeline.model import LogRecord, Run
 from setpoint.promotion.checks.model import CommandRun
 from setpoint.promotion.checks.service import LOG

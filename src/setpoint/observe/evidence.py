@@ -16,7 +16,7 @@ from setpoint.evidence.model import Document
 from setpoint.evidence.pack import PackedSubject, pack
 from setpoint.evidence.scans.statement import document_of, summary_in
 from setpoint.evidence.verify import TrustRoot
-from setpoint.observe.model import AttachedBundle, EvidenceReport, EvidenceSubject, Original
+from setpoint.observe.attachments import AttachedBundle, EvidenceReport, EvidenceSubject, Original
 from setpoint.observe.ports import Facts
 from setpoint.observe.runs import RunsView
 from setpoint.pipeline.model import SCAN_REPORT_BYTES
