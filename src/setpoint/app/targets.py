@@ -12,6 +12,7 @@ from setpoint.adapters.database.records import Records
 from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostFolders, HostRuntime
 from setpoint.adapters.kubernetes.clusters import KubernetesClusters, facts
+from setpoint.adapters.kubernetes.metrics import MetricsPages
 from setpoint.adapters.oci.client import RegistryClient
 from setpoint.adapters.oci.copy import RegistryCopy
 from setpoint.adapters.runner.client import dedicated_uid
@@ -46,6 +47,7 @@ from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.target import Target
 from setpoint.rollout.canary.decide import was_sent_back
 from setpoint.rollout.canary.engine import Engine
+from setpoint.rollout.cluster.service import ClusterRollout, RevisionParts
 from setpoint.rollout.jobs import HostJobs
 from setpoint.rollout.returning import Returning
 from setpoint.rollout.rollouts import Rollouts
@@ -106,7 +108,6 @@ def build(
             served=lambda environment: served(proxy, environment),
         )
     )
-    copies = Copies(store.oci, RegistryCopy(store.oci, registries_of(store).access), recorder, own)
     cluster = ClusterTarget(
         ClusterParts(
             home=home,
@@ -116,9 +117,10 @@ def build(
             records=records,
             drift=drift,
             prune=prune,
-            copies=copies,
+            copies=Copies(store.oci, RegistryCopy(store.oci, registries_of(store).access), recorder, own),
             open=vault.open,
             needs_host=partial(needs_host, store.oci),
+            rollout=ClusterRollout(RevisionParts(rollouts, engine, returning, MetricsPages(connections), store.clock)),
         )
     )
     pods = PodService(
@@ -178,7 +180,9 @@ def plan_parts(store: Store, target: Targets, delivery: DeliveryReader, promotio
         images=touched(store.records),
         rollout=store.records.rollout,
         cluster=target.cluster.differences,
-        live=ClusterPreview(PreviewParts(home_of(store), target.connections, rendering, target.prune.inventory, made.of)).of,
+        live=ClusterPreview(
+            PreviewParts(home_of(store), target.connections, rendering, target.prune.inventory, made.of, target.cluster.shapes.rolled_out)
+        ).of,
     )
 
 

@@ -104,10 +104,12 @@ def _addresses(environments: Environments) -> Iterator[Finding]:
 
 
 def _kubernetes(document: Document[EnvironmentFile], environments: Environments) -> Iterator[Finding]:
-    """Refuse what an environment on Kubernetes cannot do yet, and checks of one that nobody can reach."""
+    """Refuse a canary on Kubernetes that nobody could judge, and checks of an environment that nobody can reach."""
     config = document.model
-    if config.target.kubernetes is not None and config.rollout.canary is not None:
-        what, fix = "there is no canary on a Kubernetes target yet", "leave `canary` out: Kubernetes rolls its Deployments itself"
+    target, canary = config.target.kubernetes, config.rollout.canary
+    if target is not None and target.metrics is None and canary is not None and not canary.unjudged:
+        what = "nothing says where the requests of this canary are counted, so nobody could judge it"
+        fix = "add `metrics:` to `target: {kubernetes: ...}`, or say `unjudged: true`: steps go on by time and health alone"
         yield document.finding(("rollout", "canary"), "SP554", what, fix, at="key")
     for index, name in enumerate(config.after if config.gates.requests else ()):
         if name in environments and not environments[name].model.target.url:

@@ -15,6 +15,9 @@ from setpoint.core.documents import FileModel, InvalidError
 _CLUSTER: Final = re.compile(r"[a-z][a-z0-9-]{0,39}")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _REGISTRY: Final = re.compile(r"[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:[._-]+[a-z0-9]+)*)*")
+_SERVICE: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?:[1-9][0-9]{0,4}")
+_PAGE: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]+)+")
+_PATH: Final = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)+")
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 
 
@@ -64,6 +67,43 @@ class HostTarget(FileModel):
     """IPv4 address and port where HTTPRoutes without parentRefs bind."""
 
 
+def _service(text: str) -> str:
+    if not _SERVICE.fullmatch(text):
+        raise InvalidError(f"`{text}` is no port of a Service", "write NAMESPACE/NAME:PORT: ingress/haproxy-metrics:8404", "SP552")
+    return text
+
+
+def _page(text: str) -> str:
+    if not _PAGE.fullmatch(text):
+        raise InvalidError(f"`{text}` is no address of a page", "write scheme, host and path: http://10.0.0.7:8404/metrics", "SP552")
+    return text
+
+
+def _path(text: str) -> str:
+    if not _PATH.fullmatch(text):
+        raise InvalidError(f"`{text}` is no path of a page", "begin with a slash, write no spaces, `?` or `..`: /metrics", "SP552")
+    return text
+
+
+class Metrics(FileModel):
+    """Where the data plane behind the target's routes tells what it counted, as Prometheus text: exactly one of `service` and `url`."""
+
+    service: Annotated[str, AfterValidator(_service)] | None = None
+    """`NAMESPACE/NAME:PORT`; every pod behind it is asked, through the API server."""
+    path: Annotated[str, AfterValidator(_path)] = "/metrics"
+    """Of the page that a pod of `service` has."""
+    url: Annotated[str, AfterValidator(_page)] | None = None
+    """A page that this machine can read."""
+
+    @model_validator(mode="after")
+    def _one(self) -> "Metrics":
+        if (self.service is None) == (self.url is None):
+            raise InvalidError(
+                "metrics are read at exactly one place", "write `service: NAMESPACE/NAME:PORT`, or `url: http://...`", "SP553"
+            )
+        return self
+
+
 class KubernetesTarget(FileModel):
     """A namespace of a cluster."""
 
@@ -74,6 +114,8 @@ class KubernetesTarget(FileModel):
     """Where its nodes pull from: `host[:port][/prefix]`. Artifacts are copied there by digest, with their evidence."""
     url: Annotated[str, AfterValidator(_url)] | None = None
     """Where its applications are reached from here; `checks` of later environments need it."""
+    metrics: Metrics | None = None
+    """What the judge of a canary reads; without it no canary is judged here."""
 
 
 class Target(FileModel):

@@ -187,3 +187,5 @@ class Facts:
     deadline_s: float = 600.0
     settled: bool = False
     """Rolling and finishing: everything is up, and nothing old is left."""
+    whole: bool = False
+    """Rolling, where both revisions are there beside each other: the new one can take over all traffic."""

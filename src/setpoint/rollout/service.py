@@ -12,7 +12,6 @@ from setpoint.core.errors import WorldError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.model import Release, ReplicaStatus, Route
 from setpoint.reconcile.ports import Proxy, ProxyConfig, ProxyServer, ReplicaRuntime, WorkloadStatus
-from setpoint.rollout.canary import decide as stepping
 from setpoint.rollout.canary import traffic
 from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.canary.service import Canary
@@ -126,9 +125,7 @@ class HostRollout:
         self._replicas.retire([r for r in rest if r.spec.workload not in wanted])
         gone = not any(r.spec.workload not in wanted for r in rest)
         settled = gone and all(row.ready >= row.wanted and not row.old for row in rows)
-        step = stepping.advance(rollout, Facts({}, {}, settled=settled), self._parts.clock.now())
-        if step.kind:
-            self.rollouts.save(step)
+        self._parts.engine.roll(rollout, Facts({}, {}, settled=settled))
         return rows
 
     def _is_idle(self, rollout: Rollout, release: Release, replica: ReplicaStatus) -> bool:

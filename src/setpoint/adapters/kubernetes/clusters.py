@@ -192,6 +192,10 @@ class KubernetesCluster:
         """Return a pod, read now."""
         return self._call(self._pods.read(namespace, name), _SHORT_S)
 
+    def ask(self, work: Callable[[Client, Transport], Coroutine[Any, Any, T]]) -> T:
+        """Return what one short piece of work with the connection brings; an error that it raises is the cluster's."""
+        return self._call(work(self._client, self._transport), _SHORT_S)
+
     async def close(self) -> None:
         """End all streams and connections."""
         await self._live.close()

@@ -3,7 +3,7 @@
 Called by the target once the inventory is written. It keeps nothing: the next pass looks again and goes on where this one stopped.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -34,6 +34,11 @@ class Taken:
     waits: list[DeployReason] = field(default_factory=list)
     busy: bool = False
     """The server did not take what was sent, for now: what comes after it has to wait."""
+
+    def add(self, other: "Taken") -> None:
+        """Take over what another step did."""
+        self.faults += other.faults
+        self.waits += other.waits
 
 
 def asked(cluster: Cluster, plans: Sequence[ObjectPlan], kept: Verdicts) -> list[ObjectPlan]:
@@ -93,6 +98,17 @@ def apply(cluster: Cluster, steps: Sequence[Step], plans: Mapping[ObjectKey, Obj
                 taken.waits.append(DeployReason("WAVE_WAITS", f"wave {step.wave}", found))
                 return taken
     return taken
+
+
+def ahead(cluster: Cluster, plans: Sequence[ObjectPlan], first: Collection[ObjectKey], taken: Taken) -> list[ObjectPlan]:
+    """Write what traffic follows before anything else, and return the plans as they are after that.
+
+    Raises:
+        WorldError: the cluster does not answer (SP682).
+    """
+    mine = {one.key for one in plans if one.key in first and one.verdict.action is Action.APPLY}
+    _write(cluster, [one for one in plans if one.key in mine], taken)
+    return [replace(one, verdict=ObjectVerdict(Action.NOTHING)) if one.key in mine else one for one in plans]
 
 
 def _write(cluster: Cluster, plans: Sequence[ObjectPlan], taken: Taken) -> None:

@@ -5,7 +5,7 @@ Called by the target on every pass and by `diff`; pure. A decision that asks the
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from setpoint.core import canonical
@@ -33,10 +33,13 @@ class Who:
     open: Opening
     approved: Collection[str] | None = None
     """The objects whose loss people approved with this promotion; None where nobody has to."""
+    others: Mapping[ObjectKey, Made] = field(default_factory=dict)
+    """What is there in the name of another promotion: the revision that a canary is compared with."""
 
     def names(self, manifest: Object, live: Object | None) -> dict[str, Any]:
         """Return a manifest as it is applied: with its identity, and then opened."""
-        return opened(identified(manifest, self.owner, self.made, live), self.open)
+        made = self.others.get(ObjectKey.of(manifest), self.made)
+        return opened(identified(manifest, self.owner, made, live), self.open)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from setpoint.reconcile.cluster.ignore import IgnoreRule
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.owner import Owner
 from setpoint.reconcile.cluster.ports import Cluster
+from setpoint.reconcile.cluster.shapes import Shape, Shapes
 from setpoint.reconcile.effective import Effective
 from setpoint.reconcile.model import DeployReason
 from setpoint.reconcile.rendering import Rendering
@@ -36,6 +37,14 @@ class Wanted:
     """The version in which each of them is read, in their order."""
     approved: Collection[str] | None = None
     """The objects whose loss people approved with this promotion; None where nobody has to."""
+    shape: Shape | None = None
+    """None: it does not run in revisions."""
+
+    @property
+    def stamp(self) -> str:
+        """What `all of it was there` is remembered under."""
+        commit = self.effective.pin.commit
+        return self.shape.stamp(commit) if self.shape is not None else commit
 
     def also(self, notes: Sequence[DeployReason]) -> "Wanted":
         """Return the same with more to tell people."""
@@ -51,24 +60,30 @@ class Placing:
     copies: Copies
     needs_host: Callable[[str, str], bool]
     """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
+    shapes: Shapes
     approved: Callable[[Pin], Collection[str]] = lambda _pin: ()
     """pin -> the objects whose loss people approved with its promotion"""
 
-    def placed(self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective) -> Wanted:
-        """Return an application's objects in the namespace, once the nodes can pull its artifacts.
+    def placed(
+        self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective, *, step: bool
+    ) -> Wanted:
+        """Return an application's objects in the namespace, once the nodes can pull its artifacts; its rollout takes a step if asked to.
 
         Raises:
-            UserError: something cannot be there (SP695, SP696), or the registry refuses the copy (SP331, SP333).
+            UserError: something cannot be there (SP651, SP653, SP695, SP696), or the registry refuses the copy (SP331, SP333).
             WorldError: cluster or registry give no usable answer.
         """
         (cluster, target), candidate = where, effective.pin.candidate
         references = self.references(candidate, target)
-        objects = self.rendering.objects(candidate, delivery.repository)
-        manifests = placed([relocated(value, references) for value in objects], target.namespace, cluster.is_namespaced)
+        objects = placed(self.rendering.objects(candidate, delivery.repository), target.namespace, cluster.is_namespaced)
+        shape = self.shapes.of(delivery, where, effective, objects, step=step)
+        if shape is not None and shape.stable is not None:
+            references |= self.references(shape.stable.candidate, target)
+        manifests = tuple(relocated(value, references) for value in (shape.shaped.manifests if shape is not None else objects))
         config, versions = delivery.environment(environment), {ObjectKey.of(one): str(one["apiVersion"]) for one in manifests}
         approved = self.approved(effective.pin) if config.gates.approvals is not None else None
         owner, rules = Owner(self.home, candidate.app, environment), ignoring.rules_of(config, candidate.app)
-        return Wanted(effective, manifests, owner, rules, versions, approved)
+        return Wanted(effective, manifests, owner, rules, versions, approved, shape)
 
     def references(self, candidate: Candidate, target: KubernetesTarget) -> dict[str, str]:
         """Return how the nodes name each artifact, once it is where they pull from; raises what `placed` raises of that."""

@@ -7,7 +7,7 @@ plan its live part, and the sentence says so. What an object needs that the same
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -28,6 +28,7 @@ from setpoint.reconcile.cluster.order import needs
 from setpoint.reconcile.cluster.owner import Made, Owner, owner_of
 from setpoint.reconcile.cluster.plan import removed
 from setpoint.reconcile.cluster.ports import Cluster, Clusters
+from setpoint.reconcile.cluster.shaping import Shaped
 from setpoint.reconcile.live_plan import LiveChange, LivePlan
 from setpoint.reconcile.prune import decide as pruning
 from setpoint.reconcile.prune.model import Inventory
@@ -52,6 +53,10 @@ class PreviewParts:
     """(application, environment) -> what was made there"""
     versions: Callable[[Delivery, str, str], Mapping[ObjectKey, str]]
     """(delivery, environment, application) -> every object of its inventory with the version that it was rendered in"""
+    rolled_out: Callable[[Delivery, tuple[str, str], Sequence[dict[str, Any]]], Shaped] = lambda _delivery, _place, objects: Shaped(
+        tuple(objects)
+    )
+    """(delivery, (application, environment), placed objects) -> what they are once they are rolled out"""
     elapsed: Callable[[], float] = time.monotonic
 
 
@@ -96,7 +101,7 @@ class ClusterPreview:
 
     def _compared(self, asked: _Asked) -> LivePlan:
         target, owner = asked.target, Owner(self._parts.home, asked.candidate.app, asked.candidate.environment)
-        manifests = self._manifests(asked)
+        manifests, retired = self._manifests(asked)
         keys = [ObjectKey.of(manifest) for manifest in manifests]
         inventory = self._parts.inventory(owner.app, owner.environment)
         gone = self._gone(asked, inventory, keys)
@@ -116,18 +121,23 @@ class ClusterPreview:
             else change(row, answers.get(row.key), predicted.get(row.key, ()))
             for row in rows
         ]
-        removals, held = self._removals(asked, inventory, keys, {key: found[key] for key in gone}, owner)
+        removals, held = self._removals(asked, (inventory, retired), keys, {key: found[key] for key in gone}, owner)
         changes += removals
         objects = tuple(sorted((one for one in changes if one is not None), key=lambda one: one.object))
         same = sum(one is None for one in changes)
         return LivePlan(target.cluster, target.namespace, True, _sentence(objects, same, target), objects, same, held)
 
-    def _manifests(self, asked: _Asked) -> tuple[dict[str, Any], ...]:
-        """Return the candidate's objects in the namespace, with images named as they will be once they are copied."""
+    def _manifests(self, asked: _Asked) -> tuple[tuple[dict[str, Any], ...], frozenset[str]]:
+        """Return the candidate's objects in the namespace, with images named as they will be once they are copied.
+
+        Also the names of the inventory that go because their revision is over then.
+        """
         place, artifacts = Place.parse(asked.target.registry), asked.candidate.artifacts.values()
         references = {f"{one.oci_repository}@{one.digest}": place.reference(one.oci_repository, one.digest) for one in artifacts}
         objects = self._parts.rendering.objects(asked.candidate, asked.delivery.repository)
-        return placed([relocated(value, references) for value in objects], asked.target.namespace, asked.cluster.is_namespaced)
+        there = placed(objects, asked.target.namespace, asked.cluster.is_namespaced)
+        shaped = self._parts.rolled_out(asked.delivery, (asked.candidate.app, asked.candidate.environment), there)
+        return tuple(relocated(value, references) for value in shaped.manifests), shaped.retired
 
     def _gone(self, asked: _Asked, inventory: Inventory, keys: Sequence[ObjectKey]) -> dict[ObjectKey, str]:
         names = set(inventory.objects) - {str(key) for key in keys}
@@ -167,14 +177,19 @@ class ClusterPreview:
         return tuple(one.partition(":")[0] for one in self._parts.rendering.losses(asked.candidate, pinned, asked.delivery.repository))
 
     def _removals(
-        self, asked: _Asked, inventory: Inventory, keys: Sequence[ObjectKey], live: Mapping[ObjectKey, Look], owner: Owner
+        self,
+        asked: _Asked,
+        made: tuple[Inventory, Collection[str]],
+        keys: Sequence[ObjectKey],
+        live: Mapping[ObjectKey, Look],
+        owner: Owner,
     ) -> tuple[list[LiveChange | None], str]:
-        """Return what happens to what is no longer wanted, by the budget's verdict on exactly this inventory."""
+        """Return what happens to what is no longer wanted, by the budget's verdict on this inventory; made is it, and what retires."""
+        inventory, retired = made
         config = asked.delivery.environment(owner.environment)
         approved = self._losses(asked) if config.gates.approvals is not None else ()
-        decision = pruning.decide(
-            replace(inventory, held=None, confirmed=""), [str(key) for key in keys], "", config.prune.budget, approved
-        )
+        fresh = replace(inventory, held=None, confirmed="")
+        decision = pruning.decide_all(fresh, [str(key) for key in keys], "", config.prune.budget, approved, retired)
         why = decision.held.why if decision.held is not None else "the render holds none of what was made" if decision.keep else ""
         found: list[LiveChange | None] = []
         for key, look in sorted(live.items()):
@@ -184,7 +199,9 @@ class ClusterPreview:
             elif look is not None and owner_of(look) == owner:
                 action: Literal["keep", "remove"] = "keep" if str(key) in decision.keep else "remove"
                 note = f"kept until somebody confirms: {why}" if action == "keep" else ""
-                found.append(LiveChange(change.object, action, (), change.destructive, note))
+                over = str(key) in retired
+                note = "its revision is over when nothing leads to it any more" if over else note
+                found.append(LiveChange(change.object, action, (), () if over else change.destructive, note))
         return found, why
 
 

@@ -83,6 +83,8 @@ class Resting:
         for app, (wanted, rows, observed) in looked.items():
             if observed.health is not Health.HEALTHY or observed.faults or any(row.drifted or not row.rests for row in rows):
                 continue
+            if wanted.shape is not None and not wanted.shape.rests:
+                continue  # time alone moves it
             marks = before.get(app)
             if marks is None or cluster.marks([*wanted.versions]) != marks:
                 continue

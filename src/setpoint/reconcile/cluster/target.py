@@ -31,6 +31,8 @@ from setpoint.reconcile.cluster.ports import Cluster, Clusters
 from setpoint.reconcile.cluster.resting import Rested, Resting
 from setpoint.reconcile.cluster.secrets import Opening
 from setpoint.reconcile.cluster.seeing import observed, unreachable
+from setpoint.reconcile.cluster.shapes import Shapes, with_rollout
+from setpoint.reconcile.cluster.shaping import RevisionRollout, Shaped
 from setpoint.reconcile.drift.model import Deviation
 from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.effective import Effective
@@ -65,6 +67,7 @@ class ClusterParts:
     open: Opening
     needs_host: Callable[[str, str], bool]
     """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
+    rollout: RevisionRollout
 
 
 class ClusterTarget:
@@ -72,11 +75,13 @@ class ClusterTarget:
 
     def __init__(self, parts: ClusterParts) -> None:
         self._parts = parts
-        self._placing = Placing(parts.home, parts.rendering, parts.copies, parts.needs_host, parts.prune.approved)
+        self.shapes = Shapes(parts.rollout, parts.reader, parts.rendering, parts.records, parts.prune)
+        """What the objects of applications are while they roll out, and in the end."""
+        self._placing = Placing(parts.home, parts.rendering, parts.copies, parts.needs_host, self.shapes, parts.prune.approved)
         self._resting = Resting(parts.prune, self._placing, time.monotonic)
         self._inventories = Inventories(parts.reader, parts.rendering, parts.prune)
         self._applied: dict[Owner, str] = {}
-        """The pin commit of which everything was there once: what is missing since was taken away."""
+        """The stamp of which everything was there once: what is missing since was taken away."""
         self._kept: dict[Owner, Verdicts] = {}
         """What the server said, for as long as manifest and live object stay as they were."""
 
@@ -112,6 +117,8 @@ class ClusterTarget:
             drifting = {case.app for case in self._parts.drift.cases(environment, "object")}
             looked = {app: (wanted[app], mine, seen[app]) for app, mine in plans.items() if app not in drifting}
             self._resting.note(delivery, cluster, looked, marks)
+            for app in plans:
+                self._parts.rollout.applied(app, environment, wanted[app].effective.pin.commit)
         except SetpointError as error:
             for app, effective in found.items():
                 if app not in seen:
@@ -134,7 +141,7 @@ class ClusterTarget:
         if before is None or before.pin_commit != pin.commit:
             # Only what was admitted is opened, copied, or shown to the cluster's webhooks.
             return [Difference("pin", "commit", pin.commit[:12], before.pin_commit[:12] if before is not None else "none")]
-        one = self._placing.placed(delivery, environment, (cluster, target), effective)
+        one = self._placing.placed(delivery, environment, (cluster, target), effective, step=False)
         found: list[Difference] = []
         for row in self._plan(cluster, one):
             if row.verdict.action is Action.CREATE:
@@ -159,7 +166,9 @@ class ClusterTarget:
         wanted, (seen, resting) = dict[str, Wanted](), known
         for app, effective in found.items():
             try:
-                wanted[app] = resting[app].wanted if app in resting else self._placing.placed(delivery, environment, where, effective)
+                wanted[app] = (
+                    resting[app].wanted if app in resting else self._placing.placed(delivery, environment, where, effective, step=True)
+                )
             except UserError as error:
                 seen[app] = _faulty(effective, error)
         return wanted
@@ -237,10 +246,15 @@ class ClusterTarget:
 
     def _plan(self, cluster: Cluster, one: Wanted) -> list[ObjectPlan]:
         before, pin = self._before(one.effective), one.effective.pin
-        settled = self._applied.get(one.owner) == pin.commit
-        settled = settled or (before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY)
-        who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open, one.approved)
         keys = [ObjectKey.of(manifest) for manifest in one.manifests]
+        known = (
+            one.shape is None
+            or {str(key) for key in keys} <= self._parts.prune.inventory(one.owner.app, one.owner.environment).objects.keys()
+        )
+        settled = self._applied.get(one.owner) == one.stamp
+        settled = settled or (before is not None and before.pin_commit == pin.commit and before.health is Health.HEALTHY and known)
+        others = one.shape.made() if one.shape is not None else {}
+        who = Who(one.owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open, one.approved, others)
         kept = self._kept.setdefault(one.owner, Verdicts())
         kept.forget_but(dict.fromkeys(keys))
         return applying.asked(cluster, plan(one.manifests, cluster.seen(keys), who, kept, settled=settled, declared=one.rules), kept)
@@ -283,25 +297,27 @@ class ClusterTarget:
         if faults:
             return observed(effective, plans, where, applying.Taken(faults))
         wanted = [str(row.key) for row in plans]
-        decision, _before = self._parts.prune.settle(delivery, effective.pin, wanted, whole=whole)
-        taken = applying.apply(cluster, ordered.of(Phase.SYNC), {row.key: row for row in plans})
+        shaped = one.shape.shaped if one.shape is not None else Shaped(())
+        decision, _before = self._parts.prune.settle(delivery, effective.pin, wanted, whole=whole, retired=shaped.retired)
+        taken = applying.Taken()
+        rest = applying.ahead(cluster, plans, shaped.first, taken)
+        taken.add(applying.apply(cluster, ordered.of(Phase.SYNC), {row.key: row for row in rest}))
         if all(row.rests for row in plans):
-            self._applied[one.owner] = effective.pin.commit
-        if decision.remove:
+            self._applied[one.owner] = one.stamp
+        removing = {ObjectKey.parse(name) for name in decision.remove if name not in shaped.stays}
+        if removing:
             unready = list(applying.unready_of(cluster, [row.key for row in plans if row.live is not None or not row.rests]))
             if unready:
                 found = f"{'; '.join(unready[:3])}: what is no longer wanted stays until then"
                 taken.waits.append(DeployReason("PRUNE_WAITS", "prune", found))
-        if not taken.faults and not taken.waits and decision.remove:
-            removing = {ObjectKey.parse(name) for name in decision.remove}
+        if not taken.faults and not taken.waits and removing:
             pruned, absent = applying.prune(cluster, cluster.seen([*(gone.keys() & removing)]), waves(ordered), one.owner)
-            taken.faults += pruned.faults
-            taken.waits += pruned.waits
+            taken.add(pruned)
             # What nobody can name a version of was never made, or its pin is gone from history: nothing is known of it.
             self._parts.prune.forget(effective.pin, [str(key) for key in absent])
         notes = pruning.reasons(decision, effective.pin.candidate.app, effective.pin.candidate.environment) if whole else ()
         effective = replace(effective, notes=(*effective.notes, *notes))
-        return observed(effective, plans, where, taken)
+        return with_rollout(observed(effective, plans, where, taken), one.shape)
 
     def _before(self, effective: Effective) -> Deployment | None:
         candidate = effective.pin.candidate

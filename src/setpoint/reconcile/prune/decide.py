@@ -6,7 +6,7 @@ parts of those.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from setpoint.reconcile.model import DeployReason, DesiredState
 from setpoint.reconcile.prune.model import Held, Inventory, set_of
@@ -40,6 +40,16 @@ def over_budget(removed: Collection[str], every: Collection[str], budget: str) -
     if len(removed) > limit:
         return f"{len(removed)} of {len(every)} objects would go, the budget is {budget}"
     return ""
+
+
+def decide_all(
+    inventory: Inventory, wanted: Sequence[str], pin_commit: str, budget: str, approved: Collection[str], retired: Collection[str]
+) -> Decision:
+    """Return the same as `decide`, with what goes because its revision is over: that is no removal, and counts for no budget."""
+    over = tuple(sorted(set(inventory.objects) & set(retired) - set(wanted))) if wanted else ()
+    left = replace(inventory, objects={name: commit for name, commit in inventory.objects.items() if name not in over})
+    found = decide(left, wanted, pin_commit, budget, approved)
+    return replace(found, remove=(*found.remove, *over))
 
 
 def decide(inventory: Inventory, wanted: Sequence[str], pin_commit: str, budget: str, approved: Collection[str]) -> Decision:

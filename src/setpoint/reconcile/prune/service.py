@@ -65,8 +65,13 @@ class PruneService:
         kept = [self._definition(delivery, place, name, before.objects[name]) for name in found.keep]
         return _with(desired, kept), decide.reasons(found, *place) if whole else ()
 
-    def settle(self, delivery: Delivery, pin: Pin, wanted: Sequence[str], *, whole: bool) -> tuple[decide.Decision, Inventory]:
-        """Return what of the inventory is removed and kept, and the inventory of before; the new one, a superset, is written first."""
+    def settle(
+        self, delivery: Delivery, pin: Pin, wanted: Sequence[str], *, whole: bool, retired: Collection[str] = ()
+    ) -> tuple[decide.Decision, Inventory]:
+        """Return what of the inventory is removed and kept, and the inventory of before; the new one, a superset, is written first.
+
+        Retired is what goes because its revision is over.
+        """
         place = (pin.candidate.app, pin.candidate.environment)
         with self._lock:
             before = self._all().get(place, Inventory(*place))
@@ -77,7 +82,7 @@ class PruneService:
                 found = decide.Decision(keep=gone, held=before.held, waits=f"{words(leases[0])}, so nothing is removed")
             elif whole and gone:
                 budget = delivery.environment(place[1]).prune.budget
-                found = decide.decide(before, wanted, pin.commit, budget, self._parts.approved(pin.promotion))
+                found = decide.decide_all(before, wanted, pin.commit, budget, self._parts.approved(pin.promotion), retired)
             objects = {**before.objects, **dict.fromkeys(wanted, pin.commit)}
             after = replace(before, objects=objects)
             if whole:

@@ -66,7 +66,7 @@ def begin(before: Rollout | None, coming: Coming, now: datetime) -> Step:
 def advance(rollout: Rollout, facts: Facts, now: datetime) -> Step:
     """Return the next step of a rollout, at most one a pass."""
     if rollout.phase in (Phase.ROLLING, Phase.FINISHING):
-        return _moved(rollout, Phase.FINISHED, now, "rollout.finished") if facts.settled else Step(rollout)
+        return _rolled(rollout, facts, now)
     if not rollout.is_split or rollout.plan is None:
         return Step(rollout)
     against = faults(rollout, facts)
@@ -83,6 +83,13 @@ def advance(rollout: Rollout, facts: Facts, now: datetime) -> Step:
     if rollout.phase is Phase.HOLDING:
         return Step(replace(rollout, phase=Phase.HELD, reasons=(short,)), "rollout.held")
     return Step(rollout)
+
+
+def _rolled(rollout: Rollout, facts: Facts, now: datetime) -> Step:
+    """Finish what rolls; where both revisions are there beside each other, the new one takes over all traffic first."""
+    if rollout.phase is Phase.ROLLING and facts.whole:
+        return _moved(replace(rollout, weight=WHOLE), Phase.FINISHING, now, "rollout.stepped")
+    return _moved(rollout, Phase.FINISHED, now, "rollout.finished") if facts.settled else Step(rollout)
 
 
 def _shifted(rollout: Rollout, facts: Facts, now: datetime) -> Step:

@@ -39,6 +39,11 @@ class Engine:
         self._unready.pop(rollout.rollout, None)
         return self._rollouts.save(found)
 
+    def roll(self, rollout: Rollout, facts: Facts) -> Rollout:
+        """Take a step of what only rolls, or finishes; nothing is judged."""
+        found = decide.advance(rollout, facts, self._clock.now())
+        return self._rollouts.save(found) if found.kind else found.rollout
+
     def _timed(self, rollout: Rollout, facts: Facts, now: datetime) -> Facts:
         """Return facts with how long too little has been ready."""
         preparing = rollout.phase is Phase.PREPARING

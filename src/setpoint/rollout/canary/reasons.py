@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from setpoint.core import durations
 from setpoint.reconcile.model import CanaryPlan, DeployReason
@@ -24,6 +25,16 @@ class StepView:
     """The smallest ratio that the step alone finds in four of five cases; None: unknown traffic, or none."""
     note: str
     """`detects >= 4x`, or why that is not known."""
+
+
+Pace = Literal["", "going", "holding", "held"]
+"""See `WorkloadStatus.pace`."""
+_PACES: Final[dict[Phase, Pace]] = {Phase.PREPARING: "going", Phase.HOLDING: "holding", Phase.HELD: "held"}
+
+
+def pace(rollout: Rollout) -> Pace:
+    """Return how fast a canary moves: its replicas start, it looks on for a while, or it waits for traffic or a person."""
+    return _PACES.get(rollout.phase, "")
 
 
 def of(rollout: Rollout) -> tuple[DeployReason, ...]:

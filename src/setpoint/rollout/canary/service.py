@@ -5,28 +5,19 @@ Called by the rollout service for each application whose rollout is split or was
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, Literal
 
 from setpoint.reconcile.model import DeployReason, Release, ReplicaStatus, Route, Workload
 from setpoint.reconcile.ports import ProxyServer, ServerCount, WorkloadStatus
 from setpoint.rollout.canary import decide, reasons, traffic
 from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.memory import Memory
-from setpoint.rollout.model import Arm, Facts, Phase, Rollout
+from setpoint.rollout.model import Arm, Facts, Rollout
 from setpoint.rollout.replicas import Replicas
 from setpoint.rollout.rollouts import Rollouts
 from setpoint.rollout.servers import Shown, servers_of
 
 _AT_ONCE = ("CRASH_LOOP", "SP631")
 """Faults of new replicas that time does not mend: a crash loop, an image that cannot run here."""
-
-
-_PACES: Final[dict[Phase, Literal["going", "holding", "held"]]] = {
-    Phase.PREPARING: "going",
-    Phase.HOLDING: "holding",
-    Phase.HELD: "held",
-}
-
 
 Counters = Callable[[str], Sequence[ServerCount]]
 """environment -> what its proxy counted"""
@@ -61,7 +52,7 @@ class Canary:
         self._faults[rollout.rollout] = tuple(waiting)
         self._rest(rollout, release, stable, mine, whole=all(row.ready >= row.wanted for row in rows))
         told = (*reasons.of(rollout), *waiting)
-        pace: Literal["", "going", "holding", "held"] = _PACES.get(rollout.phase, "")
+        pace = reasons.pace(rollout)
         first, *others = rows or [WorkloadStatus(release.app, 0, 0, 0, ())]
         return [replace(first, waiting=(*told, *first.waiting), pace=pace), *(replace(row, pace=pace) for row in others)]
 
