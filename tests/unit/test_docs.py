@@ -109,6 +109,11 @@ def test_includes() -> None:
     assert parse_setpoint(examples()["setpoint_includes"].encode()).model.apps["hello"].includes == ("charts/web", "kustomize/common")
 
 
+def test_depends_on() -> None:
+    """The example of applications that wait is sound."""
+    assert parse_setpoint(examples()["setpoint_depends"].encode()).model.apps["hello"].dependsOn == ("db", "queue@shared")
+
+
 def test_helm_file() -> None:
     """The example of helm.yaml is one, and its chart is named by digest."""
     document = helm_file.parse(examples()["helm"].encode(), "apps/hello/helm.yaml")

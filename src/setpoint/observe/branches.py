@@ -96,8 +96,7 @@ class BranchPlans:
             fix = "name a branch, or a commit that was pushed; a plan of code needs the artifact that its run builds"
             where = f"; it is one of {others[0]}, which holds code" if others else ""
             raise NotFoundError("SP711", f"`{text[:200]}` is no branch or commit of {name}{where}", where=name, fix=fix)
-        paths = {"setpoint.yaml"} | {f"environments/{one}/environment.yaml" for one in delivery.environments}
-        paths |= {path for place in _places(delivery) for path in _folders(delivery, *place)}
+        paths = set(_judging(delivery)) | {path for place in _places(delivery) for path in _folders(delivery, *place)}
         here = git.merged(name, delivery.head, delivery.head, sorted(paths))
         return _Ref(text, commit, here, git.merged(name, delivery.head, commit, sorted(paths)))
 
@@ -117,7 +116,7 @@ class BranchPlans:
                 environment=environment,
                 artifacts=basis.artifacts if basis is not None else {},
                 app_tree=ref.there[f"apps/{app}"],
-                environment_tree=ref.there[f"environments/{environment}/{app}"],
+                environment_tree=ref.there[delivery.overlay(environment, app)],
                 includes={path: tree for path, tree in includes.items() if tree is not None},
             )
             source = (pin.source_repository, pin.source_revision, pin.version) if pin is not None else ("", "", "")
@@ -128,18 +127,22 @@ class BranchPlans:
 
 
 def _places(delivery: Delivery) -> list[tuple[str, str]]:
-    return [(app, environment) for environment in delivery.ordered() for app in delivery.setpoint.apps]
+    return [(app, environment) for environment in delivery.ordered() for app in delivery.apps_in(environment)]
 
 
 def _folders(delivery: Delivery, app: str, environment: str) -> list[str]:
     """Return every folder that a render of a place may read."""
-    return [f"apps/{app}", f"environments/{environment}/{app}", *delivery.setpoint.apps[app].includes]
+    return [f"apps/{app}", delivery.overlay(environment, app), *delivery.setpoint.apps[app].includes]
+
+
+def _judging(delivery: Delivery) -> list[str]:
+    """Return the files that judge: of environments that a generator makes, their template's."""
+    return ["setpoint.yaml", *sorted({f"environments/{delivery.template(one)}/environment.yaml" for one in delivery.environments})]
 
 
 def _notes(delivery: Delivery, ref: _Ref) -> Iterator[str]:
     """Yield what of the ref is judged first: until its owners accept it, plans go by what is in force."""
-    judging = ["setpoint.yaml", *(f"environments/{one}/environment.yaml" for one in delivery.environments)]
-    changed = [path for path in judging if ref.differs(path)]
+    changed = [path for path in _judging(delivery) if ref.differs(path)]
     if changed:
         theirs = "it changes" if len(changed) == 1 else "they change"
         yield f"{', '.join(changed)}: {theirs} what judges, which counts once it is accepted; these plans go by what is in force"

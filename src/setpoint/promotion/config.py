@@ -17,6 +17,7 @@ from setpoint.core.durations import Duration
 from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
 from setpoint.promotion.checks.written import SCRIPTS, Check
+from setpoint.promotion.dependencies import DependsOn
 from setpoint.promotion.ignoring import IgnoreConfig, ignore_findings
 from setpoint.promotion.includes import Folder, include_findings
 from setpoint.promotion.person_keys import PersonKey, key_findings
@@ -106,6 +107,8 @@ class AppConfig(FileModel):
     """Other folders of this repository that its render reads: pinned with it, and a change of one is a candidate."""
     environments: Annotated[tuple[EnvironmentPattern, ...], Field(min_length=1, max_length=50)] | None = None
     """Where it runs: names of environments, `*` for any part of one; None is everywhere."""
+    dependsOn: DependsOn = ()  # noqa: N815 - the key as it is written
+    """Applications that have to be there and healthy before a new version is begun: `db`, or `db@shared` in another environment."""
 
     def runs_in(self, environment: str) -> bool:
         """Say whether it is to run in an environment."""

@@ -85,6 +85,11 @@ class EffectivePins:
             self._rests[app, environment] = (rest(on, now), found)
         return found
 
+    def before(self, delivery: Delivery, app: str, environment: str) -> Effective | None:
+        """Return what was admitted there before and still may run; None when nothing was."""
+        found = self._before(delivery, app, environment, ())
+        return found if isinstance(found, Effective) else None
+
     def _inputs_of(self, delivery: Delivery, environment: str) -> Inputs:
         inputs = self._inputs.get(environment)
         if inputs is None or inputs.delivery is not delivery:

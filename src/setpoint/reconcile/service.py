@@ -17,6 +17,7 @@ from setpoint.reconcile.effective import Effective, EffectivePins, Refused
 from setpoint.reconcile.model import Deployment, DeployReason, Health
 from setpoint.reconcile.ports import DeploymentRecords
 from setpoint.reconcile.target import Observed, Target
+from setpoint.reconcile.waiting import Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,9 @@ class ReconcileService:
                 refused += self._refused(app, environment, effective.faults)
             elif effective is not None:
                 found[app] = effective
+        found, waiting = Waiting(self._parts.pins, self._parts.records).split(delivery, environment, found)
+        for effective, why in waiting.values():
+            refused += self._observe(effective, Observed(Health.PROGRESSING, why), begun=False)
         self._parts.recorder.record_all(refused)
         look = self._parts.target(delivery, environment).advance(delivery, environment, found)
         self._parts.recorder.record_all([fact for app, seen in look.apps.items() for fact in self._observe(found[app], seen)])
@@ -83,8 +87,8 @@ class ReconcileService:
         self._said.pop((app, environment), None)
         yield from self._news(refused, seen)
 
-    def _observe(self, effective: Effective, observed: Observed) -> Iterator[Fact]:
-        """Yield how an application was seen, if that is news."""
+    def _observe(self, effective: Effective, observed: Observed, *, begun: bool = True) -> Iterator[Fact]:
+        """Yield how an application was seen, if that is news; one that was not begun has no pin yet, for nothing of it is there."""
         pin = effective.pin
         place = (pin.candidate.app, pin.candidate.environment)
         said = self._said.get(place)
@@ -96,15 +100,15 @@ class ReconcileService:
         seen = Deployment(
             app=pin.candidate.app,
             environment=pin.candidate.environment,
-            promotion=pin.promotion,
-            pin_commit=pin.commit,
+            promotion=pin.promotion if begun else "",
+            pin_commit=pin.commit if begun else "",
             health=Health.DEGRADED if faults else observed.health,
             since=clock.to_text(self._parts.clock.now()),
             reasons=(*faults, *observed.reasons),
             render=observed.render,
-            artifacts={name: artifact.digest for name, artifact in pin.candidate.artifacts.items()},
-            revision=pin.source_revision,
-            version=pin.version,
+            artifacts={name: artifact.digest for name, artifact in pin.candidate.artifacts.items()} if begun else {},
+            revision=pin.source_revision if begun else "",
+            version=pin.version if begun else "",
             url=observed.url,
             replicas_ready=observed.ready,
             replicas_wanted=observed.wanted,

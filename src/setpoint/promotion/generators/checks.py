@@ -9,6 +9,7 @@ from setpoint.core import suggest
 from setpoint.core.documents import Document, InvalidError
 from setpoint.core.errors import Finding
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
+from setpoint.promotion.dependencies import dependency_findings
 from setpoint.promotion.generators import decide, products
 from setpoint.promotion.generators.config import GeneratorFile
 from setpoint.promotion.generators.model import Element
@@ -32,7 +33,10 @@ def generator_findings(
     folders: Sequence[str],
 ) -> list[Finding]:
     """Return every finding about generators, and about where applications run."""
+    making = tuple(f"{name}-" for name, document in generators.items() if document.model.like)
+    made = {app for every in claimed(generators, folders).values() for app in every}
     found = [*_places(setpoint, environments, generators), *_collisions(setpoint, generators, folders)]
+    found += dependency_findings(setpoint, made, lambda name: name in environments or name.startswith(making), environments)
     for name, document in generators.items():
         found += _applications(setpoint, document, folders)
         found += _environments(name, document, environments, generators)

@@ -5,11 +5,9 @@ from typing import Any
 import pytest
 
 from setpoint.core.reasons import Outcome
-from setpoint.reconcile.cluster import dependencies
 from setpoint.reconcile.cluster.hooks import DeletePolicy, Phase, place
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.order import needs, order, prune_order
-from setpoint.reconcile.model import Health
 
 
 def made(what: str, name: str, namespace: str = "", **annotations: str) -> dict[str, Any]:
@@ -183,26 +181,6 @@ def test_pruning_goes_the_way_back() -> None:
         ["Deployment/d"],
         ["ConfigMap/c"],
         ["Namespace/shop", "CustomResourceDefinition/things.x.io"],
-    ]
-
-
-def test_applications_wait_in_order_and_circles_are_named() -> None:
-    """What is waited for comes first; a circle is told as it is walked, once, and who only waits for it is not in it."""
-    found = dependencies.resolve({"shop": ["db", "auth"], "auth": ["db"], "db": []})
-    assert (found.order, found.cycles, found.missing) == (("db", "auth", "shop"), (), ())
-    knot = dependencies.resolve({"a": ["b"], "b": ["c"], "c": ["a", "b"], "waits": ["a"], "free": [], "self": ["self"], "lost": ["gone"]})
-    assert knot.cycles == (("a", "b", "c", "a"), ("self", "self"))
-    assert knot.order == ("free", "lost")
-    assert [reason.code for reason in knot.problems()] == ["DEPENDENCY_CYCLE", "DEPENDENCY_CYCLE", "DEPENDENCY_MISSING"]
-
-
-def test_what_is_waited_for_is_said_with_its_state() -> None:
-    """Only what is not healthy is waited for, with since when."""
-    seen = {"db": (Health.HEALTHY, "x"), "auth": (Health.DEGRADED, "2026-11-25T06:00:00Z")}
-    found = dependencies.waits("shop", ["db", "auth", "new"], seen)
-    assert [reason.found for reason in found] == [
-        "it waits for auth, which is degraded since 2026-11-25T06:00:00Z",
-        "it waits for new, which is missing",
     ]
 
 
