@@ -333,9 +333,9 @@ class LiveHome:
         return found
 
 
-def new_home(folder: Path) -> LiveHome:
-    """Start a server and push the delivery repository."""
-    live = LiveHome(folder)
+def new_home(folder: Path, options: tuple[str, ...] = ()) -> LiveHome:
+    """Start a server, with more options of `setpoint up`, and push the delivery repository."""
+    live = LiveHome(folder, options=options)
     live.start()
     for name in ("hello", "delivery"):
         live.api().post("/api/v1/repositories", {"name": name})

@@ -55,6 +55,10 @@ class TokenFile:
         """Say whether a header carries a token that may read the registry: every one that lives."""
         return self._living(authorization) is not None
 
+    def find(self, text: str) -> TokenRecord | None:
+        """Return the record of a token by its text; None when it is none of ours, or revoked."""
+        return self._living(f"Bearer {text}")
+
     def _living(self, authorization: str | None) -> TokenRecord | None:
         token = _token_of(authorization)
         if token is None:

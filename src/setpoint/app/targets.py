@@ -20,6 +20,7 @@ from setpoint.adapters.secret_files import SecretFolder
 from setpoint.adapters.sops import SopsVault
 from setpoint.app.application import Store
 from setpoint.app.looks import served, touched
+from setpoint.app.pull_tokens import HomeLogins, HomePullTokens
 from setpoint.app.returns import CanaryReturns
 from setpoint.artifact.bases import needs_host
 from setpoint.artifact.copies import Copies
@@ -42,6 +43,8 @@ from setpoint.reconcile.model import ReplicaStatus
 from setpoint.reconcile.pods.service import PodParts, PodService
 from setpoint.reconcile.pods.target import TargetWithPods
 from setpoint.reconcile.prune.service import PruneParts, PruneService
+from setpoint.reconcile.pulls.service import PullParts, PullService
+from setpoint.reconcile.pulls.target import TargetWithPulls
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.target import Target
@@ -108,6 +111,7 @@ def build(
             served=lambda environment: served(proxy, environment),
         )
     )
+    pulls = pulls_of(store, connections, own)
     cluster = ClusterTarget(
         ClusterParts(
             home=home,
@@ -121,21 +125,11 @@ def build(
             open=vault.open,
             needs_host=partial(needs_host, store.oci),
             rollout=ClusterRollout(RevisionParts(rollouts, engine, returning, MetricsPages(connections), store.clock)),
+            refers=pulls.refers,
         )
     )
-    pods = PodService(
-        PodParts(
-            home=home,
-            clusters=connections,
-            reader=delivery,
-            rendering=rendering,
-            records=records,
-            inventory=prune.inventory,
-            aliases=partial(aliases, store.oci),
-            clock=store.clock,
-        )
-    )
-    watched = TargetWithPods(cluster, pods)
+    pods = pods_of(store, connections, (delivery, rendering), prune)
+    watched = TargetWithPulls(TargetWithPods(cluster, pods), pulls)
     pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds, store.git, store.clock))
 
     def where(delivery: Delivery, environment: str) -> Target:
@@ -154,6 +148,30 @@ def _steady(store: Store) -> SteadyClock:
     """Return the clock of rollouts: never behind the journal, or behind a step that was timed while the machine's clock was."""
     told = [at for rollout in store.records.rollouts() for at in (rollout.since, rollout.looked_at) if at]
     return SteadyClock(max(store.clock.now(), *(clock.from_text(at) for at in (*told, store.journal.last_at) if at)))
+
+
+def pods_of(store: Store, connections: KubernetesClusters, reads: tuple[DeliveryReader, Rendering], prune: PruneService) -> PodService:
+    """Return who looks at the pods of a home's environments."""
+    delivery, rendering = reads
+    return PodService(
+        PodParts(
+            home=home_of(store),
+            clusters=connections,
+            reader=delivery,
+            rendering=rendering,
+            records=store.records,
+            inventory=prune.inventory,
+            aliases=partial(aliases, store.oci),
+            clock=store.clock,
+        )
+    )
+
+
+def pulls_of(store: Store, connections: KubernetesClusters, own: Collection[str]) -> PullService:
+    """Return the pull secrets of a home; own are names of its own registry for others."""
+    ours, tokens = frozenset(host.lower() for host in own), HomePullTokens(store.tokens, store.recorder)
+    logins = HomeLogins(registries_of(store))
+    return PullService(PullParts(home_of(store), connections, tokens, logins, store.recorder, store.clock, ours.__contains__))
 
 
 def registries_of(store: Store) -> Registries:

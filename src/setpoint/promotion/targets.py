@@ -112,6 +112,9 @@ class KubernetesTarget(FileModel):
     namespace: Annotated[str, AfterValidator(_namespace)]
     registry: Annotated[str, AfterValidator(_registry)]
     """Where its nodes pull from: `host[:port][/prefix]`. Artifacts are copied there by digest, with their evidence."""
+    pullSecret: bool | None = None  # noqa: N815 - the key as it is written
+    """Whether Setpoint keeps a pull secret for that registry in the namespace, which pods name: left out, where it is this home's own
+    registry; true, with the home's login to another one (`setpoint registry login`)."""
     url: Annotated[str, AfterValidator(_url)] | None = None
     """Where its applications are reached from here; `checks` of later environments need it."""
     metrics: Metrics | None = None

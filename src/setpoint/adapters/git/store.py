@@ -290,11 +290,11 @@ class GitRepositories:
     @contextmanager
     def _open(self, name: str) -> Iterator[pygit2.Repository]:
         """Yield the repository for one call of one thread; a fault of libgit2 or the disk becomes a WorldError."""
-        folder = self.path(name)
+        folder = self._folder(name)
         try:
             yield pygit2.Repository(str(folder), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
         except (pygit2.GitError, OSError) as error:
-            fix = f"check it: git -C {folder} fsck"
+            fix = f"check it: git -C {self.path(name)} fsck"  # which raises where there is none
             raise WorldError("SP107", f"the repository cannot be used: {str(error)[:300]}", where=name, fix=fix) from error
 
 

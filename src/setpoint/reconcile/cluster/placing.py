@@ -21,6 +21,7 @@ from setpoint.reconcile.cluster.ports import Cluster
 from setpoint.reconcile.cluster.shapes import Shape, Shapes
 from setpoint.reconcile.effective import Effective
 from setpoint.reconcile.model import DeployReason
+from setpoint.reconcile.pulls.decide import referring
 from setpoint.reconcile.rendering import Rendering
 
 
@@ -63,6 +64,8 @@ class Placing:
     shapes: Shapes
     approved: Callable[[Pin], Collection[str]] = lambda _pin: ()
     """pin -> the objects whose loss people approved with its promotion"""
+    refers: Callable[[KubernetesTarget], tuple[str, str] | None] = lambda _target: None
+    """target -> (registry, pull secret that its pods have to name)"""
 
     def placed(
         self, delivery: Delivery, environment: str, where: tuple[Cluster, KubernetesTarget], effective: Effective, *, step: bool
@@ -80,6 +83,9 @@ class Placing:
         if shape is not None and shape.stable is not None:
             references |= self.references(shape.stable.candidate, target)
         manifests = tuple(relocated(value, references) for value in (shape.shaped.manifests if shape is not None else objects))
+        refers = self.refers(target)
+        if refers is not None:
+            manifests = tuple(referring(value, *refers) for value in manifests)
         config, versions = delivery.environment(environment), {ObjectKey.of(one): str(one["apiVersion"]) for one in manifests}
         approved = self.approved(effective.pin) if config.gates.approvals is not None else None
         owner, rules = Owner(self.home, candidate.app, environment), ignoring.rules_of(config, candidate.app)

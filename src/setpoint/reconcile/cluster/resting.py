@@ -85,6 +85,8 @@ class Resting:
                 continue
             if wanted.shape is not None and not wanted.shape.rests:
                 continue  # time alone moves it
+            if self._prune.inventory(app, wanted.owner.environment).objects.keys() != {str(key) for key in wanted.versions}:
+                continue  # something is to be removed, now or when a person or the end of a lease lets it
             marks = before.get(app)
             if marks is None or cluster.marks([*wanted.versions]) != marks:
                 continue

@@ -68,6 +68,8 @@ class ClusterParts:
     needs_host: Callable[[str, str], bool]
     """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
     rollout: RevisionRollout
+    refers: Callable[[KubernetesTarget], tuple[str, str] | None] = lambda _target: None
+    """target -> (registry, pull secret that its pods have to name)"""
 
 
 class ClusterTarget:
@@ -77,7 +79,9 @@ class ClusterTarget:
         self._parts = parts
         self.shapes = Shapes(parts.rollout, parts.reader, parts.rendering, parts.records, parts.prune)
         """What the objects of applications are while they roll out, and in the end."""
-        self._placing = Placing(parts.home, parts.rendering, parts.copies, parts.needs_host, self.shapes, parts.prune.approved)
+        self._placing = Placing(
+            parts.home, parts.rendering, parts.copies, parts.needs_host, self.shapes, parts.prune.approved, parts.refers
+        )
         self._resting = Resting(parts.prune, self._placing, time.monotonic)
         self._inventories = Inventories(parts.reader, parts.rendering, parts.prune)
         self._applied: dict[Owner, str] = {}

@@ -29,7 +29,7 @@ class World:
     """Everything that a look rests on, to be changed by tests."""
 
     marks: tuple[object, ...] | None = ("a",)
-    inventory: object = "inventory"
+    inventory: Any = field(default_factory=lambda: SimpleNamespace(objects={str(KEY): "pin"}))
     pin: str = "pin"
     accepted: str = "accepted"
     config: Any = field(default_factory=lambda: SimpleNamespace(drift=SimpleNamespace(ignore=())))
@@ -90,7 +90,7 @@ def test_what_is_well_rests_until_something_changes() -> None:
     [
         {"marks": ("b",)},
         {"marks": None},
-        {"inventory": "another"},
+        {"inventory": SimpleNamespace(objects={str(KEY): "another"})},
         {"pin": "another"},
         {"accepted": "another"},
         {"config": SimpleNamespace(drift=SimpleNamespace(ignore=()), more=1)},
@@ -134,6 +134,13 @@ def test_what_moves_does_not_rest(found: dict[str, Any]) -> None:
     """What is not well, drifted, was just written, or changed while it was looked at is looked at again."""
     world = World()
     world.look(**found)
+    assert not world.rests()
+
+
+def test_what_is_still_to_be_removed_keeps_it_awake() -> None:
+    """An object of the inventory that is no longer wanted may go at any time: when a person, or the end of a lease, lets it."""
+    world = World(inventory=SimpleNamespace(objects={str(KEY): "pin", "/ConfigMap/ns/old": "before"}))
+    world.look()
     assert not world.rests()
 
 
