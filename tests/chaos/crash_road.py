@@ -153,7 +153,7 @@ class TornJournal(JournalFolder):
 
 PLACES = (wiring, targets)
 """The modules that make adapters."""
-MODELLED = frozenset({"HostRuntime", "HaProxy", "HostToolchain", "HttpProbe", "SystemClock"})
+MODELLED = frozenset({"HostRuntime", "HaProxy", "HostToolchain", "HttpProbe", "SteadyClock", "SystemClock"})
 """The adapters that the world stands for: they start processes, listen or tell the time."""
 
 
