@@ -1,4 +1,4 @@
-"""Routes of generators: what they made, what they would make at a commit, and a person's word for what leaves; mounted by `api.asgi`."""
+"""Routes of generators and previews: what was made, what would be made at a commit, and people's words; mounted by `api.asgi`."""
 
 from typing import Annotated
 
@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from setpoint.api.auth import App, Caller
 from setpoint.core.errors import NotFoundError
 from setpoint.observe import generators as view
-from setpoint.observe.generated import GeneratorReport
+from setpoint.observe.generated import GeneratorReport, PreviewReport
 from setpoint.promotion.generators.service import ExpansionAt
+from setpoint.promotion.generators.words import LONGEST_S
 
 router = APIRouter(prefix="/api/v1", tags=["generators"])
 
@@ -22,6 +23,44 @@ class ConfirmBody(BaseModel):
     set: Annotated[str, Field(min_length=1, max_length=100)]
     """The digest of exactly what was shown."""
     message: Annotated[str, Field(max_length=2000)] = ""
+
+
+class ExtendBody(BaseModel):
+    """How long a preview lives at least, from now."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    for_s: Annotated[int, Field(ge=1, le=LONGEST_S)]
+    message: Annotated[str, Field(max_length=2000)] = ""
+
+
+class EndBody(BaseModel):
+    """Why a preview ends."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    message: Annotated[str, Field(max_length=2000)] = ""
+
+
+@router.get("/previews")
+def previews(app: App, _caller: Caller) -> list[PreviewReport]:
+    """Return every preview with its branch, address, age and end."""
+    delivery = app.delivery.load()
+    return view.previews(delivery) if delivery is not None else []
+
+
+@router.post("/previews/{environment}/extend")
+def extend(app: App, caller: Caller, environment: str, body: ExtendBody) -> PreviewReport:
+    """Let a preview live at least so long from now; its owners, approvers and the operator may."""
+    app.generators.extend(environment, body.for_s, caller, body.message)
+    return next(one for one in view.previews(app.delivery.require_delivery()) if one.environment == environment)
+
+
+@router.post("/previews/{environment}/end")
+def end(app: App, caller: Caller, environment: str, body: EndBody | None = None) -> dict[str, str]:
+    """End a preview now: its replicas and objects go, then its pins; a new push to the branch makes another."""
+    app.generators.end(environment, caller, body.message if body is not None else "")
+    return {"environment": environment}
 
 
 @router.get("/generators")

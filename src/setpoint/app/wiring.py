@@ -4,6 +4,7 @@ Called by `setpoint up` (in cli.serve) and by tests. What works without a server
 order matters: the runner is forked before any key is read, the signer reads the keys in its own process, and the server never holds one.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from setpoint.adapters.age import KeyFile
@@ -41,7 +42,7 @@ from setpoint.app.application import Application, Processes, Store
 from setpoint.app.bus import Bus
 from setpoint.app.commit_check import CommitKeyCheck
 from setpoint.app.garbage import collected, garbage_of
-from setpoint.app.generating import generators_of
+from setpoint.app.generating import Previewed, generators_of
 from setpoint.app.home import Home
 from setpoint.app.loop import ControlLoop, LoopParts
 from setpoint.app.products import ProductParts, Products
@@ -149,7 +150,7 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     runs, secrets, registries = RunsView(store.records, pipeline), secrets_of(store), targets.registries_of(store)
     secrets.sweep()
     registries.sweep()
-    generators = generators_of(store, delivery)
+    generators = generators_of(store, delivery, processes.signer, Previewed(pushes, target.proxy, store.home.proxies))
     clusters = targets.clusters_of(store)
     clusters.sweep()
     plan = PlanView(targets.plan_parts(store, target, delivery, promotions, rendering))
@@ -325,5 +326,8 @@ def _loop(
 
 def _allowed(delivery: DeliveryReader, app: str, environment: str) -> Allowed:
     loaded = delivery.load()
-    known = loaded is not None and environment in loaded.environments
-    return allowed_in(loaded.setpoint, loaded.environments[environment], app) if loaded is not None and known else Allowed()
+    if loaded is None or environment not in loaded.environments:
+        return Allowed()
+    preview = loaded.generated.previews.get(environment)
+    found = allowed_in(loaded.setpoint, loaded.environments[environment], app)
+    return replace(found, host=preview.host) if preview is not None else found

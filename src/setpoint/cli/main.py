@@ -55,6 +55,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "registry": ("setpoint.cli.registry", "command", "Log in to other registries, for bases and for copies."),
     "cluster": ("setpoint.cli.cluster", "command", "Register the Kubernetes clusters that environments may name."),
     "generator": ("setpoint.cli.generator", "command", "Show what is made of folders and clusters, also before it is merged."),
+    "preview": ("setpoint.cli.preview", "command", "Show the environments of branches; extend one, or end it."),
     "token": ("setpoint.cli.token", "command", "Create, list and revoke tokens."),
     "doctor": ("setpoint.cli.doctor", "command", "Check machine, home and server; each line with a fix."),
     "explain": ("setpoint.cli.explain", "command", "Explain the code of an error or a reason."),

@@ -71,10 +71,16 @@ def settle(api: "Api", app: str | None, wait_s: float) -> tuple[dict[str, Any], 
 def render(status: dict[str, Any], *, every_pod: bool = False) -> str:
     """Return the matrix, what a person can do, what is not in force, pods that are otherwise (or all), and the runs that go on."""
     parts = []
+    shown = {one["environment"] for one in status.get("previews", ())}
     if status["cells"]:
-        parts.append(table([_row(cell) for cell in status["cells"]], _HEADERS))
+        parts.append(table([_row(cell) for cell in status["cells"] if cell["environment"] not in shown], _HEADERS))
     elif status["delivery"]:
         parts.append(f"{status['delivery']} names no application in any environment yet: setpoint check shows what is there")
+    if shown:
+        from setpoint.cli.preview import HEADERS, rows_of
+
+        parts.append("\n".join([bold("previews"), table(rows_of(status["previews"]), HEADERS)]))
+        parts.append(table([_row(cell) for cell in status["cells"] if cell["environment"] in shown], _HEADERS))
     needs = [f"  {need['what']}" + (f"\n    -> {need['command']}" if need["command"] else "") for need in status["needs"]]
     if needs:
         parts.append("\n".join([bold("needs you"), *needs]))

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from setpoint.evidence.model import Document, EvidenceRecord
 
-SigningKind = Literal["run", "approval", "promotion", "pin"]
+SigningKind = Literal["run", "approval", "promotion", "pin", "unpin"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,27 @@ class Product:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewReport:
+    """A preview: what it shows, where, since when, and for how long."""
+
+    environment: str
+    generator: str
+    repository: str
+    branch: str
+    commit: str
+    """The newest commit that somebody trusted pushed."""
+    begun_at: str
+    pushed_at: str
+    expires_at: str
+    """When it ends if nobody pushes."""
+    url: str
+    """Empty when nobody said it."""
+    applications: tuple[str, ...]
+    ending: str
+    """Why it ends; empty while it lives."""
+
+
+@dataclass(frozen=True, slots=True)
 class GeneratorReport:
     """A generator, and how it is."""
 

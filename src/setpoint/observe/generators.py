@@ -9,7 +9,7 @@ from dataclasses import replace
 from setpoint.core import clock, suggest
 from setpoint.core.errors import NotFoundError
 from setpoint.core.reasons import Outcome, Reason
-from setpoint.observe.generated import GeneratorReport, Product
+from setpoint.observe.generated import GeneratorReport, PreviewReport, Product
 from setpoint.observe.model import Need
 from setpoint.promotion.generators.config import path_of
 from setpoint.promotion.generators.model import Made
@@ -28,8 +28,26 @@ def reports(delivery: Delivery) -> list[GeneratorReport]:
             if one.generator == name
         ]
         makes = "environments" if environments else "applications" if apps else ""
+        if any(element.life is not None for element in (*expansion.elements, *expansion.leaving)):
+            makes = "previews"
         products = tuple(sorted([*apps, *environments], key=lambda one: one.name))
         found.append(GeneratorReport(name, path_of(name), makes, products, expansion.reasons, expansion.since, expansion.held))
+    return found
+
+
+def previews(delivery: Delivery) -> list[PreviewReport]:
+    """Return the previews of the delivery repository, by name."""
+    found = []
+    for name, one in sorted(delivery.generated.previews.items()):
+        life, target = one.life, delivery.environments[name].target
+        address = target.url
+        if one.host and target.host is not None:
+            address = f"http://{one.host}:{life.port}"
+        elif one.host and not address:
+            address = f"http://{one.host}"
+        lives = (life.begun_at, life.pushed_at, one.expires_at)
+        generator, apps = delivery.generated.environments[name].generator, tuple(delivery.apps_in(name))
+        found.append(PreviewReport(name, generator, one.repository, life.branch, life.commit, *lives, address, apps, life.ended))
     return found
 
 

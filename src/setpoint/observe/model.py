@@ -7,7 +7,7 @@ from setpoint.artifact.model import ArtifactRecord
 from setpoint.core.reasons import Reason
 from setpoint.evidence.model import CheckLine, EvidenceRecord
 from setpoint.ground.hold.model import Hold
-from setpoint.observe.generated import GeneratorReport
+from setpoint.observe.generated import GeneratorReport, PreviewReport
 from setpoint.pipeline.model import Run
 from setpoint.promotion.model import Approval, Promotion
 from setpoint.reconcile.live_plan import LivePlan
@@ -94,6 +94,8 @@ class Status:
     """Pods in namespaces of environments that nobody of ours made, and namespaces whose pods cannot be looked at."""
     generators: tuple[GeneratorReport, ...] = ()
     """What generators made of it."""
+    previews: tuple[PreviewReport, ...] = ()
+    """Environments of branches, with their addresses and ends."""
 
     @property
     def settled(self) -> bool:

@@ -111,9 +111,12 @@ class StatusView:
             dict.fromkeys([*self._lost(runs), *(need for cell in cells for need in (*_needs(cell), *_left_alone(cell, _of(drifts, cell))))])
         )
         orphans = tuple(one for one in self._beside.orphans(delivery) if app in (None, one.app))
-        needs += (*(_orphaned(one, environments) for one in orphans), *generators.needs(delivery))
+        ends = {name for name, one in delivery.generated.previews.items() if one.life.ended}
+        asked = (one for one in orphans if one.environment not in ends)  # a preview that ends needs nobody's word
+        needs += (*(_orphaned(one, environments) for one in asked), *generators.needs(delivery))
         strangers, made = self._beside.pods.strangers(environments), tuple(generators.reports(delivery))
-        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans, strangers, made)
+        shown = tuple(generators.previews(delivery))
+        return Status(delivery.repository, apps, environments, cells, runs, needs, delivery.pending, orphans, strangers, made, shown)
 
     def _lost(self, runs: tuple[Run, ...]) -> list[Need]:
         """Return what only a person can say: whether tasks that must not run twice happened."""

@@ -60,6 +60,14 @@ class Builds:
                 return Build(pinned, commit, built[0].version)
         return None
 
+    def at(self, app: AppConfig, commit: str) -> Build | None:
+        """Return the artifacts of a passed run of exactly one commit of an application's source; None when it has none."""
+        run = self._records.run_for(app.source or "", commit)
+        if run is None or run.state is not RunState.PASSED:
+            return None
+        built = [a for a in self._records.artifacts(run=run.run) if app.artifacts is None or a.name in app.artifacts]
+        return Build({a.name: PinnedArtifact(a.oci_repository, a.digest) for a in built}, commit, built[0].version) if built else None
+
     def _line(self, source: str, head: str) -> Iterator[str]:
         """Yield first parents, a few at first: nearly always one of the newest was built."""
         newest = self.git.first_parents(source, head, limit=_NEWEST)

@@ -27,7 +27,7 @@ class Candidates:
             app=app,
             environment=environment,
             wants_artifacts=delivery.app_in(app, environment).source is not None,
-            build=parts.builds.newest(delivery.app_in(app, environment)),
+            build=self._build(delivery, app, environment),
             upstreams=upstreams,
             pinned=pin.candidate if pin else None,
             pinned_build=_build_of(pin),
@@ -38,6 +38,10 @@ class Candidates:
             older=self._older(delivery, app, upstreams[0], pin) if upstreams and pin is not None else "",
         )
         return propose.propose(facts)
+
+    def _build(self, delivery: Delivery, app: str, environment: str) -> propose.Build | None:
+        config, commit = delivery.app_in(app, environment), delivery.revision_in(app, environment)
+        return self._parts.builds.at(config, commit) if commit else self._parts.builds.newest(config)
 
     def _upstream(self, delivery: Delivery, app: str, environment: str) -> propose.Upstream:
         pin = self._pins.last(delivery, environment, app)

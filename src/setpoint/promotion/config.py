@@ -86,6 +86,7 @@ def _budget(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_name)]
+Repository = Annotated[str, AfterValidator(_repository)]
 EnvironmentPattern = Annotated[str, AfterValidator(_environments)]
 Budget = Annotated[str, AfterValidator(_budget)]
 Selector = Annotated[str, AfterValidator(_selector)]
@@ -96,7 +97,7 @@ EVERY_EXCLUSION: Final[tuple[Exclusion, ...]] = ("pusher", "requester", "authors
 class AppConfig(FileModel):
     """One application and where its artifacts are built."""
 
-    source: Annotated[str, AfterValidator(_repository)] | None = None
+    source: Repository | None = None
     """Name of the source repository; None for an application without artifacts of its own."""
     branch: Annotated[str, AfterValidator(_branch)] = "main"
     artifacts: tuple[Name, ...] | None = None

@@ -102,7 +102,7 @@ class Inputs:
             found += (line.id_at(delivery.head, path), line.changed_by(delivery.head, path), self._changes.changed(app, place))
         found.append(line.id_at(delivery.head, delivery.overlay(environment, app)))
         if environment in delivery.generated.like:
-            found.append(config.target)
+            found += [config.target, delivery.revision_in(app, environment) if delivery.runs(app, environment) else ""]
         source = delivery.app_in(app, environment) if delivery.runs(app, environment) else None
         if source is not None and source.includes:
             found += [self._reader.tree(delivery, path) for path in source.includes]

@@ -229,6 +229,11 @@ def commit_message(promotion: Promotion) -> str:
     return f"{title}\n\n" + "".join(f"{name}: {value}\n" for name, value in trailers.items() if value)
 
 
+def removal_message(environment: str, why: str) -> str:
+    """Return the message of the commit that removes the pins of a preview that has ended."""
+    return f"Remove the pins of {environment}: {' '.join(why.split())}\n\nSetpoint-Environment: {environment}\n"
+
+
 def parse_trailers(message: str) -> dict[str, str]:
     """Return the trailers of a message's last paragraph; empty when a line of it is no trailer, or a name comes twice."""
     title, *paragraphs = re.split(r"\n{2,}", message.strip("\n"))

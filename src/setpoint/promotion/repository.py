@@ -84,9 +84,17 @@ class Delivery:
         """Return the applications that are to run in an environment, in the order of setpoint.yaml."""
         return [app for app in self.setpoint.apps if self.runs(app, environment)]
 
-    def app_in(self, app: str, _environment: str) -> AppConfig:
-        """Return an application as it is in an environment."""
-        return self.setpoint.apps[app]
+    def app_in(self, app: str, environment: str) -> AppConfig:
+        """Return an application as it is in an environment: in a preview, its source is the preview's branch."""
+        config, preview = self.setpoint.apps[app], self.generated.previews.get(environment)
+        if preview is None or config.source != preview.repository:
+            return config
+        return config.model_copy(update={"branch": preview.life.branch})
+
+    def revision_in(self, app: str, environment: str) -> str:
+        """Return the only commit of its source that an application is taken from in an environment; empty: the newest that was built."""
+        preview = self.generated.previews.get(environment)
+        return preview.life.commit if preview is not None and self.setpoint.apps[app].source == preview.repository else ""
 
     def template(self, environment: str) -> str:
         """Return whose file and folder an environment has: its own, or its template's when a generator made it."""

@@ -31,6 +31,8 @@ class Allowed:
     """Whether the target is the host runtime, which has less to ask for than Kubernetes."""
     namespace: str = ""
     """Of a Kubernetes target; charts are told it."""
+    host: str = ""
+    """The host name of every HTTPRoute, in a preview that has one of its own; empty: as the manifests say."""
 
     def paths_of(self, kind: str) -> tuple[str, ...] | None:
         """Return where a custom kind holds images; None when nobody said it."""

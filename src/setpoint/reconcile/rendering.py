@@ -17,6 +17,7 @@ from setpoint.reconcile import sealed
 from setpoint.reconcile.allowed import Allowed, refuse_outside
 from setpoint.reconcile.cluster.plan import rendered_changes
 from setpoint.reconcile.contents import contents
+from setpoint.reconcile.host_names import readdressed
 from setpoint.reconcile.images import images_of, substitute
 from setpoint.reconcile.model import DesiredState, Rendered, identity
 from setpoint.reconcile.plan import ObjectChange, object_changes
@@ -160,6 +161,7 @@ class Rendering:
         self.rendered += 1
         files = self._files(candidate, repository)
         rendered = self._renders.render(files, Place(app, environment, allowed.namespace), tuple(candidate.includes))
+        rendered = readdressed(rendered, allowed.host)
         refuse_outside(rendered.objects, allowed, rendered.sources)
         objects = self._substituted(rendered, candidate, allowed)
         desired = to_host(objects, app, environment, rendered.sources) if allowed.on_host else elsewhere(app, environment, objects)

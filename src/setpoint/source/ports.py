@@ -82,8 +82,8 @@ class GitStore(Protocol):
         """Return (signed payload, signature) of a signed commit; None when it carries no signature."""
         ...
 
-    def write_tree(self, name: str, parent: str | None, changes: dict[str, bytes]) -> str:
-        """Write the parent commit's tree with these files put in place (path -> bytes) and return the new tree id."""
+    def write_tree(self, name: str, parent: str | None, changes: Mapping[str, bytes | None]) -> str:
+        """Write the parent commit's tree with these files put in place and return the new tree id; a file of None is removed."""
         ...
 
     def write_signed_commit(self, name: str, payload: bytes, signature: bytes) -> str:

@@ -29,6 +29,7 @@ _LAST_PAGE: Final = 200
 add_global("asset", assets.asset)
 add_global("why_path", why_path)
 add_global("step_link", views.step_link)
+add_global("health_of", views.health_of)
 
 router = APIRouter(route_class=PageRoute)
 
@@ -49,7 +50,7 @@ def home(request: Request, app: App, login: str | None = None, q: str = "") -> R
         return entrance.redeem(request, app, login)
     caller = principal(request)
     status = app.status.status()
-    return _show(request, "home.html", app, caller, status=status, rows=views.grid(status, q), q=q)
+    return _show(request, "home.html", app, caller, status=status, rows=views.grid(status, q), places=views.places(status), q=q)
 
 
 @router.get("/change/{commit}")

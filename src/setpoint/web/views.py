@@ -280,4 +280,18 @@ def grid(status: Status, wanted: str) -> list[tuple[str, list[Cell | None]]]:
     """Return the rows of the matrix whose application's name contains `wanted`, one cell for every environment."""
     cells = {(cell.app, cell.environment): cell for cell in status.cells}
     names = [name for name in status.apps if wanted.casefold() in name.casefold()]
-    return [(name, [cells.get((name, environment)) for environment in status.environments]) for name in names]
+    return [(name, [cells.get((name, environment)) for environment in places(status)]) for name in names]
+
+
+def places(status: Status) -> list[str]:
+    """Return the environments that have a column of the matrix: all but previews, which come and go."""
+    shown = {one.environment for one in status.previews}
+    return [environment for environment in status.environments if environment not in shown]
+
+
+def health_of(status: Status, environment: str) -> str:
+    """Return the worst health of an environment's applications."""
+    found = [str(cell.health) for cell in status.cells if cell.environment == environment]
+    return next(
+        (word for word in ("degraded", "missing", "unknown", "progressing", "suspended") if word in found), found[0] if found else "empty"
+    )

@@ -1,5 +1,7 @@
 """Generators in a home: in force by their owners only, journalled when they change, and found again from the journal alone."""
 
+from typing import Any, cast
+
 import pytest
 
 from setpoint.core.errors import ConfigError, ConflictError, NotAllowedError, NotFoundError
@@ -27,6 +29,11 @@ PATH = "generators/services.yaml"
 FILES = {**DELIVERY, PATH: SERVICES, "apps/api/app.yaml": b"api", "apps/db/app.yaml": b"db"}
 
 
+def _nothing() -> tuple[Any, Any]:
+    """Return what only previews need."""
+    return cast("Any", None), cast("Any", None)
+
+
 class _Generating:
     def __init__(self, world: World) -> None:
         self.world = world
@@ -35,7 +42,9 @@ class _Generating:
 
     def service(self) -> Generators:
         world = self.world
-        parts = GeneratorParts(world.reader, world.records, world.recorder, lambda: self.clusters, lambda: self.occupied, world.clock)
+        parts = GeneratorParts(
+            world.reader, world.records, world.recorder, lambda: self.clusters, lambda: self.occupied, world.clock, world.git, *_nothing()
+        )
         return Generators(parts)
 
     def apps(self) -> list[str]:

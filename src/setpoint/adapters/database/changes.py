@@ -48,6 +48,7 @@ _SCOPE: Final[dict[str, Callable[[Entry], str]]] = {
     "delivery": lambda _entry: REPOSITORIES,
     "baseline": lambda _entry: REPOSITORIES,
     "generator": lambda _entry: GENERATORS,
+    "preview": lambda _entry: GENERATORS,
     "artifact": lambda entry: repository(entry.body["repository"]),
     "push": lambda entry: repository(entry.subject),
 }

@@ -15,13 +15,16 @@ from setpoint.ground.journal.model import Entry
 
 def _generator_told(connection: Connection, entry: Entry) -> None:
     """Keep what a generator makes; one that was withdrawn, with nothing left of it, is gone."""
+    generator = entry.body.get("generator", entry.subject)  # a word about a preview is about its environment
     if entry.body["expansion"] is None:
-        connection.execute(delete(t.generators).where(t.generators.c.name == entry.subject))
+        connection.execute(delete(t.generators).where(t.generators.c.name == generator))
     else:
-        upsert(connection, t.generators, {"name": entry.subject}, {"body": entry.body["expansion"]})
+        upsert(connection, t.generators, {"name": generator}, {"body": entry.body["expansion"]})
 
 
 GENERATOR_FOLDS: Final[Mapping[str, Callable[[Connection, Entry], None]]] = {
     "generator.expanded": _generator_told,
     "generator.confirmed": _generator_told,
+    "preview.extended": _generator_told,
+    "preview.ended": _generator_told,
 }

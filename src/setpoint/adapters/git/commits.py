@@ -3,6 +3,7 @@
 Called by `adapters.git.store` only; moves no ref and checks no signature (the promotion stage composes, the signer signs).
 """
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
@@ -18,7 +19,7 @@ _REGULAR: Final = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 _FILES: Final = (*_REGULAR, FileMode.LINK)
 _MAX_FILES: Final = 1_000_000
 
-Nested = dict[str, "bytes | Nested"]
+Nested = dict[str, "bytes | Nested | None"]
 """A folder of changes: name -> a file's bytes, or the changes of a sub-folder."""
 
 
@@ -75,7 +76,7 @@ def parts_of_path(path: str) -> list[str]:
     return parts
 
 
-def nest(changes: dict[str, bytes]) -> Nested:
+def nest(changes: Mapping[str, bytes | None]) -> Nested:
     """Return path -> bytes as nested folders.
 
     Raises:
@@ -87,7 +88,7 @@ def nest(changes: dict[str, bytes]) -> Nested:
         here = root
         for folder in folders:
             below = here.setdefault(folder, {})
-            if isinstance(below, bytes):
+            if not isinstance(below, dict):
                 raise UserError("SP101", "a path is both a file and a folder", where=path)
             here = below
         if not name or isinstance(here.get(name), dict):
@@ -97,13 +98,22 @@ def nest(changes: dict[str, bytes]) -> Nested:
 
 
 def write_nested(repository: pygit2.Repository, base: pygit2.Tree | None, changes: Nested) -> pygit2.Oid:
-    """Write base with the changes put in place and return the new tree's id; a replaced file keeps its executable bit."""
+    """Write base with the changes put in place and return the new tree's id; a replaced file keeps its executable bit.
+
+    What is None is removed, and a folder in which nothing is left with it.
+    """
     builder = repository.TreeBuilder(base) if base is not None else repository.TreeBuilder()
     for name, change in changes.items():
         present = base[name] if base is not None and name in base else None
         if isinstance(change, dict):
-            below = present if isinstance(present, pygit2.Tree) else None
-            builder.insert(name, write_nested(repository, below, change), FileMode.TREE)
+            below = write_nested(repository, present if isinstance(present, pygit2.Tree) else None, change)
+            if len(repository[below].peel(pygit2.Tree)):
+                builder.insert(name, below, FileMode.TREE)
+            elif present is not None:
+                builder.remove(name)
+        elif change is None:
+            if present is not None:
+                builder.remove(name)
         else:
             mode = FileMode(present.filemode) if present is not None and present.filemode in _REGULAR else FileMode.BLOB
             builder.insert(name, repository.create_blob(change), mode)

@@ -216,8 +216,8 @@ class GitRepositories:
                 raise UserError("SP103", f"the commit is larger than {_COMMIT_BYTES} bytes", where=commit)
             return split_signature(found.read_raw())
 
-    def write_tree(self, name: str, parent: str | None, changes: dict[str, bytes]) -> str:
-        """Write the parent commit's tree with these files put in place (path -> bytes) and return the new tree id."""
+    def write_tree(self, name: str, parent: str | None, changes: Mapping[str, bytes | None]) -> str:
+        """Write the parent commit's tree with these files put in place (see the port) and return the new tree id."""
         nested = nest(changes)
         with self._open(name) as repository:
             base = _commit(repository, parent).tree if parent is not None else None

@@ -16,6 +16,7 @@ from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.journal.model import GENESIS, Entry, leaf_hash, parse
 from setpoint.ground.journal.ports import JournalStorage
 from setpoint.pipeline.model import Run, TaskResult
+from setpoint.promotion.generators.model import Expansion, environment_name
 from setpoint.promotion.model import Approval, Promotion
 
 _FIX: Final = "`setpoint events --check` names the first bad entry; restore the journal from a copy"
@@ -82,6 +83,9 @@ class Ledger:
         self.deliveries: list[str] = []
         self.quarantined: set[tuple[str, str, str]] = set()
         """(candidate digest, app, environment) in force."""
+
+        self.ended: dict[str, tuple[str, str]] = {}
+        """preview that ends or has ended -> (when, why)"""
 
     @property
     def empty(self) -> bool:
@@ -164,6 +168,16 @@ class Ledger:
         if entry.subject in self.promotions:
             self.promotions[entry.subject].intended.setdefault(str(body["parent"]), entry.at)
 
+    def _generator(self, entry: Entry, body: dict[str, Any]) -> None:
+        if body["expansion"] is None:
+            return
+        found = decode(Expansion, body["expansion"])
+        for element in found.elements:
+            self.ended.pop(environment_name(found.generator, element.name), None)
+        for element in found.leaving:
+            if element.life is not None and element.life.ended:
+                self.ended.setdefault(environment_name(found.generator, element.name), (entry.at, element.life.ended))
+
     def _delivery(self, entry: Entry, _body: dict[str, Any]) -> None:
         if entry.subject not in self.deliveries:
             self.deliveries.append(entry.subject)
@@ -189,6 +203,9 @@ _HANDLERS: Final = {
     "promotion.superseded": Ledger._superseded,  # noqa: SLF001
     "pin.intended": Ledger._intended,  # noqa: SLF001
     "delivery.registered": Ledger._delivery,  # noqa: SLF001
+    "generator.expanded": Ledger._generator,  # noqa: SLF001
+    "preview.extended": Ledger._generator,  # noqa: SLF001
+    "preview.ended": Ledger._generator,  # noqa: SLF001
     "quarantine.set": Ledger._barred,  # noqa: SLF001
     "quarantine.lifted": Ledger._lifted,  # noqa: SLF001
 }

@@ -3,6 +3,7 @@
 Tree objects are written (they are content and harmless); no ref is moved: the server writes the commit and swaps the branch.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from setpoint.adapters.signer.promotions import allowed, delivery_of, find, refuse_quarantined
@@ -14,6 +15,7 @@ from setpoint.evidence.model import SUMMARY
 from setpoint.evidence.verify import TrustRoot
 from setpoint.ground.identity.model import Role
 from setpoint.promotion import pin
+from setpoint.promotion.generators.config import environment_path
 from setpoint.promotion.model import Promotion
 
 
@@ -56,6 +58,32 @@ class PinCommits:
         at = facts.intended.get(parent, facts.decision.at)
         message = pin.commit_message(promotion)
         return PinCommit(promotion_id, pin.commit_payload(tree, parent, message, at), at, message.partition("\n")[0])
+
+    def compose_removal(self, environment: str, parent: str) -> PinCommit:
+        """Return the commit that removes every pin of a preview that has ended, on top of parent.
+
+        Raises:
+            UserError: the journal does not say that it ended, the environment is written down, or it has no pins (SP404).
+        """
+        ended = self._sources.ledger.ended.get(environment)
+        git = self._sources.git
+        delivery = self._holding(parent)
+        pins = git.entries(delivery, parent, f"pins/{environment}") if delivery else {}
+        if ended is None or not pins or git.tree_id(delivery, parent, environment_path(environment)) is not None:
+            what = "the journal names no preview of this name that has ended and has pins"
+            raise UserError("SP404", what, where=environment[:100], fix="setpoint preview list")
+        at, why = ended
+        tree = git.write_tree(delivery, parent, {f"pins/{environment}/{name}": None for name in pins})
+        message = pin.removal_message(environment, why)
+        return PinCommit(environment, pin.commit_payload(tree, parent, message, at), at, message.partition("\n")[0])
+
+    def _holding(self, commit: str) -> str:
+        """Return the delivery repository that has a commit, named by its whole id; empty when none does."""
+        for repository in self._sources.ledger.deliveries:
+            with suppress(UserError):
+                if self._sources.git.revision(repository, commit).commit == commit:
+                    return repository
+        return ""
 
     def _gate_fault(self, promotion: Promotion, trust: TrustRoot) -> str:
         data = promotion.candidate.data()

@@ -92,7 +92,9 @@ class SigningDesk:
             return [self._bundle(PromotionDrafts(self._sources).gate(subject, trust))]
         if kind == "pin":
             return [self._commit(PinCommits(self._sources).compose(subject, context, trust))]
-        raise UserError("SP404", f"the signer does not sign a {kind[:40]!r}", fix="run, approval, promotion or pin")
+        if kind == "unpin":
+            return [self._commit(PinCommits(self._sources).compose_removal(subject, context))]
+        raise UserError("SP404", f"the signer does not sign a {kind[:40]!r}", fix="run, approval, promotion, pin or unpin")
 
     def _bundle(self, draft: Draft) -> Signed:
         payload = render_statement(draft.statement)

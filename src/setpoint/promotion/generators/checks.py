@@ -11,7 +11,7 @@ from setpoint.core.errors import Finding
 from setpoint.promotion.config import EnvironmentFile, SetpointFile
 from setpoint.promotion.dependencies import dependency_findings
 from setpoint.promotion.generators import decide, products
-from setpoint.promotion.generators.config import GeneratorFile
+from setpoint.promotion.generators.config import FromBranches, GeneratorFile
 from setpoint.promotion.generators.model import Element
 
 Generators = Mapping[str, Document[GeneratorFile]]
@@ -40,6 +40,7 @@ def generator_findings(
     for name, document in generators.items():
         found += _applications(setpoint, document, folders)
         found += _environments(name, document, environments, generators)
+        found += _previews(setpoint, document, environments, generators, folders)
     return sorted(found, key=lambda finding: (finding.path, finding.line, finding.column))
 
 
@@ -98,7 +99,7 @@ def _environments(
     if template is None:
         fix = suggest.help_text(spec.like, environments, "environments")
         yield document.finding((spec.makes, "like"), "SP588", f"there is no environment `{spec.like}`", fix)
-    elif template.model.target.kubernetes is None:
+    elif spec.environments is not None and template.model.target.kubernetes is None:
         what = f"`{spec.like}` is no environment of a cluster, and these are to be"
         yield document.finding((spec.makes, "like"), "SP588", what, "name one with `target: {kubernetes: ...}`")
     for other in sorted(environments):
@@ -109,3 +110,70 @@ def _environments(
         if another.model.like and other.startswith(f"{name}-"):
             what = f"environments of this generator are called {name}-..., and those of {another.path} would be so, too"
             yield document.finding((spec.makes,), "SP590", what, "call one of the files otherwise", at="key")
+
+
+def _previews(
+    setpoint: Document[SetpointFile],
+    document: Document[GeneratorFile],
+    environments: Mapping[str, Document[EnvironmentFile]],
+    generators: Generators,
+    folders: Sequence[str],
+) -> Iterator[Finding]:
+    spec = document.model.previews
+    if spec is None:
+        return
+    apps = {*setpoint.model.apps, *set().union(*claimed(generators, folders).values())}
+    for index, app in enumerate(spec.applications or ()):
+        if app not in apps:
+            fix = suggest.help_text(app, apps, "applications")
+            yield document.finding(("previews", "applications", index), "SP595", f"there is no application `{app}`", fix)
+    for index, selector in enumerate(spec.pushers or ()):
+        kind, _, name = selector.partition(":")
+        known = setpoint.model.teams if kind == "team" else setpoint.model.people
+        if name not in known:
+            fix = suggest.help_text(name, known, f"{kind}s" if kind == "team" else "people")
+            yield document.finding(("previews", "pushers", index), "SP595", f"there is no {kind} `{name}`", fix)
+    if spec.like in environments:
+        yield from _preview_targets(document, spec, environments, generators)
+
+
+def _preview_targets(
+    document: Document[GeneratorFile],
+    spec: FromBranches,
+    environments: Mapping[str, Document[EnvironmentFile]],
+    generators: Generators,
+) -> Iterator[Finding]:
+    template = environments[spec.like].model
+    if template.after:
+        what = f"`{spec.like}` comes after {template.after[0]}, and what a branch built was never there"
+        yield document.finding(("previews", "like"), "SP588", what, "name an environment without `after`")
+    if template.target.host is None:
+        if spec.ports is not None:
+            yield document.finding(("previews", "ports"), "SP596", "previews on a cluster have no ports here", "remove `ports`")
+        if "${name}" not in (spec.each.namespace or ""):
+            what = "previews on a cluster have a namespace each"
+            yield document.finding(("previews", "each"), "SP596", what, 'write namespace: "preview-${name}"', at="key")
+    else:
+        yield from _on_this_machine(document, spec, environments, generators)
+
+
+def _on_this_machine(
+    document: Document[GeneratorFile],
+    spec: FromBranches,
+    environments: Mapping[str, Document[EnvironmentFile]],
+    generators: Generators,
+) -> Iterator[Finding]:
+    if spec.ports is None:
+        yield document.finding(("previews",), "SP596", "previews on this machine need ports", 'write ports: "7600-7649"', at="key")
+    if spec.each.namespace is not None or spec.each.url is not None:
+        what = "on this machine there are no namespaces, and the address is the template's with a port"
+        yield document.finding(("previews", "each"), "SP596", what, "remove `namespace` and `url`", at="key")
+    for name, other in environments.items():
+        host = other.model.target.host
+        if host is not None and int(host.listen.rpartition(":")[2]) in spec.range:
+            what = f"`{name}` listens on {host.listen}, which is one of these ports"
+            yield document.finding(("previews", "ports"), "SP535", what, "choose other ports")
+    for one in generators.values():
+        theirs = one.model.previews
+        if theirs is not None and one.path < document.path and set(theirs.range) & set(spec.range):
+            yield document.finding(("previews", "ports"), "SP535", f"{one.path} has some of these ports", "choose other ports")

@@ -11,12 +11,15 @@ from pydantic import AfterValidator, Field, model_validator
 
 from setpoint.core import documents, plain_names
 from setpoint.core.documents import Document, FileModel, InvalidError
+from setpoint.core.durations import Duration
 from setpoint.core.labels import label_key, label_value
-from setpoint.promotion.config import Budget, EnvironmentPattern, Name
+from setpoint.promotion.config import Budget, EnvironmentPattern, Name, Repository, Selector
 from setpoint.promotion.generators.substitution import unknown_words
 
 _FOLDER: Final = "generators"
 _PATTERN: Final = re.compile(r"[A-Za-z0-9._*-]{1,100}")
+_BRANCHES: Final = re.compile(r"[A-Za-z0-9*][A-Za-z0-9._/*-]{0,199}")
+_PORTS: Final = re.compile(r"[1-9][0-9]{3,4}-[1-9][0-9]{3,4}")
 LONGEST_NAME: Final = 20
 """Characters of a generator's name: environments that it makes are called `<generator>-<element>`, at most 40 in all."""
 
@@ -45,8 +48,23 @@ def _folder_pattern(text: str) -> str:
     return text
 
 
+def _branch_pattern(text: str) -> str:
+    if not _BRANCHES.fullmatch(text) or ".." in text or "//" in text:
+        raise InvalidError(f"`{text}` is no pattern of branches", "write feature/*, * for any part of a name", "SP585")
+    return text
+
+
+def _ports(text: str) -> str:
+    first, last = (int(part) for part in text.split("-")) if _PORTS.fullmatch(text) else (0, 0)
+    if not 1024 <= first <= last <= 65_535:
+        raise InvalidError(f"`{text}` is no range of ports", 'write it like "7600-7649", from 1024 to 65535', "SP585")
+    return text
+
+
 _ByFolder = Annotated[str, Field(max_length=200), _text("name", "path")]
 _ByCluster = Annotated[str, Field(max_length=200), _text("name", labels=True)]
+_ByBranch = Annotated[str, Field(max_length=200), _text("name")]
+BranchPattern = Annotated[str, AfterValidator(_branch_pattern)]
 FolderPattern = Annotated[str, AfterValidator(_folder_pattern)]
 LabelKey = Annotated[str, AfterValidator(label_key)]
 LabelValue = Annotated[str, AfterValidator(label_value)]
@@ -90,6 +108,44 @@ class FromClusters(FileModel):
     each: EachEnvironment = EachEnvironment()
 
 
+class EachPreview(FileModel):
+    """What differs from the template's target; texts may hold `${name}`, the branch as a part of names."""
+
+    namespace: _ByBranch | None = None
+    """On Kubernetes, with `${name}` in it: each preview has a namespace of its own."""
+    url: _ByBranch | None = None
+    """Where it is reached; on this machine that is the template's address with a port of `ports`."""
+    host: _ByBranch | None = None
+    """The host name of every HTTPRoute in it, in place of those in the manifests."""
+
+
+class FromBranches(FileModel):
+    """Previews: environments that live as long as a branch of a source repository, and no longer than `ttl` after its last push."""
+
+    repository: Repository
+    branches: Annotated[tuple[BranchPattern, ...], Field(min_length=1, max_length=20)]
+    exclude: Annotated[tuple[BranchPattern, ...], Field(max_length=50)] = ()
+    like: Name
+    """The environment whose gates, trust, owners and overlays they have."""
+    applications: Annotated[tuple[Name, ...], Field(min_length=1, max_length=50)] | None = None
+    """Which applications run in them; left out: those that the repository builds."""
+    pushers: Annotated[tuple[Selector, ...], Field(min_length=1, max_length=20)] | None = None
+    """Whose pushes make a preview, and move it; left out: the template's owners."""
+    ttl: Duration = 7 * 86_400
+    """How long after the last push that counts."""
+    grace: Duration = 3600
+    """How long after the branch was deleted."""
+    ports: Annotated[str, AfterValidator(_ports)] | None = None
+    """On this machine: a port for each preview, at the template's address."""
+    each: EachPreview = EachPreview()
+
+    @property
+    def range(self) -> range:
+        """The ports that previews may have."""
+        first, _, last = (self.ports or "").partition("-")
+        return range(int(first), int(last) + 1) if first else range(0)
+
+
 class GeneratorFile(FileModel):
     """`generators/NAME.yaml`: one sort of thing that is made, from one sort of element. Owners of setpoint.yaml accept it."""
 
@@ -97,6 +153,7 @@ class GeneratorFile(FileModel):
     kind: Literal["Generator"]
     applications: FromFolders | None = None
     environments: FromClusters | None = None
+    previews: FromBranches | None = None
     max: Annotated[int, Field(ge=1, le=1000)] = 100
     """How many at most; what is there stays, what is new waits."""
     budget: Budget = "50%"
@@ -104,20 +161,23 @@ class GeneratorFile(FileModel):
 
     @model_validator(mode="after")
     def _one(self) -> "GeneratorFile":
-        if sum(part is not None for part in (self.applications, self.environments)) != 1:
-            fix = 'applications: {folders: ["apps/*"]}, or environments: {clusters: {KEY: VALUE}, like: ENVIRONMENT}'
+        if sum(part is not None for part in (self.applications, self.environments, self.previews)) != 1:
+            fix = "keep one of `applications`, `environments` and `previews`; docs/generators.md has an example of each"
             raise InvalidError("a generator makes exactly one sort of thing", fix, "SP587")
         return self
 
     @property
     def like(self) -> str:
         """The template of the environments that it makes; empty when it makes none."""
-        return self.environments.like if self.environments is not None else ""
+        found = self.environments or self.previews
+        return found.like if found is not None else ""
 
     @property
     def makes(self) -> str:
         """What it makes, in the plural."""
-        return "environments" if self.like else "applications"
+        if self.previews is not None:
+            return "previews"
+        return "environments" if self.environments is not None else "applications"
 
 
 def generator_of(path: str) -> str:

@@ -129,7 +129,7 @@ def settle(before: Expansion | None, spec: GeneratorFile, found: Found, now: Now
     old = before if before is not None else Expansion(now.generator, "", "")
     had, has = {one.name: one for one in old.elements}, {one.name: one for one in found.elements}
     if found.names & set(had):  # it is there, and what the file makes of it is not sound: what was made stays as it is
-        return _told(old, replace(old, reasons=found.refused), now.at)
+        return told(old, replace(old, reasons=found.refused), now.at)
     gone = tuple(sorted(set(had) - set(has)))
     room = max(0, spec.max - len(had))
     new = sorted(set(has) - set(had))
@@ -144,14 +144,14 @@ def settle(before: Expansion | None, spec: GeneratorFile, found: Found, now: Now
     if held is not None and old.confirmed == held.set:
         held = None
     if held is not None and old.file != now.file:  # the file that made them knows what they are
-        return _told(old, replace(old, reasons=(*reasons, _shrinks(now.generator, gone, why)), held=held), now.at)
+        return told(old, replace(old, reasons=(*reasons, _shrinks(now.generator, gone, why)), held=held), now.at)
     kept = had if held is not None else {name: had[name] for name in had if name in has}
     elements = {**kept, **{name: has[name] for name in has if name in kept or name in new[:room]}}
     left = {one.name: one for one in (*old.leaving, *(had[name] for name in gone)) if one.name not in elements} if spec.like else {}
     still = tuple(one for one in left.values() if environment_name(now.generator, one.name) in now.occupied)
     if held is not None:
         reasons.append(_shrinks(now.generator, held.elements, held.why))
-    return _told(
+    return told(
         old,
         Expansion(
             now.generator,
@@ -169,14 +169,20 @@ def settle(before: Expansion | None, spec: GeneratorFile, found: Found, now: Now
 def failed(before: Expansion | None, generator: str, reason: Reason, at: str) -> Expansion:
     """Return the same expansion as before, with what went wrong."""
     old = before if before is not None else Expansion(generator, "", "")
-    return _told(old, replace(old, reasons=(reason,)), at)
+    return told(old, replace(old, reasons=(reason,)), at)
 
 
 def withdrawn(before: Expansion, now: Now, *, environments: bool) -> Expansion | None:
     """Return what is left of a generator whose file owners removed; None when nothing is."""
-    left = {one.name: one for one in (*before.leaving, *before.elements)} if environments else {}
+    left = {one.name: _ended(one, "its generator was removed") for one in (*before.leaving, *before.elements)} if environments else {}
     still = tuple(left[name] for name in sorted(left) if environment_name(now.generator, name) in now.occupied)
     return replace(before, elements=(), leaving=still, reasons=(), since="", held=None, confirmed="") if still else None
+
+
+def _ended(element: Element, why: str) -> Element:
+    """Return an element that leaves; a preview ends by that."""
+    life = element.life
+    return replace(element, life=replace(life, ended=life.ended or why)) if life is not None else element
 
 
 def over_budget(gone: int, had: int, budget: str) -> str:
@@ -187,7 +193,7 @@ def over_budget(gone: int, had: int, budget: str) -> str:
     return f"{gone} of {had} would leave, the budget is {budget}" if gone > limit else ""
 
 
-def _told(old: Expansion, new: Expansion, at: str) -> Expansion:
+def told(old: Expansion, new: Expansion, at: str) -> Expansion:
     """Return an expansion with since when its reasons stand: for as long as the same codes do."""
     if not new.reasons:
         return replace(new, since="")

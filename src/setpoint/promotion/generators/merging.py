@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from setpoint.core.documents import Document, InvalidError
 from setpoint.promotion.config import AppConfig, EnvironmentFile, SetpointFile
 from setpoint.promotion.generators import products
-from setpoint.promotion.generators.config import GeneratorFile
-from setpoint.promotion.generators.model import Element, Expansion, Generated, Made, environment_name
+from setpoint.promotion.generators.config import FromBranches, GeneratorFile
+from setpoint.promotion.generators.model import Element, Expansion, Generated, Made, PreviewOf, environment_name
+from setpoint.promotion.generators.previews import expires_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class _Merging:
         self.made_environments: dict[str, Made] = {}
         self.like: dict[str, str] = {}
         self.only: dict[str, tuple[str, ...]] = {}
+        self.previews: dict[str, PreviewOf] = {}
 
     def add(self, document: Document[GeneratorFile], expansion: Expansion, before: Mapping[str, EnvironmentFile]) -> None:
         """Add what an expansion makes; before are the environments as they were when it was made."""
@@ -60,18 +62,36 @@ class _Merging:
         spec, (generator, element) = document.model, what
         name = environment_name(generator, element.name)
         template = self.environments.get(spec.like) or before.get(spec.like)
-        if name in self.environments or template is None or spec.environments is None:
+        if name in self.environments or template is None:
             return ""
-        try:
-            self.environments[name] = products.environment(spec.environments.each, element, template)
-        except InvalidError:
-            # The template is another one by now; the next look at the generator says so, and this one stands until then.
-            if spec.like not in before:
-                return ""
-            self.environments[name] = products.environment(spec.environments.each, element, before[spec.like])
+        # Where the template is another one by now, the one of then stands: the next look at the generator says what is wrong.
+        for one in (template, before.get(spec.like)):
+            with suppress(InvalidError):
+                self.environments[name] = _made(spec, element, one)
+                break
+        else:
+            return ""
         self.made_environments[name] = made
         self.like[name] = spec.like
+        if spec.previews is not None and element.life is not None:
+            self._preview(name, spec.previews, element)
         return name
+
+    def _preview(self, name: str, spec: FromBranches, element: Element) -> None:
+        """Note a preview's life, and which applications run in it."""
+        assert element.life is not None, "only called for previews"  # noqa: S101 - the caller asks it
+        host = products.host_name(spec, element)
+        self.previews[name] = PreviewOf(spec.repository, expires_at(spec, element.life), element.life, host)
+        built = tuple(app for app, config in self.apps.items() if config.source == spec.repository and config.runs_in(spec.like))
+        self.only[name] = spec.applications if spec.applications is not None else built
+
+
+def _made(spec: GeneratorFile, element: Element, template: EnvironmentFile | None) -> EnvironmentFile:
+    if spec.previews is not None:
+        products.host_name(spec.previews, element)
+        return products.preview(spec.previews, element, template)
+    assert spec.environments is not None, "it makes environments"  # noqa: S101 - the caller asks only such
+    return products.environment(spec.environments.each, element, template)
 
 
 def merge(setpoint: SetpointFile, environments: Mapping[str, EnvironmentFile], expansions: Sequence[Expansion], then: Then) -> Merged:
@@ -85,5 +105,6 @@ def merge(setpoint: SetpointFile, environments: Mapping[str, EnvironmentFile], e
             if document is not None:
                 merging.add(document, expansion, before)
     known = {one.generator: one for one in expansions}
-    generated = Generated(merging.made_apps, merging.made_environments, merging.like, merging.only, known)
+    made = (merging.made_apps, merging.made_environments, merging.like, merging.only, merging.previews)
+    generated = Generated(*made, known)
     return Merged(setpoint.model_copy(update={"apps": merging.apps}), merging.environments, generated)

@@ -12,6 +12,25 @@ _TAIL: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
+class Life:
+    """A preview's branch, what of it counts, and how long."""
+
+    branch: str
+    commit: str
+    """The newest commit that somebody trusted pushed: what is built and deployed."""
+    pushed_at: str
+    begun_at: str
+    until: str = ""
+    """A person's word: not before that."""
+    deleted_at: str = ""
+    """Since when there is no such branch; empty while there is."""
+    port: int = 0
+    """On this machine; 0 elsewhere."""
+    ended: str = ""
+    """Why it ends; empty while it lives."""
+
+
+@dataclass(frozen=True, slots=True)
 class Element:
     """One thing that something is made from: a folder or a cluster."""
 
@@ -21,6 +40,8 @@ class Element:
     """What it is, for people: `apps/web`, `cluster edge-1`."""
     values: dict[str, str] = field(default_factory=dict)
     """word -> what stands for `${word}`"""
+    life: Life | None = None
+    """Of a preview."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,8 @@ class Expansion:
     held: Shrink | None = None
     confirmed: str = ""
     """The set of a shrink that a person confirmed."""
+    ended: dict[str, str] = field(default_factory=dict)
+    """branch -> commit at which a person ended its preview: that commit brings none back"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +89,18 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewOf:
+    """A preview in force: what of its repository it runs, and its life."""
+
+    repository: str
+    expires_at: str
+    """When it ends if nobody pushes."""
+    life: Life
+    host: str = ""
+    """The host name of its routes; empty: as the manifests say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Generated:
     """What all generators of a delivery repository made of it."""
 
@@ -75,6 +110,8 @@ class Generated:
     """generated environment -> its template"""
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """generated environment -> the only applications that run there; absent: those that say so themselves"""
+    previews: Mapping[str, PreviewOf] = field(default_factory=dict)
+    """environment -> its life, for those that are previews; ending ones too"""
     expansions: Mapping[str, Expansion] = field(default_factory=dict)
     """generator -> what it found last"""
 

@@ -18,3 +18,15 @@ class Occupied(Protocol):
     def __call__(self) -> Collection[str]:
         """Return the environments in which something is."""
         ...
+
+
+class Previewing(Protocol):
+    """What previews need of the home beside Git and the journal (through wiring)."""
+
+    def unsettled(self, repository: str, branch: str, commit: str) -> bool:
+        """Say whether a head is what somebody is pushing at this moment: who it was is known in an instant."""
+        ...
+
+    def clear(self, environment: str) -> None:
+        """End what serves an environment in which nothing runs any more; nothing happens when it is gone."""
+        ...

@@ -4,17 +4,21 @@ Called by the decision (so that nothing is taken up that cannot be) and by mergi
 """
 
 import json
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from setpoint.core.documents import Document, InvalidError, Loc
 from setpoint.promotion.config import AppConfig, EnvironmentFile
-from setpoint.promotion.generators.config import EachApplication, EachEnvironment, GeneratorFile
+from setpoint.promotion.generators.config import EachApplication, EachEnvironment, FromBranches, GeneratorFile
 from setpoint.promotion.generators.model import Element
 from setpoint.promotion.generators.substitution import fill, missing
 from setpoint.promotion.targets import Target
+
+_HOST: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
+_LONGEST_HOST: Final = 253
 
 
 def each_place(document: Document[GeneratorFile], key: str = "") -> str:
@@ -57,6 +61,43 @@ def environment(each: EachEnvironment, element: Element, template: EnvironmentFi
     except ValidationError as error:
         raise _told(error) from error
     return template.model_copy(update={"target": found})
+
+
+def preview(spec: FromBranches, element: Element, template: EnvironmentFile | None) -> EnvironmentFile:
+    """Return the environment of a preview: the template's file with an address or a namespace of its own.
+
+    Raises:
+        InvalidError: the template is none, or what comes out is no target.
+    """
+    life = element.life
+    if template is None or life is None:
+        raise InvalidError("its template is no environment", "name one that has an environment.yaml", "SP588")
+    target: dict[str, Any] = template.target.model_dump(exclude_none=True)
+    if "host" in target:
+        target["host"]["listen"] = f"{target['host']['listen'].rpartition(':')[0]}:{life.port}"
+    else:
+        target["kubernetes"].pop("url", None)
+        for key in ("namespace", "url"):
+            text = _filled(key, getattr(spec.each, key), element)
+            if text is not None:
+                target["kubernetes"][key] = text
+    try:
+        found = Target.model_validate_json(json.dumps(target))
+    except ValidationError as error:
+        raise _told(error) from error
+    return template.model_copy(update={"target": found})
+
+
+def host_name(spec: FromBranches, element: Element) -> str:
+    """Return the host name of a preview's routes; empty when the manifests say it.
+
+    Raises:
+        InvalidError: what comes out is no host name.
+    """
+    text = _filled("host", spec.each.host, element) or ""
+    if text and (len(text) > _LONGEST_HOST or not _HOST.fullmatch(text)):
+        raise InvalidError(f"`{text}` is no host name", "lower-case letters, digits, dashes and dots: ${name}.preview.example.com", "SP586")
+    return text
 
 
 def _filled(key: str, text: str | None, element: Element) -> str | None:

@@ -8,19 +8,22 @@ import threading
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
-from setpoint.core import clock, records
+from setpoint.core import clock, names, records
 from setpoint.core.documents import Document
 from setpoint.core.errors import ConflictError, NotFoundError, SetpointError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.ports import Recorder
-from setpoint.promotion.generators import decide
+from setpoint.promotion.generators import decide, previews, words
+from setpoint.promotion.generators.branches import branches_of, trusted_people
 from setpoint.promotion.generators.config import GeneratorFile, path_of
-from setpoint.promotion.generators.model import Expansion
-from setpoint.promotion.generators.ports import ClusterLabels, Occupied
+from setpoint.promotion.generators.model import Expansion, environment_name
+from setpoint.promotion.generators.ports import ClusterLabels, Occupied, Previewing
+from setpoint.promotion.generators.unpinning import Unpinning
 from setpoint.promotion.judging import Governed
-from setpoint.promotion.people import require_owner
+from setpoint.promotion.people import require_owner, require_responsible
 from setpoint.promotion.repository import Delivery, DeliveryReader, DeliveryRecords
+from setpoint.source.ports import GitStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,9 @@ class GeneratorParts:
     clusters: ClusterLabels
     occupied: Occupied
     clock: clock.Clock
+    git: GitStore
+    previewing: Previewing
+    unpinning: Unpinning
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +60,41 @@ class Generators:
         self._parts = parts
         self._lock = threading.Lock()
 
-    def advance(self) -> None:
-        """Look at every generator once, and journal what is made from now on where that changed."""
+    def advance(self) -> float | None:
+        """Look at every generator once, and journal what is made from now on where that changed.
+
+        Returns the seconds until the next preview ends by itself; None without any.
+        """
         with self._lock:
             delivery = self._parts.reader.load()
             if delivery is None:
-                return
+                return None
             governed = self._parts.reader.governed(delivery.repository, delivery.accepted)
             known = self._known()
             if not governed.generators and not known:
-                return
-            occupied = self._parts.occupied()
+                return None
+            occupied = self._occupied(delivery)
             for name in sorted({*governed.generators, *known}):
-                document = governed.generators.get(name)
-                now = self._now(delivery, name, occupied)
-                before = known.get(name)
-                after = (
-                    self._look(delivery, governed, document, now, known) if document is not None else self._withdrawn(delivery, before, now)
-                )
-                if after is not None:
-                    known[name] = after
+                now, before, document = self._now(delivery, name, occupied), known.get(name), governed.generators.get(name)
+                after: Expansion | None
+                if document is not None:
+                    after = known[name] = self._look(delivery, governed, document, now, known)
                 else:
-                    known.pop(name, None)
+                    after = self._withdrawn(delivery, before, now)
+                    known.pop(name)
                 if after != before:
-                    self._tell("generator.expanded", name, after)
+                    self._tell(before, after, now)
+            lives = [(one.model.previews, known[name]) for name, one in governed.generators.items() if one.model.previews is not None]
+            return previews.next_s(lives, clock.to_text(self._parts.clock.now()))
+
+    def _occupied(self, delivery: Delivery) -> set[str]:
+        """Return where something is; the pins of previews that have ended are removed once nothing else of them is there."""
+        made, shown = set(self._parts.occupied()), delivery.generated.previews
+        pinned = self._parts.unpinning.pinned(delivery) & set(shown) if shown else set()
+        ended = sorted(name for name in pinned - made if shown[name].life.ended)
+        if ended:
+            self._parts.unpinning.remove(delivery, ended[0])  # the branch has moved then; the others are the next passes'
+        return made | pinned
 
     def confirm(self, generator: str, wanted: str, principal: Principal, message: str) -> Expansion:
         """Let exactly a set of elements leave a generator; what they made stays until it is pruned.
@@ -101,6 +118,37 @@ class Generators:
             self._parts.recorder.record("generator.confirmed", generator, principal.actor, body)
             return after
 
+    def extend(self, environment: str, for_s: int, principal: Principal, message: str) -> Expansion:
+        """Let a preview live at least so long from now.
+
+        Raises:
+            NotAllowedError: only owners, approvers and the operator (SP514).
+            NotFoundError: there is no such preview (SP597).
+            ConflictError: it ends already (SP598).
+            UserError: not so long (SP599).
+        """
+        with self._lock:
+            delivery = self._parts.reader.require_environment(environment)
+            expansion, element = words.preview_of(delivery, environment)
+            require_responsible(delivery, environment, principal)
+            after = words.extended(expansion, element, clock.to_text(self._parts.clock.now()), for_s)
+            return self._said("preview.extended", environment, principal, (after, message))
+
+    def end(self, environment: str, principal: Principal, message: str) -> Expansion:
+        """End a preview now; raises what `extend` raises."""
+        with self._lock:
+            delivery = self._parts.reader.require_environment(environment)
+            expansion, element = words.preview_of(delivery, environment)
+            require_responsible(delivery, environment, principal)
+            why = f"ended by {names.actor(principal.actor)}" + (f": {message}" if message else "")
+            return self._said("preview.ended", environment, principal, (words.ended(expansion, element, why), message))
+
+    def _said(self, kind: str, environment: str, principal: Principal, what: tuple[Expansion, str]) -> Expansion:
+        expansion, message = what
+        body = {"expansion": records.encode(expansion), "generator": expansion.generator, "message": message}
+        self._parts.recorder.record(kind, environment, principal.actor, body)
+        return expansion
+
     def shown(self, commit: str) -> list[ExpansionAt]:
         """Return what every generator of a commit would make with that commit's folders and the clusters of now; writes nothing.
 
@@ -117,10 +165,12 @@ class Generators:
             if document is None:
                 found.append(ExpansionAt(name, "", (), (), tuple(sorted(had)), ()))
                 continue
-            world = self._world(delivery.repository, commit, governed, _others(known, name, governed))
-            expanded = decide.expand(name, document, world)
             now = decide.Now(name, commit, "", clock.to_text(self._parts.clock.now()))
-            after = decide.settle(known.get(name), document.model, expanded, now)
+            if document.model.previews is not None:
+                after = self._previews(governed, document, now, known.get(name))
+            else:
+                world = self._world(delivery.repository, commit, governed, _others(known, name, governed))
+                after = decide.settle(known.get(name), document.model, decide.expand(name, document, world), now)
             has = {one.name for one in after.elements}
             makes = tuple(sorted(has))
             found.append(ExpansionAt(name, document.model.makes, makes, tuple(sorted(has - had)), tuple(sorted(had - has)), after.reasons))
@@ -131,12 +181,25 @@ class Generators:
     ) -> Expansion:
         before = known.get(now.generator)
         try:
+            if document.model.previews is not None:
+                return self._previews(governed, document, now, before)
             world = self._world(delivery.repository, delivery.head, governed, _others(known, now.generator, governed))
             found = decide.expand(now.generator, document, world)
         except SetpointError as error:
             reason = Reason("GENERATOR_FAILED", Outcome.DENY, error.where or path_of(now.generator), error.what, "its elements", error.fix)
             return decide.failed(before, now.generator, reason, now.at)
         return decide.settle(before, document.model, found, now)
+
+    def _previews(self, governed: Governed, document: Document[GeneratorFile], now: decide.Now, before: Expansion | None) -> Expansion:
+        """Return the previews from now on."""
+        parts = self._parts
+        spec, template = document.model.previews, governed.environments[document.model.like].model
+        assert spec is not None, "only called for previews"  # noqa: S101 - the caller asks it
+        setpoint = governed.setpoint.model
+        sources = (parts.git, parts.records.pushes, parts.previewing.unsettled)
+        people = trusted_people(spec, setpoint, template.owners)
+        branches = branches_of(spec, people, setpoint.directory(), sources)
+        return previews.settle(before, spec, document.model.max, branches, now)
 
     def _withdrawn(self, delivery: Delivery, before: Expansion | None, now: decide.Now) -> Expansion | None:
         if before is None:
@@ -167,9 +230,14 @@ class Generators:
     def _known(self) -> dict[str, Expansion]:
         return {one.generator: one for one in self._parts.records.expansions()[1]}
 
-    def _tell(self, kind: str, generator: str, expansion: Expansion | None) -> None:
-        body = {"expansion": records.encode(expansion) if expansion is not None else None}
-        self._parts.recorder.record(kind, generator, "setpoint", body)
+    def _tell(self, before: Expansion | None, after: Expansion | None, now: decide.Now) -> None:
+        """Journal an expansion; what served environments that are gone for good ends first, so that a crash in between does it again."""
+        had = {one.name for one in before.leaving if one.life is not None} if before is not None else set()
+        left = {one.name for one in (*after.leaving, *after.elements)} if after is not None else set()
+        for element in sorted(had - left):
+            self._parts.previewing.clear(environment_name(now.generator, element))
+        body = {"expansion": records.encode(after) if after is not None else None, "changes": list(previews.changes(before, after))}
+        self._parts.recorder.record("generator.expanded", now.generator, "setpoint", body)
 
 
 def _others(known: Mapping[str, Expansion], generator: str, governed: Governed) -> dict[str, str]:

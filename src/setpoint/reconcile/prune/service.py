@@ -147,16 +147,17 @@ class PruneService:
         return found
 
     def retiring(self, delivery: Delivery, environment: str) -> list[Release]:
-        """Return releases without anything, for orphans of an environment whose removal a person confirmed."""
+        """Return releases without anything, for orphans of an environment whose removal a person confirmed, or of a preview that ends."""
         with self._lock:
             confirmed = {place: one.confirmed for place, one in self._all().items() if one.confirmed and place[1] == environment}
-        if not any(not delivery.runs(app, environment) for app, _ in confirmed):
+        ends = _ends(delivery, environment)
+        if not ends and not any(not delivery.runs(app, environment) for app, _ in confirmed):
             return []
         every = [one for one in self.orphans(delivery) if one.environment == environment]
         return [
             Release(DesiredState(one.app, environment, (), (), ""), Identity(one.app, environment, "", "", ""))
             for one in every
-            if confirmed.get((one.app, environment)) == one.held.set
+            if ends or confirmed.get((one.app, environment)) == one.held.set
         ]
 
     def retired(self, release: Release) -> None:
@@ -240,10 +241,18 @@ class PruneService:
         self._all()[inventory.app, inventory.environment] = inventory
 
 
+def _ends(delivery: Delivery, environment: str) -> bool:
+    """Say whether an environment is a preview that ends: owners said when, with its file, and it is its own budget."""
+    preview = delivery.generated.previews.get(environment)
+    return preview is not None and bool(preview.life.ended)
+
+
 def _why_orphaned(delivery: Delivery, app: str, environment: str) -> str:
     """Return why nothing wants an application in an environment any more."""
     if environment not in delivery.environments:
         return f"there is no environment {environment}"
+    if _ends(delivery, environment):
+        return f"the preview ends: {delivery.generated.previews[environment].life.ended}"
     made = delivery.generated.environments.get(environment)
     if made is not None and app in delivery.setpoint.apps:
         return f"{made.element} does not make {environment} any more"
