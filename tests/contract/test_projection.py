@@ -80,6 +80,7 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
         ("registry.login", "r.test", {"host": "r.test", "user": "robot", "plain_http": False, "own_authorities": True, "version": 1}),
         ("registry.logout", "r.test", {"host": "r.test", "version": 1}),
         ("cluster.added", "prod", {"name": "prod", "server": "https://c.test", "context": "", "runs": "", "version": 1}),
+        ("pull-secret.written", "prod/shop", {"cluster": "prod", "namespace": "shop", "name": "s", "registry": "r.test", "why": "new"}),
         ("cluster.labelled", "prod", {"name": "prod", "labels": {"region": "eu"}}),
         ("generator.expanded", "services", {"expansion": encode(expansion)}),
         ("generator.confirmed", "services", {"expansion": encode(expansion), "elements": ["old"], "message": "moved"}),

@@ -85,11 +85,17 @@ class Delivery:
         return [app for app in self.setpoint.apps if self.runs(app, environment)]
 
     def app_in(self, app: str, environment: str) -> AppConfig:
-        """Return an application as it is in an environment: in a preview, its source is the preview's branch."""
+        """Return an application as it is in an environment.
+
+        In a preview its source is the preview's branch, and what it depends on is the template's where the preview does not have it.
+        """
         config, preview = self.setpoint.apps[app], self.generated.previews.get(environment)
-        if preview is None or config.source != preview.repository:
+        if preview is None:
             return config
-        return config.model_copy(update={"branch": preview.life.branch})
+        like = self.template(environment)
+        depends = tuple(one if "@" in one or self.runs(one, environment) else f"{one}@{like}" for one in config.dependsOn)
+        branch = preview.life.branch if config.source == preview.repository else config.branch
+        return config.model_copy(update={"branch": branch, "dependsOn": depends})
 
     def revision_in(self, app: str, environment: str) -> str:
         """Return the only commit of its source that an application is taken from in an environment; empty: the newest that was built."""

@@ -1,5 +1,6 @@
 """Previews: who makes one, what moves it, when it ends, and that nobody is sent away for who comes."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -161,9 +162,9 @@ def test_no_history_of_branches_sends_a_preview_away_before_its_time(history: li
 class _Home:
     """A home with a delivery repository that has previews; the signer composes removals as the real one does, unsigned."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, files: Mapping[str, bytes] | None = None) -> None:
         self.world, self.cleared, self.made = world, list[str](), set[str]()
-        world.register({**DELIVERY, PATH: TEXT})
+        world.register({**DELIVERY, PATH: TEXT, **(files or {})})
 
     def unsettled(self, _repository: str, _branch: str, _commit: str) -> bool:
         return False
@@ -224,6 +225,20 @@ def test_a_branch_that_was_built_is_promoted_into_its_preview_by_the_templates_g
     service.advance()
     assert world.version("preview-feature-x") == "1"
     assert world.version("staging") == "2"
+
+
+def test_what_a_preview_does_not_have_is_the_templates(world: World) -> None:
+    """An application of another source stays in the template; who depends on it waits for it there."""
+    apps = b"apps: {db: {}, web: {source: hello, dependsOn: [db]}}"
+    setpoint = DELIVERY["setpoint.yaml"].replace(b"apps: {web: {source: hello}}", apps)
+    home = _Home(world, {"setpoint.yaml": setpoint, "apps/db/app.yaml": b"db"})
+    home.push("feature/x", world.build("1").revision)
+    home.service().advance()
+    delivery = world.delivery()
+    assert delivery.apps_in("preview-feature-x") == ["web"]
+    found = delivery.app_in("web", "preview-feature-x")
+    assert (found.branch, found.dependsOn) == ("feature/x", ("db@staging",))
+    assert delivery.app_in("web", "staging").dependsOn == ("db",)
 
 
 def test_a_strangers_push_makes_none_in_a_home_either(home: _Home) -> None:
