@@ -145,7 +145,7 @@ def running_shop(live: LiveHome, node: Machine, more: dict[str, str] | None = No
     shop.kubectl("create", "namespace", shop.namespace)
     live.api().put("clusters/real", {"kubeconfig": _content(node.kubeconfig, "")})
     files = {
-        "setpoint.yaml": SETPOINT_FILE.replace("hello: {source: hello}", "shop: {}"),
+        "setpoint.yaml": SETPOINT_FILE.replace("hello: {source: hello}", "shop: {environments: [cloud]}"),
         "apps/hello/hello.yaml": None,
         "apps/shop/shop.yaml": MANIFESTS,
         "environments/cloud/environment.yaml": ENVIRONMENT.format(namespace=shop.namespace),

@@ -22,6 +22,7 @@ from setpoint.pipeline.model import Run, RunState, TaskResult, TaskState
 from setpoint.promotion.checks.model import CommandRun, CommandState
 from setpoint.promotion.generators.model import Element, Expansion
 from setpoint.promotion.model import Approval, Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
+from setpoint.reconcile.adopt.model import AdoptedField, Adoption, Edit
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, Health, JobRun
 from setpoint.reconcile.prune.model import Held, Inventory
@@ -120,6 +121,23 @@ def _story() -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
+def _adoption_story() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return two adoptions, one merged and one dropped."""
+    fields = (AdoptedField("d-2", "ConfigMap/web", "data.a", "x"),)
+    edits = (Edit("apps/web/web.yaml", "b" * 40, 3, "y", "x"),)
+    first = Adoption("a-1", "web", "prod", fields, "person:sam@b.c", "right", "delivery", "d" * 40, edits, AT)
+    place = {"app": "web", "environment": "prod"}
+    return [
+        ("adoption.intended", "a-1", encode(first)),
+        ("adoption.opened", "a-1", {**place, "commit": "f" * 40}),
+        ("adoption.merged", "a-1", {**place, "why": "main has it"}),
+        ("adoption.ended", "a-1", {**place, "why": "pinned", "state": "adopted"}),
+        ("adoption.intended", "a-2", encode(replace(first, adoption="a-2"))),
+        ("adoption.opened", "a-2", {**place, "commit": "e" * 40}),
+        ("adoption.ended", "a-2", {**place, "why": "deleted", "state": "dropped"}),
+    ]
+
+
 def _runtime_story() -> list[tuple[str, str, dict[str, Any]]]:
     """Return what an environment tells of drift, inventories, Jobs and rollouts."""
     killed = Drift("d-1", "web", "prod", "replica", "prod-web-1", "process", "running", "gone", "unknown", AT, DriftState.OPEN)
@@ -140,6 +158,7 @@ def _runtime_story() -> list[tuple[str, str, dict[str, Any]]]:
         ("drift.found", "d-1", encode(killed)),
         ("drift.ended", "d-1", encode(healed)),
         ("drift.found", "d-2", encode(edited)),
+        *_adoption_story(),
         ("inventory.written", "web/prod", {"inventory": encode(owned)}),
         ("inventory.written", "api/prod", {"inventory": encode(replace(gone, objects={"Deployment/api": "f" * 40}))}),
         ("prune.held", "web/prod", {**encode(held), "inventory": encode(waiting)}),

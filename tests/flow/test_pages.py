@@ -34,6 +34,7 @@ from setpoint.promotion.checks.service import LOG
 from setpoint.promotion.config import parse_environment, parse_setpoint
 from setpoint.promotion.model import Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
 from setpoint.promotion.repository import Delivery
+from setpoint.reconcile.drift.model import Drift, DriftState
 from setpoint.rollout.canary.reasons import StepView
 from setpoint.rollout.model import Counts
 from setpoint.web.pages import router
@@ -204,6 +205,17 @@ class FakeChecks:
 
 
 @dataclass
+class FakeAdoptions:
+    """Keeps what was asked of it."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def adopt(self, drifts: list[str], who: Principal, message: str) -> None:
+        """Note it."""
+        self.asked.append((tuple(drifts), who.actor, message))
+
+
+@dataclass
 class FakePromotions:
     """Keeps what was asked of it."""
 
@@ -315,6 +327,7 @@ def world(folder: Path) -> Any:
     return SimpleNamespace(
         store=store, links=LoginLinks(time, tokens), status=FakeStatus(), promotions=FakePromotions(), stops=FakeStops(),
         break_glass=FakeGlass(),
+        adoptions=FakeAdoptions(),
         delivery=SimpleNamespace(load=lambda: delivery, require=lambda _app, _environment: delivery),
         rollouts=FakeRollouts(), checks=FakeChecks(),
         prune=SimpleNamespace(held=lambda _app, _environment: None),
@@ -608,6 +621,21 @@ def test_a_lease_is_shown_with_who_why_until_when_and_its_way_out(browser: Brows
     assert "then: hold" in text
     assert ">End break-glass</button>" in text
     assert "break-glass" in browser.get("/").text
+
+
+def test_a_case_is_adopted_by_a_button(browser: Browser) -> None:
+    """It stands beside what an object has, and not beside what waits on a branch or is over; the service decides who may."""
+    one = Drift("d-1", "shop", "production", "object", "ConfigMap/shop", "data.a", "x", "y", "kubectl", at(9), DriftState.HELD)
+    waits = replace(one, drift="d-2", held_by="a-1", held_why="its value waits on setpoint/adopt/a-1")
+    over, dead = replace(one, drift="d-3", ended_at=at(1)), replace(one, drift="d-4", kind="replica")
+    browser.application.store.records.drifts = lambda _app, _environment, limit: [one, waits, over, dead][:limit]
+    text = browser.enter(ADA).get("/why/shop/production").text
+    assert text.count(">Adopt</button>") == 1
+    assert 'name="drift" value="d-1"' in text
+    assert "its value waits on setpoint/adopt/a-1" in text
+    assert ">Adopt</button>" not in browser.enter(BOB).get("/why/shop/production").text
+    browser.enter(ADA).post("/why/shop/production/adopt", drift="d-1")
+    assert browser.application.adoptions.asked == [(("d-1",), ADA.actor, "")]
 
 
 def test_the_journal_is_filtered_by_its_form(browser: Browser) -> None:

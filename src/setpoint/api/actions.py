@@ -20,6 +20,7 @@ from setpoint.promotion.checks.model import CommandRun
 from setpoint.promotion.model import Promotion, Quarantine
 from setpoint.promotion.people import require_responsible
 from setpoint.promotion.stops import LONGEST_S
+from setpoint.reconcile.adopt.model import Adoption
 from setpoint.reconcile.drift.model import Drift
 from setpoint.reconcile.prune.model import Prunable
 from setpoint.rollout.model import Rollout
@@ -87,6 +88,14 @@ class PlaceBody(_Body):
 
     app: Name
     environment: Name
+
+
+class AdoptBody(_Body):
+    """Which cases become the desired state."""
+
+    drifts: Annotated[list[Name], Field(min_length=1, max_length=50)]
+    """Ids of open cases, all of one object."""
+    message: Message = ""
 
 
 class PruneBody(PlaceBody):
@@ -200,6 +209,24 @@ def heal_place(app: Application, caller: Principal, application: str, environmen
     """Heal for whoever may, whichever way in they took: the drift stage knows no people."""
     require_responsible(app.delivery.require(application, environment), environment, caller)
     return app.drift.heal(application, environment, caller.actor)
+
+
+@router.post("/drift/adopt")
+def adopt(app: App, caller: Caller, body: AdoptBody) -> Adoption:
+    """Write the live values of cases of one object onto a branch of the delivery repository; owners, approvers and the operator may."""
+    return app.adoptions.adopt(body.drifts, caller, body.message)
+
+
+@router.get("/adoptions")
+def adoptions(
+    app: App,
+    _caller: Caller,
+    application: str | None = None,
+    environment: str | None = None,
+    ended: bool = False,  # noqa: FBT001, FBT002 - a query
+) -> list[Adoption]:
+    """Return live values on their way into Git; with `ended` also those of the past."""
+    return list(app.adoptions.listed(application, environment, ended=ended))
 
 
 @router.post("/prunes")

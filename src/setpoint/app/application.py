@@ -45,6 +45,7 @@ from setpoint.promotion.generators.service import Generators
 from setpoint.promotion.repository import DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.promotion.stops import Stops
+from setpoint.reconcile.adopt.service import AdoptionService
 from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.pods.service import PodService
 from setpoint.reconcile.prune.service import PruneService
@@ -106,6 +107,7 @@ class Application:
     checks: CommandChecks
     stops: Stops
     break_glass: BreakGlass
+    adoptions: AdoptionService
     delivery: DeliveryReader
     runtime: HostRuntime
     proxy: HaProxy

@@ -26,6 +26,7 @@ from setpoint.artifact.bases import needs_host
 from setpoint.artifact.copies import Copies
 from setpoint.artifact.digests import aliases
 from setpoint.core import clock
+from setpoint.evidence.ports import Signer
 from setpoint.ground.clusters.service import Clusters
 from setpoint.ground.registries.service import Registries
 from setpoint.observe.plan import PlanParts
@@ -33,6 +34,7 @@ from setpoint.pipeline.model import ToolchainFacts
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.admission import Admission
+from setpoint.reconcile.adopt.service import AdoptionService, AdoptParts
 from setpoint.reconcile.cluster.inventories import Inventories
 from setpoint.reconcile.cluster.preview import ClusterPreview, PreviewParts
 from setpoint.reconcile.cluster.target import ClusterParts, ClusterTarget
@@ -46,6 +48,7 @@ from setpoint.reconcile.prune.service import PruneParts, PruneService
 from setpoint.reconcile.pulls.service import PullParts, PullService
 from setpoint.reconcile.pulls.target import TargetWithPulls
 from setpoint.reconcile.rendering import Rendering
+from setpoint.reconcile.renders import Renders
 from setpoint.reconcile.service import ReconcileParts, ReconcileService
 from setpoint.reconcile.target import Target
 from setpoint.rollout.canary.decide import was_sent_back
@@ -73,6 +76,7 @@ class Targets:
     cluster: ClusterTarget
     connections: KubernetesClusters
     pods: PodService
+    adoptions: AdoptionService
 
 
 def build(
@@ -81,6 +85,7 @@ def build(
     machine: Machine,
     promotions: PromotionService,
     own: Collection[str],
+    writing: tuple[Signer, Renders],
 ) -> Targets:
     """Make host and clusters, and the reconciler over both; own are names of this home's own registry for others."""
     (delivery, rendering, admission), records, recorder = judges, store.records, store.recorder
@@ -88,7 +93,9 @@ def build(
     home = home_of(store)
     folders = HostFolders(store.home.replicas, store.home.images)
     runtime = HostRuntime(folders, store.oci, facts, dedicated_uid(), vault=vault)
-    drift = DriftService(DriftParts(records, records, recorder, store.clock, runtime.replicas, store.holds, partial(_sent_back, records)))
+    drift = DriftService(
+        DriftParts(records, records, recorder, store.clock, runtime.replicas, store.holds, records, partial(_sent_back, records))
+    )
     proxy = HaProxy(store.home.proxies, dedicated_uid(), judge=drift.judge)
     prune = PruneService(
         PruneParts(records, records, recorder, delivery, rendering, runtime.replicas, records.approved_losses, store.holds.leases)
@@ -135,8 +142,10 @@ def build(
     def where(delivery: Delivery, environment: str) -> Target:
         return host if delivery.environment(environment).target.host is not None else watched
 
-    service = ReconcileService(ReconcileParts(delivery, pins, where, records, recorder, store.clock))
-    return Targets(runtime, proxy, drift, prune, rollouts, service, cluster, connections, pods)
+    signer, renders = writing
+    adoptions = AdoptionService(AdoptParts(delivery, store.git, renders, cluster.rows, drift, records, recorder, signer, store.holds))
+    service = ReconcileService(ReconcileParts(delivery, pins, where, records, recorder, store.clock, adoptions.settle))
+    return Targets(runtime, proxy, drift, prune, rollouts, service, cluster, connections, pods, adoptions)
 
 
 def home_of(store: Store) -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _THEN = {
     "correct": "what was changed is brought back",
+    "adopt": "what was changed is written into Git, on a branch",
     "hold": "what was changed stays until somebody decides",
 }
 
@@ -42,7 +43,7 @@ def command(
     """Let people change what is live for a while: drift is recorded and not corrected.
 
     Meanwhile nothing new is pinned there and nothing is removed; a rollback still works.
-    Example: setpoint break-glass hello production --for 2h -m "the queue is stuck"
+    Example: setpoint break-glass hello production --for 2h -m "the queue is stuck" --then adopt
     """
     app, environment = place(what, everything)
     body = {"app": app, "environment": environment, "objects": more["objects"], "message": message}

@@ -58,10 +58,11 @@ def _next(case: dict[str, Any]) -> str:
     if case["ended_at"]:
         return f"{case['done']}, {ago(case['ended_at'])}"
     if case["state"] == "held":
-        ways = f"setpoint heal {case['app'] or 'APP'} {case['environment']}"
-        return f"left as it is: {case['held_why']}" + (f"  -> {ways}" if case["then"] == "hold" else "")
+        return f"left as it is: {case['held_why']}" + (f"  -> {case['held_fix']}" if case["held_fix"] else "")
     if case["state"] == "reported":
-        return f"left as it is, for the mode is report  -> setpoint heal {case['app'] or 'APP'} {case['environment']}"
+        return f"left as it is, for the mode is report  -> setpoint heal {case['app'] or 'APP'} {case['environment']}" + (
+            f", or setpoint adopt {case['drift']}" if case["kind"] == "object" else ""
+        )
     return (
         f"corrected again at {case['heal_at'][11:19]} UTC" if case["count"] > 1 and case["kind"] != "replica" else "it is being corrected"
     )

@@ -44,6 +44,7 @@ VERBS: Final[dict[str, tuple[str, str, str]]] = {
     "diff": ("setpoint.cli.diff", "command", "Compare what is pinned with what runs."),
     "drift": ("setpoint.cli.drift", "command", "Show what changed behind Setpoint's back, and what was done."),
     "heal": ("setpoint.cli.heal", "command", "Bring back what drifted and is left alone."),
+    "adopt": ("setpoint.cli.adopt", "command", "Write what drifted into Git, on a branch."),
     "prune": ("setpoint.cli.prune", "command", "Remove what waits for a person's word before it is removed."),
     "gc": ("setpoint.cli.gc", "command", "Delete what nothing needs any more, or show what that is."),
     "verify": ("setpoint.cli.verify", "command", "Check signatures and evidence, rule by rule."),

@@ -18,7 +18,7 @@ import click
 from setpoint.core.errors import ConfigError, ConflictError, NotAllowedError, SetpointError, UserError, WorldError
 
 _COLOURS: Final = {
-    "green": ("passed", "reused", "healthy", "allow", "decided", "pinned", "ok", "yes", "synced", "healed"),
+    "green": ("passed", "reused", "healthy", "allow", "decided", "pinned", "ok", "yes", "synced", "healed", "adopted"),
     "red": ("failed", "timed-out", "deny", "denied", "degraded", "lost", "no", "quarantined", "error", "unnamed", "earlier"),
     "yellow": (
         "running",

@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from setpoint.evidence.model import Document, EvidenceRecord
 
-SigningKind = Literal["run", "approval", "promotion", "pin", "unpin"]
+SigningKind = Literal["run", "approval", "promotion", "pin", "unpin", "adoption"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Signer(Protocol):
     """
 
     def sign(self, kind: SigningKind, subject_id: str, context: str = "") -> list[Signed]:
-        """Return what was signed: every statement of a run, one approval, one gate summary, or one pin commit.
+        """Return what was signed: every statement of a run, one approval, one gate summary, or one commit of a pin or an adoption.
 
         context is the parent commit id for kind `pin` and the person's email for kind `approval`.
         UserError SP404 when the journal does not hold what is to be signed; WorldError SP405 when the signer is gone.

@@ -248,8 +248,10 @@ def parse_trailers(message: str) -> dict[str, str]:
     return found
 
 
-def commit_payload(tree: str, parent: str, message: str, at: str, identity: str = IDENTITY) -> bytes:
+def commit_payload(tree: str, parent: str, message: str, at: str, identity: str = IDENTITY, author: str = "") -> bytes:
     """Return the unsigned commit object (git: gitformat-commit) that is signed and then written; `at` is RFC 3339.
+
+    Identity is the committer, and the author too where none is given.
 
     Raises:
         UserError: tree or parent is no object id (SP541).
@@ -258,7 +260,7 @@ def commit_payload(tree: str, parent: str, message: str, at: str, identity: str 
         if not _OBJECT_ID.fullmatch(object_id):
             raise UserError("SP541", f"{object_id[:80]!r} is no object id", fix="give the full commit id")
     seconds = int(clock.from_text(at).astimezone(UTC).timestamp())
-    head = f"tree {tree}\nparent {parent}\nauthor {identity} {seconds} +0000\ncommitter {identity} {seconds} +0000\n\n"
+    head = f"tree {tree}\nparent {parent}\nauthor {author or identity} {seconds} +0000\ncommitter {identity} {seconds} +0000\n\n"
     return (head + message).encode()
 
 

@@ -31,6 +31,8 @@ class ReconcileParts:
     records: DeploymentRecords
     recorder: Recorder
     clock: clock.Clock
+    adoptions: Callable[[Delivery, str], None] = lambda _delivery, _environment: None
+    """Looks at what became of an environment's adoptions, before its target takes a step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class ReconcileService:
         for effective, why in waiting.values():
             refused += self._observe(effective, Observed(Health.PROGRESSING, why), begun=False)
         self._parts.recorder.record_all(refused)
+        self._parts.adoptions(delivery, environment)
         look = self._parts.target(delivery, environment).advance(delivery, environment, found)
         self._parts.recorder.record_all([fact for app, seen in look.apps.items() for fact in self._observe(found[app], seen)])
         before = self.passes.get(environment, Passes())

@@ -112,7 +112,7 @@ def _scope(application: str, fields: dict[str, str]) -> str:
 
 def _then(fields: dict[str, str]) -> Then | None:
     """Return what is chosen to become of drift; None for nothing chosen."""
-    chosen: dict[str, Then] = {"correct": "correct", "hold": "hold"}
+    chosen: dict[str, Then] = {"correct": "correct", "adopt": "adopt", "hold": "hold"}
     text = fields.get("then", "")
     if text and text not in chosen:
         raise UserError("SP863", f"`{text[:40]}` is nothing that can become of drift", fix=f"one of {', '.join(chosen)}")
@@ -151,6 +151,13 @@ async def resolve(app: App, caller: Caller, run: str, task: str, fields: Form) -
 def heal(app: App, caller: Caller, application: str, environment: str, _fields: Form) -> Response:
     """Have what is only reported corrected."""
     heal_place(app, caller, application, environment)
+    return _back(application, environment)
+
+
+@router.post("/why/{application}/{environment}/adopt")
+def adopt(app: App, caller: Caller, application: str, environment: str, fields: Form) -> Response:
+    """Write the live value of a case onto a branch."""
+    app.adoptions.adopt([fields.get("drift", "")], caller, message_of(fields))
     return _back(application, environment)
 
 

@@ -35,6 +35,8 @@ _MARKS: Final = {
     "to come": ("off", "idle"),
     "reported": ("waiting", "wait"),
     "healed": ("good", "good"),
+    "held": ("waiting", "wait"),
+    "adopted": ("good", "good"),
     "leaving": ("moving", "busy"),
     "starting": ("moving", "busy"),
     "operated": ("good", "good"),

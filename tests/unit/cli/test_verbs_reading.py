@@ -384,13 +384,26 @@ def test_break_glass_says_until_when_and_what_comes_then(fake_api: Any, capsys: 
 
 def test_drift_that_is_held_says_by_what_and_what_a_person_can_do(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Under a lease there is nothing to do; after one with `hold` there is."""
-    held = {**CASE, "state": "held", "ended_at": "", "held_why": "sam broke the glass: stuck", "then": "correct"}
+    held = {**CASE, "state": "held", "ended_at": "", "held_why": "sam broke the glass: stuck", "held_fix": "", "then": "correct"}
     fake_api.answers["GET", "drift"] = [held]
     assert run(["drift"]) == 1
     assert "left as it is: sam broke the glass: stuck\n" in capsys.readouterr().out
-    fake_api.answers["GET", "drift"] = [{**held, "then": "hold"}]
+    fake_api.answers["GET", "drift"] = [{**held, "then": "hold", "held_fix": "setpoint heal shop production"}]
     assert run(["drift"]) == 1
     assert "-> setpoint heal shop production" in capsys.readouterr().out
+
+
+def test_adopt_says_what_is_written_where_and_how_to_go_on(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """The fields, the changed text, the branch; merging and deleting are the two ways on."""
+    fields = [{"drift": "d-1", "subject": "Deployment/web", "field": "spec.replicas", "live": "5"}]
+    edits = [{"path": "environments/p/web/web.yaml", "before": "b", "start": 4, "old": "2", "new": "5"}]
+    fake_api.answers["POST", "drift/adopt"] = {"adoption": "a-1", "repository": "delivery", "fields": fields, "edits": edits}
+    assert run(["adopt", "d-1", "-m", "right"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ("Deployment/web spec.replicas: 5\n  environments/p/web/web.yaml: 2 -> 5\na-1: on setpoint/adopt/a-1 of delivery\n")
+    assert "git merge origin/setpoint/adopt/a-1" in told.err
+    assert fake_api.asked[-1][2] == {"drifts": ["d-1"], "message": "right"}
+    assert run(["adopt"]) == 2
 
 
 def test_prune_shows_first_and_removes_exactly_what_it_showed(fake_api: Any, capsys: pytest.CaptureFixture[str]) -> None:

@@ -48,7 +48,9 @@ class Machine:
         """The service of a server that has just started."""
         world = self.world
         replicas = lambda: list(self.found.values())  # noqa: E731 - a list that changes
-        return DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, replicas, world.holds, self._sent_back))
+        return DriftService(
+            DriftParts(world.records, world.records, world.recorder, world.clock, replicas, world.holds, world.records, self._sent_back)
+        )
 
     def _sent_back(self, replica: ReplicaStatus) -> bool:
         return replica.spec.replica in self.back

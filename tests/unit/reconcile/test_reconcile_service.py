@@ -136,7 +136,7 @@ def engine(world: World) -> Engine:
 
 def _service(world: World, engine: Engine) -> ReconcileService:
     part = cast("Any", engine)
-    drift = DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, list, world.holds))
+    drift = DriftService(DriftParts(world.records, world.records, world.recorder, world.clock, list, world.holds, world.records))
     records = world.records
     prune = PruneService(PruneParts(records, records, world.recorder, world.reader, part, engine.replicas, records.approved_losses))
     engine.prune = prune

@@ -43,6 +43,7 @@ _SCOPE: Final[dict[str, Callable[[Entry], str]]] = {
     "rollout": lambda entry: f"place/{entry.subject}",
     "check": lambda entry: place(entry.body["app"], entry.body["environment"]),
     "quarantine": lambda entry: place(entry.body["app"], entry.body["environment"]),
+    "adoption": lambda entry: place(entry.body["app"], entry.body["environment"]),
     "hold": lambda entry: place(entry.body["app"], entry.body["environment"]),
     "repository": lambda _entry: REPOSITORIES,
     "delivery": lambda _entry: REPOSITORIES,

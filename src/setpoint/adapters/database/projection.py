@@ -7,14 +7,15 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, MetaData, Table, delete, insert, select, update
+from sqlalchemy import Connection, Engine, MetaData, delete, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
 from setpoint.adapters.database import tables as t
+from setpoint.adapters.database.adoption_folds import ADOPTION_FOLDS
 from setpoint.adapters.database.changes import note
 from setpoint.adapters.database.generated_folds import GENERATOR_FOLDS
 from setpoint.adapters.database.operator_folds import OPERATOR_FOLDS
-from setpoint.adapters.database.upsert import upsert, upsert_all
+from setpoint.adapters.database.upsert import patch_body, upsert, upsert_all
 from setpoint.core import clock
 from setpoint.ground.journal.model import Entry
 from setpoint.pipeline.decide import cancelled_text
@@ -85,14 +86,6 @@ def _drop_everything(connection: Connection) -> None:
     there.drop_all(connection)
 
 
-def _patch_body(connection: Connection, table: Table, key: dict[str, Any], changes: dict[str, Any], columns: dict[str, Any]) -> None:
-    """Merge changes into a row's JSON body and set columns beside it."""
-    where = [table.c[name] == value for name, value in key.items()]
-    body = connection.execute(select(table.c.body).where(*where)).scalar()
-    if body is not None:
-        connection.execute(update(table).where(*where).values(body={**body, **changes}, **columns))
-
-
 def _run_created(connection: Connection, entry: Entry) -> None:
     body = entry.body
     values = {"seq": entry.index, "repository": body["repository"], "revision": body["revision"], "state": body["state"], "body": body}
@@ -101,7 +94,7 @@ def _run_created(connection: Connection, entry: Entry) -> None:
 
 def _run_finished(connection: Connection, entry: Entry) -> None:
     changes = {"state": entry.body["state"], "error": entry.body.get("error", ""), "finished_at": entry.at, "lost": []}
-    _patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": entry.body["state"]})
+    patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": entry.body["state"]})
 
 
 def _task_started(connection: Connection, entry: Entry) -> None:
@@ -126,7 +119,7 @@ def _tasks_finished(connection: Connection, entries: Sequence[Entry]) -> None:
 
 def _run_cancelling(connection: Connection, entry: Entry) -> None:
     text = cancelled_text(entry.actor, str(entry.body.get("why", ""))) if entry.actor != "setpoint" else str(entry.body.get("why", ""))
-    _patch_body(connection, t.runs, {"run": entry.subject}, {"cancelling": text}, {})
+    patch_body(connection, t.runs, {"run": entry.subject}, {"cancelling": text}, {})
 
 
 def _run_retried(connection: Connection, entry: Entry) -> None:
@@ -139,7 +132,7 @@ def _run_retried(connection: Connection, entry: Entry) -> None:
         "cancelling": "",
         "retried_at": entry.at,
     }
-    _patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": RunState.RUNNING.value})
+    patch_body(connection, t.runs, {"run": entry.subject}, changes, {"state": RunState.RUNNING.value})
     rows = connection.execute(select(t.tasks.c.task, t.tasks.c.body).where(t.tasks.c.run == entry.subject)).all()
     again = [task for task, body in rows if body is None or not TaskState(body["state"]).green]
     connection.execute(delete(t.tasks).where(t.tasks.c.run == entry.subject, t.tasks.c.task.in_(again)))
@@ -160,7 +153,7 @@ def _task_resolved(connection: Connection, entry: Entry) -> None:
 def _set_lost(connection: Connection, entry: Entry, *, lost: bool) -> None:
     body = connection.execute(select(t.runs.c.body).where(t.runs.c.run == entry.subject)).scalar() or {}
     others = [task for task in body.get("lost", []) if task != entry.body["task"]]
-    _patch_body(connection, t.runs, {"run": entry.subject}, {"lost": [*others, *([entry.body["task"]] if lost else [])]}, {})
+    patch_body(connection, t.runs, {"run": entry.subject}, {"lost": [*others, *([entry.body["task"]] if lost else [])]}, {})
 
 
 def _artifact_built(connection: Connection, entry: Entry) -> None:
@@ -174,7 +167,7 @@ def _evidence_attached(connection: Connection, entry: Entry) -> None:
     values = {"seq": entry.index, "subject": body["subject"], "run": body.get("run", ""), "promotion": body.get("promotion", "")}
     connection.execute(insert(t.evidence).values(body=body, **values))
     if body["predicate_type"].startswith("https://slsa.dev/verification_summary/"):
-        _patch_body(connection, t.promotions, {"promotion": values["promotion"]}, {"gate_bundle": body["bundle"]}, {"changed": entry.index})
+        patch_body(connection, t.promotions, {"promotion": values["promotion"]}, {"gate_bundle": body["bundle"]}, {"changed": entry.index})
 
 
 def _promotion_created(connection: Connection, entry: Entry) -> None:
@@ -186,16 +179,16 @@ def _promotion_created(connection: Connection, entry: Entry) -> None:
 def _promotion_decided(connection: Connection, entry: Entry) -> None:
     state = entry.body["state"]
     changes = {"state": state, "verdict": entry.body["verdict"], "decided_at": entry.at}
-    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": state, "changed": entry.index})
+    patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": state, "changed": entry.index})
 
 
 def _promotion_superseded(connection: Connection, entry: Entry) -> None:
     changes = {"state": "superseded", "superseded_by": entry.body["superseded_by"]}
-    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "superseded", "changed": entry.index})
+    patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "superseded", "changed": entry.index})
 
 
 def _promotion_requested(connection: Connection, entry: Entry) -> None:
-    _patch_body(
+    patch_body(
         connection,
         t.promotions,
         {"promotion": entry.subject},
@@ -206,7 +199,7 @@ def _promotion_requested(connection: Connection, entry: Entry) -> None:
 
 def _promotion_pinned(connection: Connection, entry: Entry) -> None:
     changes = {"state": "pinned", "pin_commit": entry.body["commit"], "pinned_at": entry.at}
-    _patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "pinned", "changed": entry.index})
+    patch_body(connection, t.promotions, {"promotion": entry.subject}, changes, {"state": "pinned", "changed": entry.index})
 
 
 def _approval_given(connection: Connection, entry: Entry) -> None:
@@ -235,12 +228,12 @@ def _hold_opened(connection: Connection, entry: Entry) -> None:
 def _hold_closed(connection: Connection, entry: Entry) -> None:
     changes = {"ended_at": entry.at, "ended_by": entry.actor, "ended_why": entry.body["why"]}
     changes |= {"then": entry.body["then"]} if "then" in entry.body else {}
-    _patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"open": False, "changed": entry.index})
+    patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"open": False, "changed": entry.index})
 
 
 def _hold_extended(connection: Connection, entry: Entry) -> None:
     changes = {name: entry.body[name] for name in ("until", "then")}
-    _patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"changed": entry.index})
+    patch_body(connection, t.holds, {"hold": entry.subject}, changes, {"changed": entry.index})
 
 
 def _repository_created(connection: Connection, entry: Entry) -> None:
@@ -266,7 +259,7 @@ def _command_run(connection: Connection, entry: Entry) -> None:
 
 
 def _command_requested(connection: Connection, entry: Entry) -> None:
-    _patch_body(connection, t.command_runs, {"check": entry.subject}, {"asked_at": entry.at, "asked_by": entry.actor}, {})
+    patch_body(connection, t.command_runs, {"check": entry.subject}, {"asked_at": entry.at, "asked_by": entry.actor}, {})
 
 
 def _deployment_observed(connection: Connection, entry: Entry) -> None:
@@ -284,7 +277,7 @@ def _served(connection: Connection, entry: Entry) -> None:
     promotion = entry.body["promotion"]
     body = connection.execute(select(t.promotions.c.body).where(t.promotions.c.promotion == promotion)).scalar()
     if body is not None and body.get("served_at") is None:
-        _patch_body(connection, t.promotions, {"promotion": promotion}, {"served_at": entry.at}, {"changed": entry.index})
+        patch_body(connection, t.promotions, {"promotion": promotion}, {"served_at": entry.at}, {"changed": entry.index})
 
 
 def _replica_exited(connection: Connection, entry: Entry) -> None:
@@ -376,6 +369,7 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "rollout.resumed": _rollout,
     "rollout.returned": _rollout,
     "rollout.finished": _rollout,
+    **ADOPTION_FOLDS,
     **GENERATOR_FOLDS,
     **OPERATOR_FOLDS,
 }

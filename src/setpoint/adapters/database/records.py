@@ -25,6 +25,7 @@ from setpoint.pipeline.model import Run, RunState, TaskResult
 from setpoint.promotion.checks.model import CommandRun, CommandState
 from setpoint.promotion.generators.model import Expansion
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
+from setpoint.reconcile.adopt.model import Adoption
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, JobRun
 from setpoint.reconcile.prune.model import Inventory
@@ -46,6 +47,7 @@ class Records:
         self._deployments = Mirror(source, Deployment, t.deployments)
         self._rollouts = Mirror(source, Rollout, t.rollouts)
         self._holds = Mirror(source, Hold, t.holds, t.holds.c.open)
+        self._adoptions = Mirror(source, Adoption, t.adoptions, t.adoptions.c.open)
         self._quarantines = Mirror(source, Quarantine, t.quarantines, t.quarantines.c.open)
         unfinished = t.promotions.c.state.in_((PromotionState.OPEN, PromotionState.DECIDED))
         self._unfinished = Mirror(source, Promotion, t.promotions, unfinished)
@@ -311,6 +313,11 @@ class Records:
         if not ended:
             statement = statement.where(t.drifts.c.open.is_(True))
         return self._all(Drift, statement)
+
+    def adoptions(self, app: str | None = None, environment: str | None = None, *, ended: bool = False) -> list[Adoption]:
+        """Return adoptions that wait (with `ended`: all), oldest first."""
+        every = self._all(Adoption, select(t.adoptions.c.body).order_by(t.adoptions.c.seq)) if ended else self._adoptions.all()
+        return [one for one in every if app in (None, one.app) and environment in (None, one.environment)]
 
     def drift_sums(self) -> list[DriftSum]:
         """Return how many cases of drift there were, and how long they took, by place, kind and state."""

@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 15
+SCHEMA: Final = 16
 
 metadata = MetaData()
 
@@ -180,6 +180,18 @@ drifts = Table(
     Column("state", String, nullable=False),
     Column("open", Boolean, nullable=False, index=True),
     Column("seconds", Float, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
+adoptions = Table(
+    "adoptions",
+    metadata,
+    Column("adoption", String, primary_key=True),
+    Column("seq", Integer, nullable=False, index=True),
+    Column("app", String, nullable=False),
+    Column("environment", String, nullable=False, index=True),
+    Column("open", Boolean, nullable=False, index=True),
+    Column("changed", Integer, nullable=False),
     Column("body", JSON, nullable=False),
 )
 

@@ -1,10 +1,10 @@
-"""Writing rows that may be there already; used by the projection only."""
+"""Writing rows that may be there already, and changing a part of one; used by the projection only."""
 
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, select, update
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert_insert
 
@@ -23,3 +23,11 @@ def upsert_all(connection: Connection, table: Table, key: tuple[str, ...], rows:
 def _statement(table: Table, key: tuple[str, ...], columns: tuple[str, ...]) -> Insert:
     statement = upsert_insert(table)
     return statement.on_conflict_do_update(index_elements=key, set_={name: statement.excluded[name] for name in columns if name not in key})
+
+
+def patch_body(connection: Connection, table: Table, key: dict[str, Any], changes: dict[str, Any], columns: dict[str, Any]) -> None:
+    """Merge changes into a row's JSON body and set columns beside it."""
+    where = [table.c[name] == value for name, value in key.items()]
+    body = connection.execute(select(table.c.body).where(*where)).scalar()
+    if body is not None:
+        connection.execute(update(table).where(*where).values(body={**body, **changes}, **columns))

@@ -18,6 +18,7 @@ from setpoint.ground.journal.ports import JournalStorage
 from setpoint.pipeline.model import Run, TaskResult
 from setpoint.promotion.generators.model import Expansion, environment_name
 from setpoint.promotion.model import Approval, Promotion
+from setpoint.reconcile.adopt.model import Adoption
 
 _FIX: Final = "`setpoint events --check` names the first bad entry; restore the journal from a copy"
 
@@ -81,6 +82,8 @@ class Ledger:
         self.evidence: dict[str, list[EvidenceRecord]] = defaultdict(list)
         """By subject."""
         self.deliveries: list[str] = []
+        self.adoptions: dict[str, tuple[Adoption, str]] = {}
+        """By id, as intended, with when that was journalled."""
         self.quarantined: set[tuple[str, str, str]] = set()
         """(candidate digest, app, environment) in force."""
 
@@ -178,6 +181,9 @@ class Ledger:
             if element.life is not None and element.life.ended:
                 self.ended.setdefault(environment_name(found.generator, element.name), (entry.at, element.life.ended))
 
+    def _adoption(self, entry: Entry, body: dict[str, Any]) -> None:
+        self.adoptions.setdefault(entry.subject, (decode(Adoption, body), entry.at))
+
     def _delivery(self, entry: Entry, _body: dict[str, Any]) -> None:
         if entry.subject not in self.deliveries:
             self.deliveries.append(entry.subject)
@@ -202,6 +208,7 @@ _HANDLERS: Final = {
     "promotion.decided": Ledger._decided,  # noqa: SLF001
     "promotion.superseded": Ledger._superseded,  # noqa: SLF001
     "pin.intended": Ledger._intended,  # noqa: SLF001
+    "adoption.intended": Ledger._adoption,  # noqa: SLF001
     "delivery.registered": Ledger._delivery,  # noqa: SLF001
     "generator.expanded": Ledger._generator,  # noqa: SLF001
     "preview.extended": Ledger._generator,  # noqa: SLF001

@@ -23,6 +23,7 @@ from setpoint.adapters.keys import KeyFolder
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.scans import ScanProcess
 from setpoint.adapters.signer import protocol
+from setpoint.adapters.signer.adoptions import AdoptionCommit, AdoptionCommits
 from setpoint.adapters.signer.compose import Draft
 from setpoint.adapters.signer.ledger import Ledger
 from setpoint.adapters.signer.pins import PinCommit, PinCommits
@@ -94,7 +95,9 @@ class SigningDesk:
             return [self._commit(PinCommits(self._sources).compose(subject, context, trust))]
         if kind == "unpin":
             return [self._commit(PinCommits(self._sources).compose_removal(subject, context))]
-        raise UserError("SP404", f"the signer does not sign a {kind[:40]!r}", fix="run, approval, promotion, pin or unpin")
+        if kind == "adoption":
+            return [self._commit(AdoptionCommits(self._sources).compose(subject))]
+        raise UserError("SP404", f"the signer does not sign a {kind[:40]!r}", fix="run, approval, promotion, pin, unpin or adoption")
 
     def _bundle(self, draft: Draft) -> Signed:
         payload = render_statement(draft.statement)
@@ -113,9 +116,10 @@ class SigningDesk:
             document=draft.document,
         )
 
-    def _commit(self, commit: PinCommit) -> Signed:
+    def _commit(self, commit: PinCommit | AdoptionCommit) -> Signed:
         signature = self._keys.sign_commit(commit.payload)
-        return Signed("", commit.promotion, "", commit.payload, signature, summary=commit.summary, at=commit.at)
+        subject = commit.promotion if isinstance(commit, PinCommit) else commit.adoption
+        return Signed("", subject, "", commit.payload, signature, summary=commit.summary, at=commit.at)
 
 
 def serve(connection: socket.socket, desk: SigningDesk) -> None:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Literal
 
-Then = Literal["correct", "hold"]
-"""What becomes of drift when the lease ends under which it was left alone: it is brought back, or left to a person."""
+Then = Literal["correct", "adopt", "hold"]
+"""What becomes of drift when the lease ends under which it was left alone: it is brought back, written into Git, or left to a person."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,4 +113,5 @@ class Resting:
         """Return what a look at an application rests on beside its objects."""
         candidate = effective.pin.candidate
         inventory = self._prune.inventory(candidate.app, candidate.environment)
-        return (delivery.accepted, delivery.environment(candidate.environment), effective, inventory)
+        leases = self._prune.leases(candidate.app, candidate.environment)
+        return (delivery.accepted, delivery.environment(candidate.environment), effective, inventory, leases)

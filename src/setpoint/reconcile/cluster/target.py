@@ -12,7 +12,7 @@ from functools import partial
 from typing import Final
 
 from setpoint.artifact.copies import Copies
-from setpoint.core.errors import SetpointError, UserError
+from setpoint.core.errors import ConflictError, SetpointError, UserError
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.targets import KubernetesTarget
@@ -137,17 +137,12 @@ class ClusterTarget:
         Raises:
             SetpointError: as `advance` tells of an application.
         """
-        target = _target(delivery, environment)
-        cluster = self._parts.clusters.of(target.cluster)
-        desired = self._parts.rendering.desired(pin.candidate, delivery.repository)
-        effective = Effective(pin, desired, ())
-        before = self._before(effective)
-        if before is None or before.pin_commit != pin.commit:
+        commit = self._passed(environment, pin)
+        if commit != pin.commit:
             # Only what was admitted is opened, copied, or shown to the cluster's webhooks.
-            return [Difference("pin", "commit", pin.commit[:12], before.pin_commit[:12] if before is not None else "none")]
-        one = self._placing.placed(delivery, environment, (cluster, target), effective, step=False)
+            return [Difference("pin", "commit", pin.commit[:12], commit[:12] or "none")]
         found: list[Difference] = []
-        for row in self._plan(cluster, one):
+        for row in self.rows(delivery, environment, pin):
             if row.verdict.action is Action.CREATE:
                 found.append(Difference(row.key.subject, "object", "there", "not there"))
             elif row.verdict.action is Action.WAIT:
@@ -155,6 +150,28 @@ class ClusterTarget:
                 found.append(Difference(row.key.subject, "object", "as rendered", why))
             found += [difference_of(row.key, change) for change in row.comparison.differences]
         return found
+
+    def rows(self, delivery: Delivery, environment: str, pin: Pin) -> list[ObjectPlan]:
+        """Return the objects of a pin that was passed, each beside what is live; changes nothing.
+
+        Raises:
+            ConflictError: another pin was passed last (SP580).
+            SetpointError: as `advance` tells of an application.
+        """
+        if self._passed(environment, pin) != pin.commit:
+            where = f"{pin.candidate.app} in {environment}"
+            raise ConflictError(
+                "SP580", "what is pinned is not what runs", where=where, fix="wait until it is, or until a rollback is over"
+            )
+        target = _target(delivery, environment)
+        cluster = self._parts.clusters.of(target.cluster)
+        effective = Effective(pin, self._parts.rendering.desired(pin.candidate, delivery.repository), ())
+        return self._plan(cluster, self._placing.placed(delivery, environment, (cluster, target), effective, step=False))
+
+    def _passed(self, environment: str, pin: Pin) -> str:
+        """Return the commit of the pin that was passed last; empty for none."""
+        before = self._parts.records.deployment(pin.candidate.app, environment)
+        return before.pin_commit if before is not None else ""
 
     # One pass
 

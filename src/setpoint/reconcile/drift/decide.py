@@ -75,7 +75,7 @@ def step(
         if before is None or _is_news(before.drift, case.drift):
             opened.append(case.drift)
         if deviation.over and case.drift.count < _OFTEN:
-            ended.append(_end(case.drift, now, deviation.done))
+            ended.append(_end(case.drift, now, deviation.done, held.get(key)))
             continue
         still[key] = case
         if case.drift.state is DriftState.OPEN and now >= clock.from_text(case.drift.heal_at):
@@ -87,7 +87,7 @@ def step(
         if case.drift.count >= _OFTEN and quiet_s < QUIET_S:
             still[key] = replace(case, seen_at=case.seen_at or now)
         else:
-            ended.append(_end(case.drift, now, ""))
+            ended.append(_end(case.drift, now, "", held.get(key)))
     return Step(tuple(opened), tuple(ended), still, frozenset(correct))
 
 
@@ -122,8 +122,12 @@ def _placed(drift: Drift, mode: Mode, holding: Holding | None) -> Drift:
     if drift.ordered_by or _is_dead(drift.kind, drift.field):
         return replace(drift, state=DriftState.OPEN)
     if holding is not None and holding.over != "correct":
-        return replace(drift, state=DriftState.HELD, held_by=holding.by, held_why=holding.why, then=holding.over or "correct")
-    return replace(drift, state=DriftState.OPEN if mode == "correct" else DriftState.REPORTED, held_by="", held_why="", then="correct")
+        return replace(
+            drift, state=DriftState.HELD, held_by=holding.by, held_why=holding.why, held_fix=holding.fix, then=holding.over or "correct"
+        )
+    return replace(
+        drift, state=DriftState.OPEN if mode == "correct" else DriftState.REPORTED, held_by="", held_why="", held_fix="", then="correct"
+    )
 
 
 def _is_dead(kind: str, field: str) -> bool:
@@ -145,12 +149,16 @@ def _again(before: Known, deviation: Deviation, now: datetime) -> Known:
 def _is_news(before: Drift, after: Drift) -> bool:
     """Say whether an open case changed so that people should know: another state, value or holder, or twice as often as was told."""
     doubled = after.count != before.count and after.count & (after.count - 1) == 0
-    held = (before.held_by, before.then) != (after.held_by, after.then)
+    held = (before.held_by, before.then, before.held_fix) != (after.held_by, after.then, after.held_fix)
     return before.state is not after.state or doubled or held or (after.state is DriftState.HELD and before.live != after.live)
 
 
-def _end(drift: Drift, now: datetime, done: str) -> Drift:
-    """A case that was waiting for its correction and is as desired before that ended by itself."""
+def _end(drift: Drift, now: datetime, done: str, holding: Holding | None) -> Drift:
+    """A case that was waiting for its correction and is as desired before that ended by itself, unless its value was adopted."""
+    if holding is not None and holding.adopted:
+        return replace(
+            drift, state=DriftState.ADOPTED, done=f"its value is the desired one now ({holding.by})", ended_at=clock.to_text(now)
+        )
     corrected = drift.state is DriftState.OPEN and now >= clock.from_text(drift.heal_at)
     state = DriftState.HEALED if corrected else DriftState.GONE
     text = done or drift.done or (_DONE[drift.kind] if corrected else "it is as desired again, without a correction by Setpoint")
@@ -176,9 +184,7 @@ def reasons(open_cases: Sequence[Drift], app: str) -> Iterator[Reason]:
         often = f", {drift.count} times in a row" if drift.count > 1 else ""
         found = f"{drift.field} is {drift.live}, not {drift.desired}, since {clock.spoken(drift.since)}{often} (writer {drift.writer})"
         if drift.state is DriftState.HELD:
-            wanted = "a person's decision" if drift.then == "hold" else f"as desired; {drift.held_why}"
-            fix = f"setpoint heal {drift.app or app} {drift.environment}" if drift.then == "hold" else ""
-            yield Reason("DRIFT_HELD", Outcome.WAIT, drift.subject, found, wanted, fix)
+            yield Reason("DRIFT_HELD", Outcome.WAIT, drift.subject, found, f"as desired; {drift.held_why}", drift.held_fix)
         elif drift.state is DriftState.REPORTED:
             fix = f"setpoint heal {drift.app or app} {drift.environment}"
             yield Reason("DRIFT_REPORTED", Outcome.WAIT, drift.subject, found, "as desired; the mode is report", fix)

@@ -51,6 +51,8 @@ class DriftState(StrEnum):
     """It is left as it is for a while: under a break-glass lease, or until a person decides about it."""
     HEALED = "healed"
     """Setpoint brought it back."""
+    ADOPTED = "adopted"
+    """Its value was written into Git, merged and pinned: it is the desired one now."""
     GONE = "gone"
     """It is as desired again, or no longer matters, without a correction."""
 
@@ -79,9 +81,11 @@ class Drift:
     ordered_by: str = ""
     """Who had it corrected although the mode is `report`, or although it was held."""
     held_by: str = ""
-    """What holds it, or held it last: the id of a break-glass lease."""
+    """What holds it, or held it last: the id of a break-glass lease, or of an adoption."""
     held_why: str = ""
     """What people read of that."""
+    held_fix: str = ""
+    """What a person can do about it; empty when it goes on by itself."""
     then: Then = "correct"
     """What becomes of it now that its lease is over: with anything but `correct` it is still held."""
     done: str = ""
@@ -95,7 +99,7 @@ class Drift:
     @property
     def ended(self) -> bool:
         """Whether it is over."""
-        return self.state in (DriftState.HEALED, DriftState.GONE)
+        return self.state in (DriftState.HEALED, DriftState.ADOPTED, DriftState.GONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +107,13 @@ class Holding:
     """What holds cases of drift: they are recorded and left as they are."""
 
     by: str
-    """The id of a break-glass lease."""
+    """The id of a break-glass lease, or of an adoption."""
     why: str
     """What people read."""
+    fix: str = ""
+    """What a person can do about it."""
+    adopted: bool = False
+    """The value is in the desired state by now: a case that ends was adopted."""
     over: Then | None = None
     """None: it is in force. Else what it said would become of drift at its end."""
 

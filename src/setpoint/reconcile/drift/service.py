@@ -13,6 +13,7 @@ from setpoint.core.errors import ConflictError
 from setpoint.ground.hold.service import Holds
 from setpoint.ground.journal.model import Fact
 from setpoint.ground.journal.ports import Recorder
+from setpoint.reconcile.adopt.ports import AdoptionRecords
 from setpoint.reconcile.drift import decide
 from setpoint.reconcile.drift.decide import Key, Known
 from setpoint.reconcile.drift.holding import holding
@@ -36,6 +37,8 @@ class DriftParts:
     replicas: Callable[[], list[ReplicaStatus]]
     holds: Holds
     """Under whose break-glass leases drift is left as it is."""
+    adoptions: AdoptionRecords
+    """Which cases wait on branches."""
     sent_back: Callable[[ReplicaStatus], bool] = lambda _replica: False
     """Whether a replica is of a canary that was sent back: it is kept to be looked into, and serves nobody."""
 
@@ -95,6 +98,22 @@ class DriftService:
         with self._lock:
             return [case.drift for case in self._open().values() if (case.drift.environment, case.drift.kind) == (environment, kind)]
 
+    def named(self, drift: str) -> Drift | None:
+        """Return the open case of an id, or of the beginning of one that is no other's; None when there is none."""
+        with self._lock:
+            found = [case.drift for case in self._open().values() if case.drift.drift.startswith(drift)]
+        return found[0] if drift and len(found) == 1 else next((one for one in found if one.drift == drift), None)
+
+    def leave(self, key: Key, why: str) -> None:
+        """Leave a case that a lease held to a person."""
+        with self._lock:
+            case = self._open().get(key)
+            if case is None:
+                return
+            left = replace(case.drift, then="hold", held_why=why, held_fix=f"setpoint heal {case.drift.app} {case.drift.environment}")
+            self._parts.recorder.record_all([_fact("drift.found", left)])
+            self._open()[key] = replace(case, drift=left)
+
     def places(self, kind: Kind) -> set[str]:
         """Return the environments with open cases of a kind."""
         with self._lock:
@@ -126,7 +145,7 @@ class DriftService:
         mine = {key: case for key, case in every.items() if case.drift.environment == environment and case.drift.kind == kind}
         if not mine and not found:
             return frozenset()
-        held = holding(self._parts.holds, environment, [*(one.key for one in found), *mine], mine)
+        held = holding(self._parts.holds, self._parts.adoptions, environment, [*(one.key for one in found), *mine], mine)
         step = decide.step(mine, self._earlier, found, self._modes.get(environment, "correct"), self._parts.clock.now(), held)
         facts = [_fact("drift.found", drift) for drift in step.found] + [_fact("drift.ended", drift) for drift in step.ended]
         if facts:

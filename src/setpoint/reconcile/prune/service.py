@@ -98,6 +98,10 @@ class PruneService:
         """Return the objects whose loss people approved with a pin's promotion."""
         return self._parts.approved(pin.promotion)
 
+    def leases(self, app: str, environment: str) -> tuple[Hold, ...]:
+        """Return the break-glass leases under which nothing of an application is removed."""
+        return tuple(self._parts.leases(environment, app))
+
     def forget(self, pin: Pin, gone: Sequence[str]) -> None:
         """Note objects that are gone, for who knows it."""
         place = (pin.candidate.app, pin.candidate.environment)
