@@ -40,6 +40,8 @@ from setpoint.reconcile.cluster.preview import ClusterPreview, PreviewParts
 from setpoint.reconcile.cluster.target import ClusterParts, ClusterTarget
 from setpoint.reconcile.drift.service import DriftParts, DriftService
 from setpoint.reconcile.effective import EffectiveParts, EffectivePins
+from setpoint.reconcile.enforce.service import EnforceParts, EnforceService
+from setpoint.reconcile.enforce.target import TargetWithRefusal
 from setpoint.reconcile.host.target import HostParts, HostTarget
 from setpoint.reconcile.model import ReplicaStatus
 from setpoint.reconcile.pods.service import PodParts, PodService
@@ -136,7 +138,8 @@ def build(
         )
     )
     pods = pods_of(store, connections, (delivery, rendering), prune)
-    watched = TargetWithPulls(TargetWithPods(cluster, pods), pulls)
+    enforce = EnforceService(EnforceParts(home, connections, pods, records, recorder))
+    watched = TargetWithPulls(TargetWithPods(TargetWithRefusal(cluster, enforce), pods), pulls)
     pins = EffectivePins(EffectiveParts(delivery, admission, rendering, records, store.holds, store.git, store.clock))
 
     def where(delivery: Delivery, environment: str) -> Target:

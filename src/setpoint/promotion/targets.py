@@ -115,6 +115,8 @@ class KubernetesTarget(FileModel):
     pullSecret: bool | None = None  # noqa: N815 - the key as it is written
     """Whether Setpoint keeps a pull secret for that registry in the namespace, which pods name: left out, where it is this home's own
     registry; true, with the home's login to another one (`setpoint registry login`)."""
+    enforceImages: bool = False  # noqa: N815 - the key as it is written
+    """Whether the cluster itself refuses pods in the namespace whose images no pin names (a ValidatingAdmissionPolicy)."""
     url: Annotated[str, AfterValidator(_url)] | None = None
     """Where its applications are reached from here; `checks` of later environments need it."""
     metrics: Metrics | None = None

@@ -1,4 +1,5 @@
-"""Folds of what the operator keeps in the home: versions of secrets, logins to registries, clusters; never a value of any.
+"""Folds of what the operator keeps in the home: versions of secrets, logins to registries, clusters; never a value of any. And of where
+clusters refuse images by themselves.
 
 Used by the projection only.
 """
@@ -6,7 +7,7 @@ Used by the projection only.
 from collections.abc import Callable
 from typing import Final
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, delete, update
 
 from setpoint.adapters.database import tables as t
 from setpoint.adapters.database.upsert import upsert
@@ -48,12 +49,23 @@ def _cluster_removed(connection: Connection, entry: Entry) -> None:
     connection.execute(update(t.clusters).where(t.clusters.c.name == entry.subject).values(removed=True))
 
 
+def _admission_enforced(connection: Connection, entry: Entry) -> None:
+    upsert(connection, t.enforcements, {name: entry.body[name] for name in ("cluster", "namespace")}, {"since": entry.at})
+
+
+def _admission_released(connection: Connection, entry: Entry) -> None:
+    columns = t.enforcements.c
+    connection.execute(delete(t.enforcements).where(columns.cluster == entry.body["cluster"], columns.namespace == entry.body["namespace"]))
+
+
 OPERATOR_FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "secret.set": _secret_set,
     "secret.removed": _secret_removed,
     "cluster.added": _cluster_added,
     "cluster.labelled": _cluster_labelled,
     "cluster.removed": _cluster_removed,
+    "admission.enforced": _admission_enforced,
+    "admission.released": _admission_released,
     "registry.login": _registry_login,
     "registry.logout": _registry_logout,
 }

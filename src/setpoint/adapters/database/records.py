@@ -227,6 +227,13 @@ class Records:
         with self._engine.connect() as connection:
             return connection.execute(statement).scalar() or 0
 
+    def enforced(self) -> list[tuple[str, str]]:
+        """Return (cluster, namespace) of every place where a cluster refuses images by itself."""
+        columns = t.enforcements.c
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(columns.cluster, columns.namespace).order_by(columns.cluster, columns.namespace))
+            return [(cluster, namespace) for cluster, namespace in rows]
+
     # Repositories and pushes
 
     def accepted(self, repository: str) -> str | None:

@@ -262,3 +262,12 @@ clusters = Table(
     Column("labels", JSON, nullable=False),
     Column("removed", Boolean, nullable=False),
 )
+
+enforcements = Table(
+    "enforcements",
+    metadata,
+    Column("cluster", String, primary_key=True),
+    Column("namespace", String, primary_key=True),
+    Column("since", String, nullable=False),
+)
+"""Where clusters refuse images by themselves."""

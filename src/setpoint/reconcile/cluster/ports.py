@@ -56,7 +56,7 @@ class Cluster(Protocol):
         ...
 
     def take_over(self, key: ObjectKey, api_version: str, patch: Mapping[str, Any]) -> Object:
-        """Patch the field owners of an object (see `takeover`) and return it; raises what `apply` returns."""
+        """Merge a patch into an object (its owners, see `takeover`; fields to take out) and return it; raises what `apply` returns."""
         ...
 
     def delete(self, deletions: Sequence[Deletion]) -> dict[ObjectKey, SetpointError | None]:

@@ -174,6 +174,23 @@ class PodService:
             found += [(cluster, ", ".join(self._places.get((cluster, namespace), ())), said.get(pod.uid), pod) for pod in pods]
         return found
 
+    def named(self, where: Where) -> tuple[set[str], bool]:
+        """Return every image that may run in a namespace, and whether that is all: every environment there was passed once."""
+        here = {name: passed for name, passed in list(self._passed.items()) if passed.where == where}
+        builds = [one for name, passed in here.items() for app in passed.commits for one in self._current(passed, app, name)]
+        return {image for one in builds for image in one.images}, set(self._places.get(where, ())) <= here.keys()
+
+    def named_before(self, where: Where) -> set[str]:
+        """Return every image that earlier promotions of a namespace's applications named, the last twenty of each."""
+        here = {name: passed for name, passed in list(self._passed.items()) if passed.where == where}
+        builds = [one for name, passed in here.items() for app in passed.commits for one in self._earlier(passed, app, name)]
+        return {image for one in builds for image in one.images}
+
+    def look(self, where: Where) -> tuple[Pod, ...] | None:
+        """Return the pods of a namespace; None while nothing is known of them, or it may be old."""
+        look = self._parts.clusters.of(where[0]).pods(where[1])
+        return look.pods if not look.stale_since and not look.reason else None
+
     def read(self, cluster: str, namespace: str, name: str) -> Pod | None:
         """Return a pod of any namespace of a registered cluster, read now; raises what the port raises."""
         return self._parts.clusters.of(cluster).pod(namespace, name)
