@@ -1,6 +1,7 @@
 """Scanners' reports on the signer's desk: counted again, signed under the right type, kept with their originals, heard when they count."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any, cast
 
@@ -8,13 +9,14 @@ import pytest
 
 from contract.signer.conftest import FILES, PIPELINE, Story
 from setpoint.adapters.scans import ScanProcess
+from setpoint.artifact.model import Descriptor
 from setpoint.core import digest
 from setpoint.core.errors import NotFoundError, SetpointError
 from setpoint.core.records import decode, encode
 from setpoint.evidence.bundle import parse_bundle, parse_statement
 from setpoint.evidence.facts import EvidenceFacts
 from setpoint.evidence.lines import NamedArtifact, verify_lines
-from setpoint.evidence.model import CYCLONEDX, EvidenceRecord, Statement
+from setpoint.evidence.model import BUNDLE, CYCLONEDX, EvidenceRecord, Statement
 from setpoint.evidence.ports import Signed
 from setpoint.evidence.scans.summary import summarize
 from setpoint.evidence.verify import verify_bundle
@@ -132,6 +134,29 @@ def test_scans_are_attached_once(story: Story) -> None:
     first = story.evidence_service.attach_run("r-1")
     assert sorted(item.report for item in first) == ["", "", "again", "sbom", "scan"]
     assert story.evidence_service.attach_run("r-1") == first
+
+
+def test_a_crash_between_original_and_bundle_is_mended(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was pushed is pushed again as the same bytes; nothing is doubled."""
+    record = story.build(story.run("r-1", files=files(), reports=SCANS))
+    pushed: list[str] = []
+
+    def dies(repository: str, data: bytes, media_type: str, tag: str | None = None) -> Descriptor:
+        found = put(repository, data, media_type, tag)
+        pushed.append(found.digest)
+        if len(pushed) == 3:
+            raise OSError("the power is gone")
+        return found
+
+    put = story.store.put_manifest
+    with monkeypatch.context() as patch:
+        patch.setattr(story.store, "put_manifest", dies)
+        with pytest.raises(OSError, match="power"):
+            story.evidence_service.attach_run("r-1")
+    story.evidence_service.attach_run("r-1")
+    kinds = Counter(item.artifact_type for item in story.store.referrers(record.oci_repository, record.digest))
+    assert kinds == {BUNDLE: 4, "application/sarif+json": 1, "application/vnd.cyclonedx+json": 1}
+    assert facts_of(story, record).reports["scan"].result == "PASSED"
 
 
 def test_an_inventory_that_does_not_cover_never_passes_for_the_artifacts_own(story: Story) -> None:
