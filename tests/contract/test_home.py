@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from setpoint.adapters.database.engine import open_database
 from setpoint.app import home as homes
 from setpoint.app.doctor import of_home
-from setpoint.app.home import Home, default_home
+from setpoint.app.home import LONGEST_BYTES, Home, default_home
 from setpoint.app.lock import HomeLock
 from setpoint.app.teardown import stop_all
 from setpoint.core.errors import ConflictError, UserError
@@ -163,3 +164,19 @@ def test_a_home_that_is_closed_to_the_caller_says_whose_it_is(
     (found,) = [check for check in of_home(home) if check.name == "home"]
     assert (found.ok, word in found.found) == (False, True)
     assert list(home.root.iterdir()) == []
+
+
+def test_the_longest_path_of_a_home_works_and_a_longer_one_is_refused(tmp_path: Path) -> None:
+    """The database opens at the limit; one byte more is told before anything is made."""
+    folder = tmp_path.resolve()
+    while LONGEST_BYTES - len(os.fsencode(folder)) > 202:
+        folder = folder / ("x" * 100)
+    folder = folder / ("y" * (LONGEST_BYTES - len(os.fsencode(folder)) - 1))
+    home = Home(folder)
+    home.prepare()
+    with open_database(home.database).begin() as connection:
+        connection.exec_driver_sql("create table t (a)")
+    longer = Home(folder.with_name(f"{folder.name}z"))
+    with pytest.raises(UserError, match="481 bytes"):
+        longer.prepare()
+    assert not longer.root.exists()

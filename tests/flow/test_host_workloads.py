@@ -1,7 +1,9 @@
 """Secrets and Jobs on a live home: encrypted in Git, in clear in the replica only; a Job runs once, whatever becomes of the server."""
 
 import json
+import os
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +103,29 @@ def test_a_job_runs_once_and_its_end_is_learned_by_a_server_that_was_away(live: 
     ]
     assert (entries[1]["body"]["state"], entries[1]["body"]["exit"]) == ("succeeded", "exit status 0")
     assert "migrated" in live.api().get(f"/api/v1/replicas/{run['spec']['replica']}/log")["text"]
+
+
+def test_a_job_that_is_killed_with_its_shim_and_the_server_is_told_as_lost_and_not_run_again(live: LiveHome) -> None:
+    """Nobody saw its end: that is what journal and `why` say, and with no attempt left nothing of it is run a second time."""
+    code = "'import time; print(\"begun\", flush=True); time.sleep(300)'"
+    live.commit("delivery", {"apps/hello/job.yaml": JOB % code}, who="sam")
+    running = wait_for("its word", lambda: [reason for reason in reasons(live, "JOB_RUNNING") if reason["found"] == "running"])
+    run = running[0]["fix"].split()[2]
+    folder = Path(f"{live.home}.run") / "replicas" / run
+    wait_for("its output", lambda: "begun" in live.api().get(f"/api/v1/replicas/{run}/log")["text"])
+    state = json.loads((folder / "state.json").read_text())
+    live.stop(kill=True)
+    for pid in (state["child_pid"], state["shim_pid"]):
+        os.kill(pid, signal.SIGKILL)
+    live.start()
+    (reason,) = wait_for("the loss", lambda: reasons(live, "JOB_FAILED"))
+    assert reason["found"].startswith("nobody saw it end, after 1 attempt")
+    entries = [entry for entry in live.journal() if entry["subject"] == run]
+    assert [(entry["kind"], entry["body"]["state"]) for entry in entries] == [("job.started", "started"), ("job.finished", "lost")]
+    begun = [entry for entry in live.journal() if entry["kind"] == "job.started" and entry["index"] > entries[0]["index"]]
+    assert begun == []
+    live.commit("delivery", {"apps/hello/job.yaml": None}, who="sam")
+    live.serves("staging", PASSWORD)
 
 
 def test_a_failed_job_degrades_its_application_and_says_where_to_look(live: LiveHome) -> None:

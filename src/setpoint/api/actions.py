@@ -142,7 +142,8 @@ class DeliveryBody(_Body):
     """The delivery repository to register, or a version of it to accept."""
 
     repository: Name
-    branch: Name = "main"
+    branch: Name = ""
+    """Empty: the one that is registered, else main; another one is taken from now on."""
     commit: Name = ""
     """Accept this commit (law 9); empty for the head of the branch at registration."""
 

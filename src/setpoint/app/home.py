@@ -13,6 +13,8 @@ from typing import Final
 from setpoint.core.errors import UserError
 
 SHARED: Final = Path("/var/lib/setpoint-run")
+LONGEST_BYTES: Final = 480
+"""SQLite opens no file whose path has more than 512 bytes, its own endings included (os_unix.c, MAX_PATHNAME)."""
 
 
 _OTHER: Final = "call as its owner, or choose another home: --home DIR or SETPOINT_HOME"
@@ -173,10 +175,14 @@ class Home:
         """Create the folders with their modes.
 
         Raises:
-            UserError: the home lies inside a work tree (SP802) or cannot be made (SP803).
+            UserError: the home lies inside a work tree (SP802), cannot be made or has too long a path (SP803).
         """
         self.require_access()
         root = self.root.resolve()
+        length = len(os.fsencode(root))
+        if length > LONGEST_BYTES:
+            what = f"the path of the home has {length} bytes, more than {LONGEST_BYTES}: the database could not be opened there"
+            raise UserError("SP803", what, where=str(root), fix="choose a shorter one: --home DIR or SETPOINT_HOME")
         try:
             for parent in (root, *root.parents):
                 if (parent / ".git").exists():

@@ -40,7 +40,7 @@ class Registration:
         self._reader = reader
 
     def register(self, repository: str, branch: str, commit: str, caller: Principal) -> dict[str, str]:
-        """Register (once) and accept a commit; returns {repository, branch, commit}.
+        """Register and accept a commit; returns {repository, branch, commit}. An empty branch is the one that is registered, else main.
 
         Raises:
             NotFoundError: no such repository or commit (SP502).
@@ -55,12 +55,14 @@ class Registration:
         if commit and not _COMMIT.fullmatch(commit):
             fix = "give the commit id: what is accepted must not move (law 9)"
             raise UserError("SP502", f"`{commit}` is no commit id", where=repository, fix=fix)
+        registered = self._records.deliveries().get(repository, "")
+        branch = branch or registered or "main"
         found = self._git.resolve(repository, commit or branch)
         if found is None:
             raise NotFoundError("SP502", f"`{repository}` has no commit `{commit or branch}`", fix="push it first")
         self._reader.governed(repository, found)
         facts: list[Fact] = []
-        if repository not in self._records.deliveries():
+        if registered != branch:
             facts.append(Fact("delivery.registered", repository, caller.actor, {"branch": branch}))
         if self._records.accepted(repository) != found:
             body = {"commit": found, "why": "accepted by the operator by its commit id"}

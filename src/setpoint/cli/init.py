@@ -22,7 +22,7 @@ _TEMPLATES = Path(__file__).with_name("example")
 @click.command()
 @click.option("--example", metavar="NAME", help="Make ./NAME/app and ./NAME/delivery, a working pair, and host both in the home.")
 @click.option("--delivery", metavar="REPO", help="Register this hosted repository as the home's delivery repository.")
-@click.option("--branch", default="main", show_default=True, help="Its branch.")
+@click.option("--branch", default="", help="Its branch; left out: the one that is registered, else main.")
 @click.option("--accept", metavar="COMMIT", help="Accept this version of the delivery repository: its files judge from now on.")
 @home_option
 @json_option
@@ -121,7 +121,8 @@ def _register(home: "Home", delivery: str | None, branch: str, commit: str, *, a
     repository = delivery or _registered(api)
     if api is not None:
         answer: dict[str, Any] = api.post("delivery", {"repository": repository, "branch": branch, "commit": commit})
-        said = f"{answer['repository']} is the delivery repository; {answer['commit'][:12]} is accepted: its files judge"
+        place = f"{answer['repository']} is the delivery repository, {answer['branch']} its branch"
+        said = f"{place}; {answer['commit'][:12]} is accepted: its files judge"
     else:
         answer = _leave(home, repository, branch, commit)
         said = f"{repository} is registered with {answer['commit'][:12]} at the next `setpoint up`"
@@ -154,9 +155,9 @@ def _leave(home: "Home", repository: str, branch: str, commit: str) -> dict[str,
     if repository not in known:
         fix = f"hosted here: {', '.join(known)}" if known else "start the server and push it first: setpoint up -d"
         raise NotFoundError("SP831", f"the home hosts no repository `{repository}`", where=str(home.root), fix=fix)
-    found = example.head(home, repository, commit or branch)
+    found = example.head(home, repository, commit or branch or "main")
     if found is None:
         fix = "push it first, or name another: --branch, --accept"
-        raise NotFoundError("SP831", f"`{repository}` has no commit `{commit or branch}`", where=str(home.root), fix=fix)
+        raise NotFoundError("SP831", f"`{repository}` has no commit `{commit or branch or 'main'}`", where=str(home.root), fix=fix)
     example.leave_request(home, {"repositories": [], "delivery": repository, "branch": branch, "commit": found})
     return {"repository": repository, "branch": branch, "commit": found}

@@ -96,6 +96,10 @@ class StatusView:
             fault = Reason(error.code, Outcome.DENY, error.where or "the delivery repository", error.what, "", error.fix)
             return Status("", (), (), (), runs, tuple(self._lost(runs)), (fault,))
         if delivery is None:
+            absent = self._reader.absent()
+            if absent.where:
+                fault = Reason(absent.code, Outcome.DENY, absent.where, absent.what, "", absent.fix)
+                return Status("", (), (), (), runs, tuple(self._lost(runs)), (fault,))
             need = Need("no delivery repository is registered", "setpoint init --example hello, or setpoint init --delivery NAME")
             return Status("", (), (), (), runs, (need, *self._lost(runs)))
         if app is not None:

@@ -221,11 +221,20 @@ class DeliveryReader:
         return delivery
 
     def require_delivery(self) -> Delivery:
-        """Return the delivery repository; NotFoundError SP504 when none is registered."""
+        """Return the delivery repository; NotFoundError when none is registered (SP504), or its branch is gone (SP574)."""
         delivery = self.load()
         if delivery is None:
-            raise NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
+            raise self.absent()
         return delivery
+
+    def absent(self) -> NotFoundError:
+        """Return why there is no delivery repository to look at, with the way to one."""
+        for repository, branch in self._records.deliveries().items():
+            others = sorted(self._git.heads(repository))
+            fix = "push it again" + (f", or name another: setpoint init --delivery {repository} --branch {others[0]}" if others else "")
+            what = f"`{repository}` has no branch `{branch}` any more; what runs stays as it is"
+            return NotFoundError("SP574", what, where=repository, fix=fix)
+        return NotFoundError("SP504", "no delivery repository is registered", fix="setpoint init --delivery NAME")
 
     def tree(self, delivery: Delivery, path: str) -> str | None:
         """Return the tree id of a folder at HEAD."""

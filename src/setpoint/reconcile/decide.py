@@ -77,7 +77,7 @@ def same_observation(one: Deployment, other: Deployment) -> bool:
     return _told(one) == _told(other)
 
 
-_BY_WORDS: Final = ("CANARY", "FIELD_IGNORED", "IGNORE_MEANS_NOTHING", "POD_EARLIER", "POD_UNNAMED")
+_BY_WORDS: Final = ("CANARY", "FIELD_IGNORED", "IGNORE_MEANS_NOTHING", "JOB_RUNNING", "POD_EARLIER", "POD_UNNAMED")
 """Reasons of which each sentence is news; of the others it is that there is one."""
 
 

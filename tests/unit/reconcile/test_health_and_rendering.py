@@ -61,6 +61,9 @@ def test_an_observation_is_news_when_it_tells_something_else() -> None:
     """Another pin, health, reason or number of replicas, ready or wanted, is news; another time or wording is not."""
     told = replace(SEEN, reasons=(NOT_READY,), replicas_wanted=2)
     assert same_observation(told, replace(told, since="later", reasons=(replace(NOT_READY, found="502"), NOT_READY)))
+    job = DeployReason("JOB_RUNNING", "Job/a", "about to start")
+    again = replace(job, found="running, attempt 2 after exit status 1")
+    assert not same_observation(replace(told, reasons=(job,)), replace(told, reasons=(again,)))
     for news in (
         {"pin_commit": "d"},
         {"health": Health.HEALTHY},
