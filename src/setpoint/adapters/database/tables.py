@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 16
+SCHEMA: Final = 17
 
 metadata = MetaData()
 
