@@ -1,6 +1,8 @@
 """Preview environments on a live home: from a trusted push to the end of the branch, with the template's gates and a signed way out."""
 
+import http.client
 import socket
+import subprocess
 from typing import Any
 
 import pytest
@@ -106,6 +108,57 @@ def test_an_untrusted_branch_makes_none_and_a_trusted_push_makes_one(live: LiveH
     assert digest in live.git(folder, "show", f"main:pins/{NAME}/hello.yaml", who="sam").stdout
     assert live.answer(live.staging)[0] == "one"
     assert "GENERATED" in live.codes(NAME)
+
+
+def _page(live: LiveHome, path: str, cookie: str) -> str:
+    """Return a page as a logged-in browser gets it."""
+    connection = http.client.HTTPConnection("127.0.0.1", live.listen, timeout=30)
+    try:
+        connection.request("GET", path, headers={"Cookie": cookie})
+        response = connection.getresponse()
+        text = response.read().decode()
+        assert response.status == 200, text
+        return text
+    finally:
+        connection.close()
+
+
+def _cookie(live: LiveHome, who: str) -> str:
+    """Return the cookie of a person who followed a login link."""
+    path = live.api(who).post("/api/v1/login-links")["path"]
+    connection = http.client.HTTPConnection("127.0.0.1", live.listen, timeout=30)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        return (response.getheader("Set-Cookie") or "").partition(";")[0]
+    finally:
+        connection.close()
+
+
+def _setpoint(live: LiveHome, *argv: str) -> str:
+    """Return what the command line prints."""
+    command = [live.python, "-m", "setpoint.cli.main", *argv, "--home", str(live.home)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_command_line_and_pages_list_it(live: LiveHome) -> None:
+    """Branch, commit, age, end and address; buttons for who may, none for others; a matrix without a column for what comes and goes."""
+    port, found = _port(live), _preview(live)
+    assert found is not None
+    for text in (_setpoint(live, "preview", "list"), _setpoint(live, "status")):
+        assert {NAME, "feature/x", found["commit"][:7], f"http://127.0.0.1:{port}"} <= set(text.split())
+    assert f"  {NAME}  branch feature/x" in _setpoint(live, "generator", "show", "preview")
+    why = next(one for one in live.why(NAME)["reasons"] if one["code"] == "GENERATED")
+    assert f"of branch feature/x at {found['commit'][:12]}; it ends at " in why["found"]
+    home = _page(live, "/", _cookie(live, "sam"))
+    assert f"/why/hello/{NAME}" in home
+    assert f'<th scope="col">{NAME}</th>' not in home
+    may, other = _page(live, "/generators", _cookie(live, "sam")), _page(live, "/generators", _cookie(live, "dana"))
+    assert f"/previews/{NAME}/word" in may
+    assert ('value="end"' in may, 'value="end"' in other) == (True, False)
 
 
 def test_a_gate_weakened_in_the_branch_has_no_effect(live: LiveHome) -> None:

@@ -50,7 +50,8 @@ def made_here(
     for name, document in sorted(generators.items()):
         spec = document.model.applications
         if spec is None:
-            notes.append(f"{document.path} makes environments of the home's clusters: setpoint generator expand shows them")
+            of = "the home's clusters" if document.model.previews is None else f"branches of {document.model.previews.repository}"
+            notes.append(f"{document.path} makes {document.model.makes} of {of}: setpoint generator expand shows them")
             continue
         expanded = decide.expand(name, document, decide.World(folders, taken=dict.fromkeys((*written, *found), "another")))
         after = decide.settle(None, document.model, expanded, decide.Now(name, "", "", ""))

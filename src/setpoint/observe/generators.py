@@ -6,7 +6,7 @@ Used by status and `why`, and by the API; computes nothing that `promotion.gener
 from collections.abc import Iterator
 from dataclasses import replace
 
-from setpoint.core import clock, suggest
+from setpoint.core import clock, digest, suggest
 from setpoint.core.errors import NotFoundError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.observe.generated import GeneratorReport, PreviewReport, Product
@@ -73,7 +73,9 @@ def reasons(delivery: Delivery, app: str, environment: str) -> tuple[Reason, ...
 
 
 def _reasons(delivery: Delivery, subject: str, made: Made) -> Iterator[Reason]:
-    yield Reason("GENERATED", Outcome.ALLOW, subject, f"made by {made.place} of {made.element}")
+    preview = delivery.generated.previews.get(subject.rpartition(" ")[2])
+    life = f" at {digest.short(preview.life.commit)}; it ends at {clock.spoken(preview.expires_at)}" if preview is not None else ""
+    yield Reason("GENERATED", Outcome.ALLOW, subject, f"made by {made.place} of {made.element}{life}")
     expansion = delivery.generated.expansions[made.generator]
     since = f" (since {clock.spoken(expansion.since)})" if expansion.since else ""
     for reason in expansion.reasons:
