@@ -40,6 +40,7 @@ class JudgingFiles:
         self._parsed: Recent[tuple[str, str], Governed] = Recent(_COMMITS)
         self._ids: Recent[tuple[str, str], dict[str, str]] = Recent(_COMMITS)
         """The last commits looked at -> {path: object id} of what judges there."""
+        self._folders: Recent[tuple[str, str], list[str]] = Recent(_COMMITS)
 
     def ids(self, repository: str, commit: str) -> dict[str, str]:
         """Return {path: object id}: blobs of the files, trees of the folders with scripts."""
@@ -92,6 +93,9 @@ class JudgingFiles:
 
     def folders(self, repository: str, commit: str) -> list[str]:
         """Return the folders that generators may look at, `apps/web` and `environments/staging/web`, sorted."""
+        return self._folders.of((repository, commit), lambda: self._folders_now(repository, commit))
+
+    def _folders_now(self, repository: str, commit: str) -> list[str]:
         found = [f"apps/{name}" for name in self._git.folders(repository, commit, "apps")]
         for environment in self._git.folders(repository, commit, "environments"):
             inside = self._git.folders(repository, commit, f"environments/{environment}")

@@ -1,6 +1,7 @@
 """Previews: who makes one, what moves it, when it ends, and that nobody is sent away for who comes."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -21,7 +22,7 @@ from setpoint.promotion.generators.previews import Branch
 from setpoint.promotion.generators.service import GeneratorParts, Generators
 from setpoint.promotion.generators.unpinning import Unpinning
 from setpoint.source.model import RefUpdate
-from unit.builders_home import ADA, DELIVERY, PAT, START, World
+from unit.builders_home import ADA, DELIVERY, PAT, START, KilledError, World
 
 TEXT = b"""apiVersion: setpoint.dev/v1alpha1
 kind: Generator
@@ -290,6 +291,28 @@ def test_an_ended_preview_takes_its_pins_along_and_comes_back_by_a_push_only(hom
     before = world.records.expansions()[1]
     world.forget_the_database()
     assert world.records.expansions()[1] == before
+
+
+@pytest.mark.parametrize("dies_at", ["generator.expanded", "preview.unpinned"])
+def test_a_death_in_the_middle_of_an_end_changes_nothing(home: _Home, dies_at: str) -> None:
+    """Law 5: killed before either entry, the next server comes to the same end; the pins are removed once."""
+    world, name = home.world, "preview-feature-x"
+    home.push("feature/x", world.build("1").revision)
+    home.service().advance()
+    world.service().advance()
+    home.service().end(name, ADA, "")
+    world.recorder.dies_at = dies_at
+    for _ in range(3):
+        with suppress(KilledError):
+            home.service().advance()
+    world.recorder.dies_at = ""
+    home.service().advance()
+    home.service().advance()
+    assert name not in world.delivery().environments
+    assert world.pinned(name) is None
+    messages = [world.git.revision("delivery", one).title for one in world.git.first_parents("delivery", world.delivery().head)]
+    assert messages.count(f"Remove the pins of {name}: over") == 1
+    assert set(home.cleared) == {name}
 
 
 def test_a_person_lets_one_live_longer(home: _Home) -> None:

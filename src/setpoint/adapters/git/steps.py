@@ -39,14 +39,14 @@ def line_steps(
     return found, str(here.id)
 
 
-def entries_of(tree: pygit2.Object | None, folder: str) -> Iterator[tuple[str, str]]:
-    """Yield (name, id) of the files, links and folders in a folder; its path is for the place of an error.
+def entries_of(tree: pygit2.Object | None, folder: str, *, folders: bool = False) -> Iterator[tuple[str, str]]:
+    """Yield (name, id) of the files, links and folders in a folder, or of folders only; its path is for the place of an error.
 
     Raises:
         UserError: a name is not UTF-8 (SP106).
     """
     for entry in tree if isinstance(tree, pygit2.Tree) else ():
-        if entry.filemode != FileMode.COMMIT:
+        if entry.filemode != FileMode.COMMIT and (not folders or entry.filemode == FileMode.TREE):
             path = path_text(f"{folder}/".encode() * bool(folder) + (entry.raw_name or b""))
             yield path.rpartition("/")[2], str(entry.id)
 

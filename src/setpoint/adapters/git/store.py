@@ -278,8 +278,7 @@ class GitRepositories:
         """Return the names of the folders that lie directly in a folder of a commit (see the port)."""
         with self._open(name) as repository:
             found = _at(_commit(repository, commit).tree, parts_of_path(folder))
-            inside = {name for name, object_id in entries_of(found, folder) if isinstance(repository.get(object_id), pygit2.Tree)}
-            return sorted(inside)
+            return sorted(name for name, _id in entries_of(found, folder, folders=True))
 
     def _folder(self, name: str) -> Path:
         if not _is_name(name):

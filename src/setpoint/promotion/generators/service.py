@@ -59,6 +59,8 @@ class Generators:
     def __init__(self, parts: GeneratorParts) -> None:
         self._parts = parts
         self._lock = threading.Lock()
+        self._found: dict[str, tuple[Document[GeneratorFile], decide.World, decide.Found]] = {}
+        """generator -> (its file, the world, what it found there)"""
 
     def advance(self) -> float | None:
         """Look at every generator once, and journal what is made from now on where that changed.
@@ -184,11 +186,20 @@ class Generators:
             if document.model.previews is not None:
                 return self._previews(governed, document, now, before)
             world = self._world(delivery.repository, delivery.head, governed, _others(known, now.generator, governed))
-            found = decide.expand(now.generator, document, world)
+            found = self._expanded(now.generator, document, world)
         except SetpointError as error:
             reason = Reason("GENERATOR_FAILED", Outcome.DENY, error.where or path_of(now.generator), error.what, "its elements", error.fix)
             return decide.failed(before, now.generator, reason, now.at)
         return decide.settle(before, document.model, found, now)
+
+    def _expanded(self, generator: str, document: Document[GeneratorFile], world: decide.World) -> decide.Found:
+        """Return what a generator finds; asked again only when its file or the world is another one."""
+        kept = self._found.get(generator)
+        if kept is not None and kept[0] is document and kept[1] == world:
+            return kept[2]
+        found = decide.expand(generator, document, world)
+        self._found[generator] = (document, world, found)
+        return found
 
     def _previews(self, governed: Governed, document: Document[GeneratorFile], now: decide.Now, before: Expansion | None) -> Expansion:
         """Return the previews from now on."""
