@@ -23,6 +23,7 @@ from setpoint.promotion.checks.model import CommandRun, CommandState
 from setpoint.promotion.generators.model import Element, Expansion
 from setpoint.promotion.model import Approval, Candidate, PinnedArtifact, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.adopt.model import AdoptedField, Adoption, Edit
+from setpoint.reconcile.cluster.hook_runs import HookRun, HookSet
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, Health, JobRun
 from setpoint.reconcile.prune.model import Held, Inventory
@@ -34,6 +35,9 @@ AT = "2026-11-23T06:00:00.000Z"
 IMAGE = "sha256:" + "a" * 64
 STATE_PAGE = Path(__file__).parents[2] / "docs" / "state.md"
 CANDIDATE = Candidate("web", "prod", {"web": PinnedArtifact("hello/web", IMAGE)}, "1" * 40, None)
+
+HOOKS = HookSet("web", "prod", "sha256:" + "1" * 64, first=True)
+MIGRATE = HookRun("batch/Job/shop/migrate", "batch/v1", "pre-sync", "succeeded", "2026-01-01T00:10:00.000Z")
 
 
 def _promotion(name: str) -> Promotion:
@@ -169,6 +173,9 @@ def _runtime_story() -> list[tuple[str, str, dict[str, Any]]]:
         ("prune.confirmed", "web/prod", {**encode(held), "message": "yes", "inventory": encode(confirmed)}),
         ("prune.done", "web/prod", {"objects": ["Deployment/old"], "pin": "f" * 40, "inventory": encode(left)}),
         ("prune.done", "api/prod", {"objects": ["Deployment/api"], "pin": "", "inventory": encode(gone)}),
+        ("hooks.begun", "web/prod", encode(HOOKS)),
+        ("hook.started", "web/prod", encode(HOOKS.put(replace(MIGRATE, state="started")))),
+        ("hook.finished", "web/prod", encode(HOOKS.put(MIGRATE))),
         ("check.started", asked.check, encode(asked)),
         ("check.requested", asked.check, {"app": "web", "environment": "prod", "message": "now"}),
         ("check.finished", asked.check, encode(replace(asked, state=CommandState.PASSED, finished_at=AT, exit_code=0))),
@@ -296,6 +303,7 @@ def test_records_say_what_the_environments_told(tmp_path: Path) -> None:
     assert [(one.drift, one.state) for one in records.drifts("web", "prod")] == [("d-2", "reported"), ("d-1", "healed")]
     assert [one.drift for one in records.drifts(ended=False)] == ["d-2"]
     assert DriftSum("web", "prod", "replica", DriftState.HEALED, 1, 2.0) in records.drift_sums()
+    assert records.hook_set("web", "prod") == HOOKS.put(MIGRATE)
     assert records.inventories() == [Inventory("web", "prod", {"Deployment/web": "f" * 40})]
     assert [(run.state, run.attempts) for run in records.job_runs("web", "prod")] == [("succeeded", 1)]
     assert [rollout.phase for rollout in records.rollouts()] == [Phase.FINISHED]

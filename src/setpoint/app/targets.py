@@ -35,6 +35,7 @@ from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.service import PromotionService
 from setpoint.reconcile.admission import Admission
 from setpoint.reconcile.adopt.service import AdoptionService, AdoptParts
+from setpoint.reconcile.cluster.hooking import Hooking
 from setpoint.reconcile.cluster.inventories import Inventories
 from setpoint.reconcile.cluster.preview import ClusterPreview, PreviewParts
 from setpoint.reconcile.cluster.target import ClusterParts, ClusterTarget
@@ -133,6 +134,7 @@ def build(
             copies=Copies(store.oci, RegistryCopy(store.oci, registries_of(store).access), recorder, own),
             open=vault.open,
             needs_host=partial(needs_host, store.oci),
+            hooking=Hooking(records, recorder, store.clock),
             rollout=ClusterRollout(RevisionParts(rollouts, engine, returning, MetricsPages(connections), store.clock)),
             refers=pulls.refers,
         )

@@ -302,6 +302,11 @@ def _inventory_told(connection: Connection, entry: Entry) -> None:
         connection.execute(delete(t.inventories).where(*(t.inventories.c[name] == value for name, value in key.items())))
 
 
+def _hook_set(connection: Connection, entry: Entry) -> None:
+    key = {"app": entry.body["app"], "environment": entry.body["environment"]}
+    upsert(connection, t.hook_sets, key, {"body": entry.body})
+
+
 def _job_run(connection: Connection, entry: Entry) -> None:
     values = {"app": entry.body["app"], "environment": entry.body["environment"], "seq": entry.index, "body": entry.body}
     upsert(connection, t.job_runs, {"run": entry.subject}, values)
@@ -351,6 +356,9 @@ _FOLDS: Final[dict[str, Callable[[Connection, Entry], None]]] = {
     "prune.held": _inventory_told,
     "prune.confirmed": _inventory_told,
     "prune.done": _inventory_told,
+    "hooks.begun": _hook_set,
+    "hook.started": _hook_set,
+    "hook.finished": _hook_set,
     "gc.started": _collection,
     "gc.done": _collection,
     "drift.found": _drift_told,

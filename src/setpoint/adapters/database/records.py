@@ -26,6 +26,7 @@ from setpoint.promotion.checks.model import CommandRun, CommandState
 from setpoint.promotion.generators.model import Expansion
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.adopt.model import Adoption
+from setpoint.reconcile.cluster.hook_runs import HookSet
 from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
 from setpoint.reconcile.model import Deployment, JobRun
 from setpoint.reconcile.prune.model import Inventory
@@ -339,6 +340,11 @@ class Records:
     def inventories(self) -> list[Inventory]:
         """Return what applications have made in environments."""
         return self._all(Inventory, select(t.inventories.c.body).order_by(t.inventories.c.app, t.inventories.c.environment))
+
+    def hook_set(self, app: str, environment: str) -> HookSet | None:
+        """Return the hooks of the version that came last to an environment."""
+        where = (t.hook_sets.c.app == app, t.hook_sets.c.environment == environment)
+        return next(iter(self._all(HookSet, select(t.hook_sets.c.body).where(*where))), None)
 
     def approved_losses(self, promotion: str) -> tuple[str, ...]:
         """Return the objects whose removal people approved with a promotion."""

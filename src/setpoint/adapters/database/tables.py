@@ -169,6 +169,14 @@ inventories = Table(
     Column("body", JSON, nullable=False),
 )
 
+hook_sets = Table(
+    "hook_sets",
+    metadata,
+    Column("app", String, primary_key=True),
+    Column("environment", String, primary_key=True),
+    Column("body", JSON, nullable=False),
+)
+
 drifts = Table(
     "drifts",
     metadata,

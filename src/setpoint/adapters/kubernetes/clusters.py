@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from setpoint.adapters.kubernetes.client import Client
 from setpoint.adapters.kubernetes.contact import PROBE_S, Contact
 from setpoint.adapters.kubernetes.kubeconfig import Access, in_cluster, parse
+from setpoint.adapters.kubernetes.last_words import last_words
 from setpoint.adapters.kubernetes.live import Live, LiveParts
 from setpoint.adapters.kubernetes.pod_picture import PodPicture
 from setpoint.adapters.kubernetes.transport import Transport
@@ -160,6 +161,13 @@ class KubernetesCluster:
             return made
 
         return self._call(work(), _SHORT_S)
+
+    def said(self, key: ObjectKey) -> str:
+        """Return the last lines of a Job's newest pod."""
+        try:
+            return self._call(last_words(self._client, key), _SHORT_S)
+        except SetpointError:
+            return ""
 
     def delete(self, deletions: Sequence[Deletion]) -> dict[ObjectKey, SetpointError | None]:
         """Begin to delete objects."""

@@ -39,6 +39,7 @@ class Taken:
         """Take over what another step did."""
         self.faults += other.faults
         self.waits += other.waits
+        self.busy = self.busy or other.busy
 
 
 def asked(cluster: Cluster, plans: Sequence[ObjectPlan], kept: Verdicts) -> list[ObjectPlan]:

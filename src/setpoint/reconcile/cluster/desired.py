@@ -3,7 +3,7 @@
 Called by the target; what cannot be placed is an error that names every such object.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from setpoint.core.errors import ConfigError, Finding
@@ -11,7 +11,6 @@ from setpoint.reconcile.cluster.hooks import Phase
 from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.normalise import prepare
 from setpoint.reconcile.cluster.order import Order
-from setpoint.reconcile.model import DeployReason
 
 REFUSED = "SP695"
 
@@ -49,15 +48,6 @@ def relocated(value: Any, references: Mapping[str, str]) -> Any:
     if isinstance(value, list | tuple):
         return [relocated(item, references) for item in value]
     return references.get(value, value) if isinstance(value, str) else value
-
-
-def not_yet(order: Order) -> Iterator[DeployReason]:
-    """Yield what of an order is understood and not done yet: nothing is applied beside it."""
-    for key, placement in sorted((order.placements or {}).items()):
-        if placement.hook and placement.phases:
-            names = ", ".join(placement.phases)
-            fix = "take the hook's annotation away, or run it as a task of the pipeline"
-            yield DeployReason("HOOK_NOT_RUN", key.subject, f"it is a hook ({names}), and hooks are not run yet", fix, "problem")
 
 
 def waves(order: Order) -> dict[ObjectKey, int]:

@@ -11,6 +11,7 @@ from setpoint.core.errors import NotAllowedError, SetpointError, WorldError
 from setpoint.core.reasons import Outcome
 from setpoint.reconcile.cluster.comparing import ObjectPlan, answered, decided
 from setpoint.reconcile.cluster.decide import Action, refused
+from setpoint.reconcile.cluster.hooks import Phase, place
 from setpoint.reconcile.cluster.model import FieldDifference, Object, ObjectKey
 from setpoint.reconcile.cluster.owner import MANAGER
 from setpoint.reconcile.cluster.plan import changed
@@ -73,6 +74,13 @@ def _field(one: FieldDifference) -> LiveField:
 def _is_identity(one: FieldDifference) -> bool:
     """Say whether a field only tells whose an object is, and which promotion made it."""
     return _IDENTITY in one.path
+
+
+def hook_change(manifest: Object, *, first: bool) -> LiveChange | None:
+    """Return that a hook would be run, and when; None for one that is not run now."""
+    found = place(manifest, first=first)
+    phases = ", ".join(phase for phase in found.phases if phase not in (Phase.PRE_DELETE, Phase.POST_DELETE))
+    return LiveChange(ObjectKey.of(manifest).subject, "create", note=f"a hook, run once: {phases}") if phases else None
 
 
 # Secrets: compared by what sops wrote, never opened

@@ -14,6 +14,7 @@ from setpoint.promotion.repository import Delivery
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster import ignoring
 from setpoint.reconcile.cluster.desired import placed, relocated
+from setpoint.reconcile.cluster.hooking import split
 from setpoint.reconcile.cluster.ignore import IgnoreRule
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.owner import Owner
@@ -40,6 +41,8 @@ class Wanted:
     """The objects whose loss people approved with this promotion; None where nobody has to."""
     shape: Shape | None = None
     """None: it does not run in revisions."""
+    hooks: tuple[dict[str, Any], ...] = ()
+    """What is run around the apply, and is no part of what stays."""
 
     @property
     def stamp(self) -> str:
@@ -78,18 +81,20 @@ class Placing:
         """
         (cluster, target), candidate = where, effective.pin.candidate
         references = self.references(candidate, target)
-        objects = placed(self.rendering.objects(candidate, delivery.repository), target.namespace, cluster.is_namespaced)
+        every = placed(self.rendering.objects(candidate, delivery.repository), target.namespace, cluster.is_namespaced)
+        objects, hooks = split(every)
         shape = self.shapes.of(delivery, where, effective, objects, step=step)
         if shape is not None and shape.stable is not None:
             references |= self.references(shape.stable.candidate, target)
         manifests = tuple(relocated(value, references) for value in (shape.shaped.manifests if shape is not None else objects))
+        hooks = tuple(relocated(value, references) for value in hooks)
         refers = self.refers(target)
         if refers is not None:
-            manifests = tuple(referring(value, *refers) for value in manifests)
-        config, versions = delivery.environment(environment), {ObjectKey.of(one): str(one["apiVersion"]) for one in manifests}
+            manifests, hooks = (tuple(referring(value, *refers) for value in some) for some in (manifests, hooks))
+        config, versions = delivery.environment(environment), {ObjectKey.of(one): str(one["apiVersion"]) for one in (*manifests, *hooks)}
         approved = self.approved(effective.pin) if config.gates.approvals is not None else None
         owner, rules = Owner(self.home, candidate.app, environment), ignoring.rules_of(config, candidate.app)
-        return Wanted(effective, manifests, owner, rules, versions, approved, shape)
+        return Wanted(effective, manifests, owner, rules, versions, approved, shape, hooks)
 
     def references(self, candidate: Candidate, target: KubernetesTarget) -> dict[str, str]:
         """Return how the nodes name each artifact, once it is where they pull from; raises what `placed` raises of that."""

@@ -59,6 +59,10 @@ class Cluster(Protocol):
         """Merge a patch into an object (its owners, see `takeover`; fields to take out) and return it; raises what `apply` returns."""
         ...
 
+    def said(self, key: ObjectKey) -> str:
+        """Return the last lines that the newest pod of a Job wrote, at most some hundred characters; empty when none can be had."""
+        ...
+
     def delete(self, deletions: Sequence[Deletion]) -> dict[ObjectKey, SetpointError | None]:
         """Begin to delete objects; one that is gone already is no error."""
         ...

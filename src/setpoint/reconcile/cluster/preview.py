@@ -22,7 +22,8 @@ from setpoint.reconcile.cluster import ignoring
 from setpoint.reconcile.cluster.comparing import Who, plan
 from setpoint.reconcile.cluster.decide import Seen, Verdicts
 from setpoint.reconcile.cluster.desired import placed, relocated
-from setpoint.reconcile.cluster.forecast import SETTLED, change, is_sealed, sealed_change, unopened, unsealed
+from setpoint.reconcile.cluster.forecast import SETTLED, change, hook_change, is_sealed, sealed_change, unopened, unsealed
+from setpoint.reconcile.cluster.hooking import split
 from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.order import needs
 from setpoint.reconcile.cluster.owner import Made, Owner, owner_of
@@ -101,7 +102,7 @@ class ClusterPreview:
 
     def _compared(self, asked: _Asked) -> LivePlan:
         target, owner = asked.target, Owner(self._parts.home, asked.candidate.app, asked.candidate.environment)
-        manifests, retired = self._manifests(asked)
+        manifests, hooks, retired = self._manifests(asked)
         keys = [ObjectKey.of(manifest) for manifest in manifests]
         inventory = self._parts.inventory(owner.app, owner.environment)
         gone = self._gone(asked, inventory, keys)
@@ -121,23 +122,25 @@ class ClusterPreview:
             else change(row, answers.get(row.key), predicted.get(row.key, ()))
             for row in rows
         ]
+        if asked.pin is None or asked.pin.candidate != asked.candidate:
+            changes += [hook_change(one, first=not inventory.objects) for one in hooks]
         removals, held = self._removals(asked, (inventory, retired), keys, {key: found[key] for key in gone}, owner)
         changes += removals
         objects = tuple(sorted((one for one in changes if one is not None), key=lambda one: one.object))
         same = sum(one is None for one in changes)
         return LivePlan(target.cluster, target.namespace, True, _sentence(objects, same, target), objects, same, held)
 
-    def _manifests(self, asked: _Asked) -> tuple[tuple[dict[str, Any], ...], frozenset[str]]:
-        """Return the candidate's objects in the namespace, with images named as they will be once they are copied.
+    def _manifests(self, asked: _Asked) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...], frozenset[str]]:
+        """Return the candidate's objects in the namespace and its hooks, with images named as they will be once they are copied.
 
         Also the names of the inventory that go because their revision is over then.
         """
         place, artifacts = Place.parse(asked.target.registry), asked.candidate.artifacts.values()
         references = {f"{one.oci_repository}@{one.digest}": place.reference(one.oci_repository, one.digest) for one in artifacts}
         objects = self._parts.rendering.objects(asked.candidate, asked.delivery.repository)
-        there = placed(objects, asked.target.namespace, asked.cluster.is_namespaced)
+        there, hooks = split(placed(objects, asked.target.namespace, asked.cluster.is_namespaced))
         shaped = self._parts.rolled_out(asked.delivery, (asked.candidate.app, asked.candidate.environment), there)
-        return tuple(relocated(value, references) for value in shaped.manifests), shaped.retired
+        return tuple(relocated(value, references) for value in shaped.manifests), hooks, shaped.retired
 
     def _gone(self, asked: _Asked, inventory: Inventory, keys: Sequence[ObjectKey]) -> dict[ObjectKey, str]:
         names = set(inventory.objects) - {str(key) for key in keys}

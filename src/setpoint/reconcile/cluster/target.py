@@ -20,7 +20,8 @@ from setpoint.reconcile.cluster import applying, ignoring
 from setpoint.reconcile.cluster.at_once import at_once
 from setpoint.reconcile.cluster.comparing import ObjectPlan, Who, deviations, difference_of, plan
 from setpoint.reconcile.cluster.decide import Action, ObjectVerdict, Verdicts
-from setpoint.reconcile.cluster.desired import not_yet, waves
+from setpoint.reconcile.cluster.desired import waves
+from setpoint.reconcile.cluster.hooking import Hooking, Version, unrun
 from setpoint.reconcile.cluster.hooks import Phase
 from setpoint.reconcile.cluster.inventories import Inventories
 from setpoint.reconcile.cluster.model import ObjectKey
@@ -68,6 +69,7 @@ class ClusterParts:
     needs_host: Callable[[str, str], bool]
     """(OCI repository, digest) -> whether an image is built on the machine of this home, and runs nowhere else"""
     rollout: RevisionRollout
+    hooking: Hooking
     refers: Callable[[KubernetesTarget], tuple[str, str] | None] = lambda _target: None
     """target -> (registry, pull secret that its pods have to name)"""
 
@@ -222,6 +224,7 @@ class ClusterTarget:
     def _retire(self, cluster: Cluster, release: Release, objects: Mapping[ObjectKey, str]) -> None:
         """Delete what is left of an application whose removal a person confirmed; forget it when all of that is gone."""
         owner = Owner(self._parts.home, release.app, release.desired.environment)
+        self._parts.hooking.leave(cluster, release.app, release.desired.environment)
         taken, absent = applying.prune(cluster, cluster.seen([*objects]), {}, owner)
         for fault in taken.faults:
             log.warning("%s cannot be removed: %s of %s: %s", owner, fault.code, fault.subject, fault.found)
@@ -314,31 +317,65 @@ class ClusterTarget:
             return observed(effective, plans, where, applying.Taken(waits=[_stale(unlooked[0])]), unknown=unknown)
         ordered = order(one.manifests)
         faults = [DeployReason(r.code, r.subject, r.found, r.fix, "problem") for r in ordered.problems]
-        faults += not_yet(ordered)
         if faults:
             return observed(effective, plans, where, applying.Taken(faults))
+        version = self._version(cluster, one)
+        if whole and not effective.held:
+            self._parts.hooking.begin(version)
         wanted = [str(row.key) for row in plans]
         shaped = one.shape.shaped if one.shape is not None else Shaped(())
         decision, _before = self._parts.prune.settle(delivery, effective.pin, wanted, whole=whole, retired=shaped.retired)
-        taken = applying.Taken()
+        taken = self._parts.hooking.run(version, Phase.PRE_SYNC) if whole and not effective.held else applying.Taken()
+        if taken.faults or taken.waits:
+            return with_rollout(observed(effective, plans, where, taken), one.shape)
         rest = applying.ahead(cluster, plans, shaped.first, taken)
         taken.add(applying.apply(cluster, ordered.of(Phase.SYNC), {row.key: row for row in rest}))
         if all(row.rests for row in plans):
             self._applied[one.owner] = one.stamp
         removing = {ObjectKey.parse(name) for name in decision.remove if name not in shaped.stays}
         if removing:
-            unready = list(applying.unready_of(cluster, [row.key for row in plans if row.live is not None or not row.rests]))
-            if unready:
-                found = f"{'; '.join(unready[:3])}: what is no longer wanted stays until then"
-                taken.waits.append(DeployReason("PRUNE_WAITS", "prune", found))
-        if not taken.faults and not taken.waits and removing:
-            pruned, absent = applying.prune(cluster, cluster.seen([*(gone.keys() & removing)]), waves(ordered), one.owner)
+            self._pruned(cluster, (one, plans), waves(ordered), gone.keys() & removing, taken)
+        if whole and not effective.held and one.hooks and not taken.faults and not taken.waits and all(row.rests for row in plans):
+            self._afterwards(version, [row.key for row in plans], taken)
+        notes = pruning.reasons(decision, effective.pin.candidate.app, effective.pin.candidate.environment) if whole else ()
+        effective = replace(effective, notes=(*effective.notes, *notes, *unrun(one.hooks)))
+        return with_rollout(observed(effective, plans, where, taken), one.shape)
+
+    def _pruned(
+        self,
+        cluster: Cluster,
+        which: tuple[Wanted, Sequence[ObjectPlan]],
+        order_of: Mapping[ObjectKey, int],
+        removing: Collection[ObjectKey],
+        taken: applying.Taken,
+    ) -> None:
+        """Delete what is no longer wanted, once everything else is done and well; note what is gone."""
+        one, plans = which
+        unready = list(applying.unready_of(cluster, [row.key for row in plans if row.live is not None or not row.rests]))
+        if unready:
+            found = f"{'; '.join(unready[:3])}: what is no longer wanted stays until then"
+            taken.waits.append(DeployReason("PRUNE_WAITS", "prune", found))
+        if not taken.faults and not taken.waits:
+            pruned, absent = applying.prune(cluster, cluster.seen([*removing]), order_of, one.owner)
             taken.add(pruned)
             # What nobody can name a version of was never made, or its pin is gone from history: nothing is known of it.
-            self._parts.prune.forget(effective.pin, [str(key) for key in absent])
-        notes = pruning.reasons(decision, effective.pin.candidate.app, effective.pin.candidate.environment) if whole else ()
-        effective = replace(effective, notes=(*effective.notes, *notes))
-        return with_rollout(observed(effective, plans, where, taken), one.shape)
+            self._parts.prune.forget(one.effective.pin, [str(key) for key in absent])
+
+    def _version(self, cluster: Cluster, one: Wanted) -> Version:
+        """Return what the hooks of an application are run with."""
+        pin, owner = one.effective.pin, one.owner
+        inventory = self._parts.prune.inventory(owner.app, owner.environment)
+        fresh = all(commit == pin.commit for commit in inventory.objects.values())
+        who = Who(owner, Made(pin.promotion, pin.source_revision, pin.version), self._parts.open)
+        return Version(owner.app, owner.environment, pin.candidate.digest, fresh, one.hooks, cluster, lambda value: who.names(value, None))
+
+    def _afterwards(self, version: Version, keys: Sequence[ObjectKey], taken: applying.Taken) -> None:
+        """Run what comes once everything is there and well."""
+        if any(applying.unready_of(version.cluster, keys)):
+            return
+        for phase in (Phase.SYNC, Phase.POST_SYNC):
+            if not taken.faults and not taken.waits:
+                taken.add(self._parts.hooking.run(version, phase))
 
     def _before(self, effective: Effective) -> Deployment | None:
         candidate = effective.pin.candidate

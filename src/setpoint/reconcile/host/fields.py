@@ -16,7 +16,7 @@ UNSUPPORTED: Final = "SP622"
 BAD_VALUE: Final = "SP623"
 MISSING: Final = "SP624"
 REFERENCE: Final = "SP625"
-HELM_HOOK: Final = "helm.sh/hook"
+HOOKS: Final = ("setpoint.dev/hook", "argocd.argoproj.io/hook", "helm.sh/hook")
 
 _HINTS: Final = {
     "initContainers": "do this work in a task of the pipeline, or at the start of the command",
@@ -197,9 +197,10 @@ def metadata(top: Fields) -> str:
     name = meta.text("name")
     meta.raw("namespace")  # judged when rendering: absent or the environment
     meta.labels("labels")
-    hook = meta.labels("annotations", values_free=True).get(HELM_HOOK)
-    if hook is not None:
-        fix = "a Job without the annotation runs once for each revision, before its workloads"
-        meta.bad(f"annotations.{HELM_HOOK}", f"is a hook of Helm ({hook}), and the host has none", fix, UNSUPPORTED)
+    annotations = meta.labels("annotations", values_free=True)
+    for key in HOOKS:
+        if key in annotations:
+            fix = "a Job without the annotation runs once for each revision, before its workloads"
+            meta.bad(f"annotations.{key}", f"is a hook ({annotations[key]}), and the host has none", fix, UNSUPPORTED)
     meta.close()
     return name

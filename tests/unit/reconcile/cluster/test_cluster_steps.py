@@ -82,6 +82,11 @@ class Memory:
         self.calls.append(f"take over {key.subject}")
         return self.objects[key]
 
+    def said(self, key: ObjectKey) -> str:
+        """Return nothing: no pod ever ran."""
+        del key
+        return ""
+
     def delete(self, deletions: Sequence[Deletion]) -> dict[ObjectKey, SetpointError | None]:
         """Note it; the object stays, as behind a finalizer."""
         self.calls += [f"delete {one.key.subject}" for one in deletions]
