@@ -4,7 +4,6 @@ Called by the reconcile service through its port. Level-triggered, and without m
 costs no call and no write. A cluster that cannot be looked at is a state with its reason, and nothing is done there meanwhile (law 7).
 """
 
-import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from setpoint.reconcile.cluster.owner import Made, Owner
 from setpoint.reconcile.cluster.placing import Placing, Wanted
 from setpoint.reconcile.cluster.ports import Cluster, Clusters
 from setpoint.reconcile.cluster.resting import Rested, Resting
+from setpoint.reconcile.cluster.retiring import Retiring
 from setpoint.reconcile.cluster.secrets import Opening
 from setpoint.reconcile.cluster.seeing import observed, unreachable
 from setpoint.reconcile.cluster.shapes import Shapes, with_rollout
@@ -37,14 +37,12 @@ from setpoint.reconcile.cluster.shaping import RevisionRollout, Shaped
 from setpoint.reconcile.drift.model import Deviation
 from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.effective import Effective
-from setpoint.reconcile.model import Deployment, DeployReason, Difference, Health, Release
+from setpoint.reconcile.model import Deployment, DeployReason, Difference, Health
 from setpoint.reconcile.ports import DeploymentRecords
 from setpoint.reconcile.prune import decide as pruning
 from setpoint.reconcile.prune.service import PruneService
 from setpoint.reconcile.rendering import Rendering
 from setpoint.reconcile.target import Observed, TargetLook
-
-log = logging.getLogger(__name__)
 
 _WELL_S: Final = 10.0
 _SOON_S: Final = 1.0
@@ -86,6 +84,7 @@ class ClusterTarget:
         )
         self._resting = Resting(parts.prune, self._placing, time.monotonic)
         self._inventories = Inventories(parts.reader, parts.rendering, parts.prune)
+        self._retiring = Retiring(parts.home, parts.prune, self._inventories, parts.hooking)
         self._applied: dict[Owner, str] = {}
         """The stamp of which everything was there once: what is missing since was taken away."""
         self._kept: dict[Owner, Verdicts] = {}
@@ -105,11 +104,11 @@ class ClusterTarget:
             self._refuse_twice(wanted, resting, seen)
             seen |= {app: one.observed for app, one in resting.items() if app not in seen}
             gone = self._gone(delivery, environment, {app: one for app, one in wanted.items() if app not in resting}, seen)
-            retiring = self._retiring(delivery, environment)
+            retiring = self._retiring.found(delivery, environment)
             left = {key: version for _one, objects in retiring for key, version in objects.items()}
             cluster.follow(environment, {**left, **gone, **followed})
             for release, objects in retiring:
-                self._retire(cluster, release, objects)
+                self._retiring.retire(cluster, release, objects)
             marks = {app: cluster.marks([*one.versions]) for app, one in wanted.items() if app not in seen}
             plans = self._plans(cluster, wanted, seen)
             told = ignoring.told(config, {app: one.manifests for app, one in wanted.items()}, plans)
@@ -210,26 +209,6 @@ class ClusterTarget:
             except UserError as error:
                 seen[app] = _faulty(one.effective, error)
         return found
-
-    def _retiring(self, delivery: Delivery, environment: str) -> list[tuple[Release, dict[ObjectKey, str]]]:
-        """Return the applications that left setpoint.yaml and whose removal a person confirmed, with what was made of them."""
-        found = []
-        for release in self._parts.prune.retiring(delivery, environment):
-            try:
-                found.append((release, dict(self._inventories.of(delivery, environment, release.app))))
-            except UserError as error:
-                log.warning("%s in %s cannot be removed: %s", release.app, environment, error.render())
-        return found
-
-    def _retire(self, cluster: Cluster, release: Release, objects: Mapping[ObjectKey, str]) -> None:
-        """Delete what is left of an application whose removal a person confirmed; forget it when all of that is gone."""
-        owner = Owner(self._parts.home, release.app, release.desired.environment)
-        self._parts.hooking.leave(cluster, release.app, release.desired.environment)
-        taken, absent = applying.prune(cluster, cluster.seen([*objects]), {}, owner)
-        for fault in taken.faults:
-            log.warning("%s cannot be removed: %s of %s: %s", owner, fault.code, fault.subject, fault.found)
-        if len(absent) == len(self._parts.prune.inventory(release.app, release.desired.environment).objects):
-            self._parts.prune.retired(release)
 
     def _plans(self, cluster: Cluster, wanted: Mapping[str, Wanted], seen: dict[str, Observed]) -> dict[str, list[ObjectPlan]]:
         """Return what the objects of every application want that nothing stands against yet."""
