@@ -1,4 +1,4 @@
-"""The contract of `pipeline.ports.Executor`, for every executor there is, and what only the runner process must hold."""
+"""The contract of `pipeline.ports.Executor` in sandboxes, and what only sandboxes and the runner process must hold."""
 
 import asyncio
 import json
@@ -10,16 +10,17 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from executor_contract import STORIES, processes_with, until
 from setpoint.adapters import sandbox
 from setpoint.adapters.runner import protocol
 from setpoint.adapters.runner.client import RunnerClient, dedicated_uid
-from setpoint.adapters.runner.output import LINE_COST
 from setpoint.adapters.workspaces import WorkspaceFolder
 from setpoint.core.errors import BugError, WorldError
 from setpoint.pipeline.model import LogRecord, TaskCommand, TaskExit
@@ -49,7 +50,7 @@ def work() -> Iterator[Path]:
 
 @pytest.fixture(params=[sandboxed])
 def build(request: pytest.FixtureRequest) -> Build:
-    """Give the way to build each executor; a container executor joins here and must pass the same tests."""
+    """Give the way to build the executor; that of pods plays the same stories in tests/kubernetes."""
     chosen: Build = request.param
     return chosen
 
@@ -68,14 +69,27 @@ class Bench:
         self.as_port: Executor = executor
         self.folders = WorkspaceFolder(work, dedicated_uid())
         self.records: dict[str, list[LogRecord]] = {}
+        self.grace_s = GRACE_S
+        self._work = work
 
-    async def run(self, script: str, task: str = "t", **options: object) -> TaskExit:
+    def seen(self, task: str = "t") -> list[LogRecord]:
+        """Return a task's log."""
+        return self.records.get(task, [])
+
+    def left(self, path: str, task: str = "t") -> bytes | None:
+        """Return a file that a task left."""
+        return self.folders.read(task, path, 1000)
+
+    def touch(self, name: str, task: str = "t") -> None:
+        """Make an empty file in the workspace of a task that runs."""
+        (self._work / task / name).touch()
+
+    async def run(self, script: str, task: str = "t", **options: Any) -> TaskExit:
         """Run a shell script in a fresh workspace."""
-        files = options.pop("files", [])
-        self.folders.create(task, files, [])  # type: ignore[arg-type]  # tests pass lists of files
-        settings: dict[str, object] = {"environment": {}, "network": False, "timeout_s": 30.0, **options}
-        command = TaskCommand(task, ("/bin/sh", "-euc", script), **settings)  # type: ignore[arg-type]  # as above
-        return await self.as_port.execute(command, self.records.setdefault(task, []).extend)
+        files, on_log = options.pop("files", []), options.pop("on_log", self.records.setdefault(task, []).extend)
+        self.folders.create(task, files, [])
+        settings: dict[str, Any] = {"environment": {}, "network": False, "timeout_s": 30.0, **options}
+        return await self.as_port.execute(TaskCommand(task, ("/bin/sh", "-euc", script), **settings), on_log)
 
     def text(self, task: str = "t", stream: str = "out") -> str:
         """Return a task's output."""
@@ -84,15 +98,6 @@ class Bench:
     async def shown(self, part: str, task: str = "t") -> None:
         """Wait until a task has printed part."""
         await until(lambda: task in self.records and part in self.text(task))
-
-
-async def until(condition: Callable[[], bool], timeout_s: float = 15.0) -> None:
-    """Wait for a condition with a deadline."""
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    while not condition():
-        assert loop.time() < deadline, "the condition did not come true in time"
-        await asyncio.sleep(0.01)
 
 
 def play(build: Build, work: Path, story: Callable[[Bench], Awaitable[None]]) -> None:
@@ -106,18 +111,6 @@ def play(build: Build, work: Path, story: Callable[[Bench], Awaitable[None]]) ->
             bench.executor.close()
 
     asyncio.run(all_of_it())
-
-
-def processes_with(marker: str) -> list[int]:
-    """Return the processes whose command line holds marker, zombies left out."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if marker.encode() in (folder / "cmdline").read_bytes():
-                found.append(int(folder.name))
-        except OSError:
-            continue
-    return [pid for pid in found if pid != os.getpid()]
 
 
 @contextmanager
@@ -141,22 +134,13 @@ def listening() -> Iterator[int]:
         thread.join(10)
 
 
+@pytest.mark.parametrize("name", STORIES)
+def test_executor_keeps_the_contract(build: Build, work: Path, name: str) -> None:
+    """Every story of the contract is played in sandboxes."""
+    play(build, work, STORIES[name])
+
+
 CONNECT = "python3 -c 'import socket; print(socket.create_connection((\"127.0.0.1\", {port}), 3).recv(99))' 2>&1 || echo refused"
-
-
-def test_executor_runs_in_the_workspace_and_reports_the_exit_status(build: Build, work: Path) -> None:
-    """A task works on its inputs, leaves files behind, and its exit status and output come back, each stream for itself."""
-
-    async def story(bench: Bench) -> None:
-        files = [("src/in.txt", 0o100644, b"hello\n"), ("go.sh", 0o100755, b"#!/bin/sh\necho ran; echo bad >&2\nexit 7\n")]
-        ended = await bench.run("pwd; cat src/in.txt; echo made > out.txt; exec ./go.sh", files=files)
-        assert ended == TaskExit("exited", 7)
-        assert bench.text() == "/work\nhello\nran\n"
-        assert bench.text(stream="err") == "bad\n"
-        assert bench.folders.read("t", "out.txt", 100) == b"made\n"
-        assert await bench.run("kill -9 $$", "second") == TaskExit("exited", 137)
-
-    play(build, work, story)
 
 
 def test_executor_gives_only_the_declared_environment(build: Build, work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,27 +199,6 @@ def test_executor_keeps_the_network_away_unless_declared(build: Build, work: Pat
     play(build, work, story)
 
 
-def test_executor_cancelled_ends_the_whole_tree(build: Build, work: Path) -> None:
-    """Cancelling sends TERM to the command, KILL to what is left after the grace, a double-forked daemon too, and returns after."""
-
-    async def story(bench: Bench) -> None:
-        daemon = "(setsid sh -c 'trap \"\" TERM; echo daemon-$$; sleep 98761' &)"
-        script = f"{daemon}; trap 'echo asked; sleep 98762' TERM; echo up; while :; do sleep 0.01 || :; done"
-        running = asyncio.create_task(bench.run(script))
-        await bench.shown("up\n")
-        await bench.shown("daemon-")
-        assert processes_with("98761")
-        running.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await running
-        assert not processes_with("98761")
-        assert not processes_with("98762")
-        assert "asked" in bench.text()
-        assert "cancelled: asked to end (TERM)\nstill running: killed\n" in bench.text(stream="note")
-
-    play(build, work, story)
-
-
 def test_executor_cancelled_twice_kills_at_once(work: Path) -> None:
     """A second cancellation does not wait for the grace."""
 
@@ -249,108 +212,6 @@ def test_executor_cancelled_twice_kills_at_once(work: Path) -> None:
         assert running.cancelled()
 
     play(lambda folder: RunnerClient.spawn(folder, dedicated_uid(), grace_s=600), work, story)
-
-
-def test_executor_ends_daemons_with_the_command(build: Build, work: Path) -> None:
-    """What a task leaves in the background is gone when its end is reported."""
-
-    async def story(bench: Bench) -> None:
-        assert await bench.run("(setsid sleep 98763 &); echo done") == TaskExit("exited", 0)
-        assert not processes_with("98763")
-
-    play(build, work, story)
-
-
-def test_executor_times_out(build: Build, work: Path) -> None:
-    """A task that overstays is asked to end, and says so; one that does not listen is killed after the grace."""
-
-    async def story(bench: Bench) -> None:
-        polite = await bench.run("trap 'echo bye; exit 3' TERM; while :; do sleep 0.01 || :; done", timeout_s=0.6)
-        assert polite == TaskExit("timed-out", 3, "timed out after 0.6 s")
-        assert bench.text() == "bye\n"
-        deaf = await bench.run("trap '' TERM; while :; do sleep 0.01 || :; done", "d", timeout_s=0.6)
-        assert deaf == TaskExit("timed-out", 137, "timed out after 0.6 s, killed after 0.3 s of grace")
-
-    play(build, work, story)
-
-
-def test_executor_log_is_ordered_numbered_and_live(build: Build, work: Path) -> None:
-    """Records are numbered without a gap, a line ends its record, and an unfinished line is shown while the task still waits."""
-
-    async def story(bench: Bench) -> None:
-        script = "for i in 1 2 3; do echo line $i; done; printf '50%%'; while [ ! -e go ]; do sleep 0.01; done; printf '\\303\\050\\n'"
-        running = asyncio.create_task(bench.run(script))
-        await bench.shown("50%")
-        (work / "t" / "go").touch()
-        await running
-        records = bench.records["t"]
-        assert [record.seq for record in records] == list(range(len(records)))
-        assert [record.text for record in records] == ["line 1\n", "line 2\n", "line 3\n", "50%", "�(\n"]
-        assert records == sorted(records, key=lambda record: record.at)
-
-    play(build, work, story)
-
-
-def test_executor_log_has_a_quota_and_long_lines_are_cut(build: Build, work: Path) -> None:
-    """Beginning and end are kept and what is missing between them is said; a line over 1 MiB comes in records of at most 1 MiB."""
-
-    async def story(bench: Bench) -> None:
-        ended = await bench.run("seq 1000000 1299999; echo end >&2; exit 5", log_quota_bytes=1_000_000)
-        assert ended == TaskExit("exited", 5)
-        lines = [record.text for record in bench.records["t"]]
-        full, gap = (number for number, record in enumerate(bench.records["t"]) if record.stream == "note")
-        assert lines[full] == "the log is full: of what follows the last 250000 bytes are kept and shown at the end\n"
-        assert "".join(lines[:full]) == "".join(f"{number}\n" for number in range(1_000_000, 1_300_000))[: len("".join(lines[:full]))]
-        assert full * LINE_COST < 2_000_000, "a line costs more than its text"
-        missing = int(lines[gap].partition(" ")[0])
-        kept = sum(len(record.text) for record in bench.records["t"] if record.stream != "note")
-        assert kept + missing == 300_000 * 8 + len("end\n")
-        assert (lines[gap - 1], lines[gap].partition("bytes")[2]) == (lines[full], " of output are missing here; this is how it ended:\n")
-        assert sorted(lines[-2:]) == ["1299999\n", "end\n"]
-        assert [record.seq for record in bench.records["t"]] == list(range(len(lines)))
-        await bench.run("seq 1000000 1009999", "just", log_quota_bytes=2_000_000)
-        assert [record.text for record in bench.records["just"] if record.stream == "note"] == []
-        await bench.run("head -c 3000000 /dev/zero | tr '\\0' x; echo; echo next", "long")
-        sizes = [len(record.text) for record in bench.records["long"]]
-        assert sum(sizes) == 3_000_000 + 1 + 5
-        assert max(sizes) <= 1 << 20
-        assert bench.records["long"][-1].text == "next\n"
-
-    play(build, work, story)
-
-
-def test_executor_runs_several_at_once(build: Build, work: Path) -> None:
-    """Tasks overlap: each of two waits for a file that only the other's start makes the test write; one cancelled spares the others."""
-
-    async def story(bench: Bench) -> None:
-        wait = "echo up; while [ ! -e go ]; do sleep 0.01; done; echo $1"
-        tasks = {name: asyncio.create_task(bench.run(f"set -- {name}; {wait}", name)) for name in "abc"}
-        for name in tasks:
-            await bench.shown("up", name)
-        tasks["c"].cancel()
-        await asyncio.wait({tasks["c"]}, timeout=15)
-        for name in "ab":
-            (work / name / "go").touch()
-        assert [(await tasks[name]).exit_code for name in "ab"] == [0, 0]
-        assert (bench.text("a"), bench.text("b")) == ("up\na\n", "up\nb\n")
-
-    play(build, work, story)
-
-
-def test_executor_stops_the_task_when_the_log_cannot_be_kept(build: Build, work: Path) -> None:
-    """A log callback that fails ends the task and its error reaches the caller."""
-
-    async def story(bench: Bench) -> None:
-        def refuse(_: Sequence[LogRecord]) -> None:
-            raise WorldError("SP000", "the disk is full")
-
-        bench.folders.create("t", [], [])
-        command = TaskCommand("t", ("/bin/sh", "-c", "echo x; exec sleep 98764"), {}, network=False, timeout_s=60)
-        with pytest.raises(WorldError, match="disk is full"):
-            await bench.executor.execute(command, refuse)
-        assert not processes_with("98764")
-
-    play(build, work, story)
 
 
 def test_runner_killed_answers_lost_and_the_next_task_respawns_it(work: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from tools.kubernetes import cluster as machine
 from tools.kubernetes.layout import Layout
 
+import debian_image
 from kubernetes_world import Machine, World
 from live_home import LiveHome, free_port, running_home
 from setpoint.adapters.kubernetes import kubeconfig
@@ -74,6 +75,12 @@ def registry(node: Machine, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         pytest.skip("INCOMPLETE: needs docker-registry")
     with plain(tmp_path_factory.mktemp("registry"), node.registry):
         yield node.registry
+
+
+@pytest.fixture(scope="session")
+def task_image(registry: str) -> str:
+    """Push an image for tasks, with a shell and python3, and return its reference by digest."""
+    return debian_image.push(registry, "debian")
 
 
 @pytest.fixture(scope="module")

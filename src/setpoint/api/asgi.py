@@ -100,9 +100,11 @@ class Server:
             await self._api(scope, calls.bounded(receive), send)
 
     async def pulls(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request at the address that pods pull from: the registry, and only what reads it."""
+        """Answer a request at the address that pods pull from: what reads the registry, and what the pod of a task asks for its own."""
         path, method = scope.get("path", ""), scope.get("method", "")
-        if scope["type"] == "http" and method in ("GET", "HEAD") and (path == "/v2" or path.startswith("/v2/")):
+        if scope["type"] == "http" and self._application.door.leads(path):
+            await self._application.door(scope, receive, send)
+        elif scope["type"] == "http" and method in ("GET", "HEAD") and (path == "/v2" or path.startswith("/v2/")):
             await self._registry(scope, receive, send)
         else:
             await PlainTextResponse("images are pulled here, nothing else\n", 404)(scope, receive, send)

@@ -13,6 +13,7 @@ from setpoint.app.application import Application
 from setpoint.core import records
 from setpoint.core.errors import NotFoundError
 from setpoint.observe.attachments import EvidenceReport
+from setpoint.observe.executors import ExecutorReport
 from setpoint.observe.model import Diff, Journey, Plan, RefPlan, RolloutReport, RunReport, Status, Trace, Verification, Why
 from setpoint.pipeline.model import LogRecord, Run
 from setpoint.promotion.checks.model import CommandRun
@@ -50,6 +51,12 @@ def why(app: App, _caller: Caller, application: str, environment: str) -> Why:
 def rollout(app: App, _caller: Caller, application: str, environment: str) -> RolloutReport:
     """Return where the newest rollout is: steps, weights, evidence, what each step can find out."""
     return app.status.rollout(application, environment)
+
+
+@router.get("/executors")
+async def executors(app: App, _caller: Caller) -> list[ExecutorReport]:
+    """Return the executors on clusters that tasks may name, and what keeps tasks from running there."""
+    return await app.executors.reports()
 
 
 @router.get("/runs")

@@ -11,6 +11,7 @@ from setpoint.adapters.git.store import GitRepositories
 from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostRuntime
 from setpoint.adapters.kubernetes.clusters import KubernetesClusters
+from setpoint.adapters.kubernetes.jobs.door import TaskDoor
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.runner.client import RunnerClient
 from setpoint.adapters.signer.client import SignerClient
@@ -33,6 +34,7 @@ from setpoint.ground.registries.service import Registries
 from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.branches import BranchPlans
 from setpoint.observe.evidence import EvidenceView
+from setpoint.observe.executors import ExecutorsView
 from setpoint.observe.plan import PlanView
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import StatusView
@@ -103,6 +105,8 @@ class Application:
     clusters: Clusters
     connections: KubernetesClusters
     generators: Generators
+    door: TaskDoor
+    executors: ExecutorsView
     promotions: PromotionService
     checks: CommandChecks
     stops: Stops

@@ -56,6 +56,11 @@ class Home:
         return self.root / "keys"
 
     @property
+    def pods_key(self) -> Path:
+        """What tokens of tasks' pods are made from; read by the server."""
+        return self.root / "pods.key"
+
+    @property
     def age_key(self) -> Path:
         """What opens the Secrets of delivery repositories; read by the server."""
         return self.keys / "age.key"

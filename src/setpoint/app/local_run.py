@@ -64,6 +64,8 @@ class LocalReport:
     logs: Mapping[str, tuple[LogRecord, ...]]
     """Failed task -> its log."""
     builder: str = LOCAL_BUILDER
+    elsewhere: tuple[str, ...] = ()
+    """Tasks that a server would run on a cluster; here they ran in the sandbox."""
 
 
 def cache_folder() -> Path:
@@ -303,7 +305,8 @@ class _Local:
         tasks = self._show(run.run)
         failed = [task.task for task in tasks if task.state.ended and not task.state.green and task.started_at]
         logs = {name: tuple(self._logs.read(run.run, name)) for name in failed}
-        return LocalReport(self._memory.runs_by_id[run.run], tuple(tasks), tuple(self._made), logs)
+        elsewhere = tuple(name for name, task in self._document.tasks.items() if task.executor is not None)
+        return LocalReport(self._memory.runs_by_id[run.run], tuple(tasks), tuple(self._made), logs, elsewhere=elsewhere)
 
     def _show(self, run: str) -> list[TaskResult]:
         record = self._memory.runs_by_id[run]

@@ -3,6 +3,7 @@
 Called by wiring only; adapters are made here and there, and nowhere else.
 """
 
+import os
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,8 @@ from setpoint.adapters.clock import SteadyClock
 from setpoint.adapters.database.records import Records
 from setpoint.adapters.host.proxy import HaProxy
 from setpoint.adapters.host.runtime import HostFolders, HostRuntime
-from setpoint.adapters.kubernetes.clusters import KubernetesClusters, facts
+from setpoint.adapters.kubernetes.clusters import KubernetesClusters, access_of, facts
+from setpoint.adapters.kubernetes.kubeconfig import Access, in_cluster
 from setpoint.adapters.kubernetes.metrics import MetricsPages
 from setpoint.adapters.oci.client import RegistryClient
 from setpoint.adapters.oci.copy import RegistryCopy
@@ -27,7 +29,7 @@ from setpoint.artifact.copies import Copies
 from setpoint.artifact.digests import aliases
 from setpoint.core import clock
 from setpoint.evidence.ports import Signer
-from setpoint.ground.clusters.service import Clusters
+from setpoint.ground.clusters.service import IN_CLUSTER, Clusters
 from setpoint.ground.registries.service import Registries
 from setpoint.observe.plan import PlanParts
 from setpoint.pipeline.model import ToolchainFacts
@@ -196,6 +198,15 @@ def registries_of(store: Store) -> Registries:
 def clusters_of(store: Store) -> Clusters:
     """Return the clusters of a home."""
     return Clusters(store.records, SecretFolder(store.home.clusters), store.recorder, facts)
+
+
+def access(clusters: Clusters, name: str) -> Access:
+    """Return how a cluster of a home is reached.
+
+    Raises:
+        NotFoundError: there is none of this name (SP693). UserError: its kubeconfig is not here (SP694).
+    """
+    return in_cluster(os.environ) if name == IN_CLUSTER else access_of(name, *clusters.kubeconfig(name))
 
 
 def plan_parts(store: Store, target: Targets, delivery: DeliveryReader, promotions: PromotionService, rendering: Rendering) -> PlanParts:

@@ -41,6 +41,7 @@ from setpoint.app import targets
 from setpoint.app.application import Application, Processes, Store
 from setpoint.app.bus import Bus
 from setpoint.app.commit_check import CommitKeyCheck
+from setpoint.app.executors import Executors
 from setpoint.app.garbage import collected, garbage_of
 from setpoint.app.generating import Previewed, generators_of
 from setpoint.app.home import Home
@@ -63,6 +64,7 @@ from setpoint.ground.journal.service import Journal
 from setpoint.ground.secrets.service import Secrets
 from setpoint.observe.branches import BranchParts, BranchPlans
 from setpoint.observe.evidence import EvidenceView
+from setpoint.observe.executors import ExecutorsView
 from setpoint.observe.plan import PlanView
 from setpoint.observe.runs import RunsView
 from setpoint.observe.status import Beside, StatusView
@@ -135,7 +137,9 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     delivery = DeliveryReader(store.git, store.records, store.recorder, policy)
     evidence = EvidenceService(processes.signer, store.oci, store.content, store.recorder, store.records)
     toolchain = HostToolchain()
-    pipeline = _pipeline(store, processes, evidence, toolchain, settings or Settings())
+    settings = settings or Settings()
+    executors = Executors.of(store, settings, delivery)
+    pipeline = _pipeline((store, processes), evidence, toolchain, settings, executors)
     vault = SopsVault(KeyFile.of_home(store.home.age_key))
     renders = Renders(Renderers(KustomizeBinary(), HelmBinary(), RegistryCharts(store.oci)), RenderFolder(store.home.renders))
     rendering = Rendering(store.git, renders, partial(_allowed, delivery), partial(is_files, store.oci), vault)
@@ -143,10 +147,10 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
     admission = Admission(AdmissionParts(store.git, store.oci, trust, commits, store.records, store.records))
     promotions, stops, break_glass = _promotions(store, processes, (delivery, evidence), (trust, policy, rendering, admission))
     checks = _checks(store, processes, delivery)
-    own = (settings.pull.name,) if settings is not None and settings.pull is not None else ()
+    own = (settings.pull.name,) if settings.pull is not None else ()
     target = targets.build(store, (delivery, rendering, admission), (toolchain.facts, vault), promotions, own, (processes.signer, renders))
     pushes = Pushes(PushSpool(store.home.repositories / ".pushes"), store.git, store.records, store.recorder)
-    garbage = garbage_of(store, target.runtime.images, target.runtime.replicas, settings or Settings())
+    garbage = garbage_of(store, target.runtime.images, target.runtime.replicas, settings)
     runs, secrets, registries = RunsView(store.records, pipeline), secrets_of(store), targets.registries_of(store)
     secrets.sweep()
     registries.sweep()
@@ -165,6 +169,8 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
         clusters=clusters,
         connections=target.connections,
         generators=generators,
+        door=executors.door,
+        executors=ExecutorsView(executors.offers.listed, executors.remote.look),
         promotions=promotions,
         checks=checks,
         stops=stops,
@@ -198,9 +204,10 @@ def build(store: Store, processes: Processes, settings: Settings | None = None) 
 
 
 def _pipeline(
-    store: Store, processes: Processes, evidence: EvidenceService, toolchain: HostToolchain, settings: Settings
+    built: tuple[Store, Processes], evidence: EvidenceService, toolchain: HostToolchain, settings: Settings, executors: Executors
 ) -> PipelineService:
-    workspaces = WorkspaceFolder(store.home.workspaces, dedicated_uid())
+    store, processes = built
+    workspaces = executors.workspaces
     workspaces.sweep()
     cache = TaskCacheFolder(store.home.task_cache)
     tasks = TaskRunner(
@@ -215,6 +222,8 @@ def _pipeline(
             cache=cache,
             logs=store.logs,
             secrets=ServerSecrets(secrets_of(store)),
+            remote=executors.remote,
+            offers=executors.offers,
             refused=settings.unsandboxed_refused,
             toolchain=toolchain,
             recorder=store.recorder,

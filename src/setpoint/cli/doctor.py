@@ -57,7 +57,7 @@ def _server(home: Path, listen: str) -> "list[Check]":
         api = Api(of_home(home), timeout_s=10)
         who = api.get("whoami")
         found = api.get("journal/check")
-        garbage = api.get("gc")
+        garbage, executors = api.get("gc"), api.get("executors")
         freeable = api.get("gc/plan", {"limit": 0})["size_bytes"] if garbage["nearly_full"] else 0
     except SetpointError as error:
         if error.code == "SP845":
@@ -69,7 +69,17 @@ def _server(home: Path, listen: str) -> "list[Check]":
         Check("server", True, f"{api.connection.url} answers {who['kind']}"),
         Check("journal", holds, text, "restore the journal from a backup: it was changed from outside"),
         _garbage(garbage, freeable),
+        *(_executor(one) for one in executors),
     ]
+
+
+def _executor(found: dict[str, Any]) -> "Check":
+    """Say whether tasks can run on an executor."""
+    from setpoint.app.doctor import Check
+
+    place = f"{found['namespace']} on {found['cluster']}"
+    text = "; ".join(found["problems"]) or f"tasks may run in {place}"
+    return Check(f"executor {found['name']}", not found["problems"], text, "docs/executors.md lists what it needs", essential=False)
 
 
 def _garbage(found: dict[str, Any], freeable: int) -> "Check":

@@ -122,6 +122,8 @@ def _conclusion(report: "LocalReport") -> str:
     lines += [f"  {artifact.name}@{artifact.digest}  {artifact.size_bytes} bytes, not signed" for artifact in report.artifacts]
     failed = ", ".join(task.task for task in report.tasks if task.state.ended and not task.state.green)
     lines += [f"  not green: {failed}"] if failed else []
+    if report.elsewhere:
+        lines.append(f"  a server runs on a cluster what ran in the sandbox here: {', '.join(report.elsewhere)}")
     return "\n".join([*lines, *([run.error] if run.error else [])])
 
 

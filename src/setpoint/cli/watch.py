@@ -126,6 +126,10 @@ def _about(task: dict[str, Any]) -> str:
         words.append("networked")
     if task.get("sandbox") == "none":
         words.append("no sandbox")
+    if task.get("executor"):
+        words.append(f"on {task['executor']}")
+    if task.get("place"):
+        words.append(task["place"])
     if task["state"] in ("failed", "timed-out", "skipped", "lost", "cancelled", "pending") and task["reason"]:
         words.append(task["reason"])
     return ", ".join(words)

@@ -18,7 +18,7 @@ from setpoint.core.words import counted
 from setpoint.evidence import gate
 from setpoint.evidence.candidate import candidate_digest, candidate_repository
 from setpoint.evidence.facts import count_tests, newest, read_reports
-from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, CheckLine, Verified
+from setpoint.evidence.model import ISOLATED_BUILDERS, PROVENANCE, CheckLine, Verified
 from setpoint.evidence.provenance import BuildClaims, claims
 from setpoint.evidence.verify import Found, TrustRoot, verify_subject
 
@@ -82,7 +82,7 @@ def _artifact_checks(
     if pin is not None and pin.source_revision:
         sources = [f"revision {digest.short(pin.source_revision)} of {pin.source_repository}"]
     foreign = [
-        f"{item.name} was built by {b.builder or 'nobody named'}" for item, b in built.items() if b and b.builder != SANDBOXED_BUILDER
+        f"{item.name} was built by {b.builder or 'nobody named'}" for item, b in built.items() if b and b.builder not in ISOLATED_BUILDERS
     ]
     unsandboxed = foreign + [f"{item.name} has no provenance" for item in named if built[item] is None]
     networked = sorted({task for b in built.values() if b is not None for task in b.networked})
@@ -94,7 +94,7 @@ def _artifact_checks(
         ("every layer is there and matches its digest", layers, counted(count, "blob")),
         ("its provenance is signed by the builder key", unproved, f"{len(named)} of {len(named)}"),
         ("the provenance names the source revision", revision_faults, ", ".join(sources)),
-        ("it was built in the sandbox", unsandboxed, SANDBOXED_BUILDER + note),
+        ("it was built in the sandbox", unsandboxed, ", ".join(sorted({b.builder for b in built.values() if b})) + note),
         ("its tests are signed by the scanner key, passed and cover it", tests, passed),
     ]
     if reports or said:

@@ -30,6 +30,10 @@ BUILD_TYPE: Final = "https://setpoint.dev/buildtypes/pipeline/v1"
 SANDBOXED_BUILDER: Final = "https://setpoint.dev/builders/sandbox/v1"
 UNSANDBOXED_BUILDER: Final = "https://setpoint.dev/builders/unsandboxed/v1"
 """A server's run in which a task had no sandbox; gates refuse it."""
+KUBERNETES_BUILDER: Final = "https://setpoint.dev/builders/kubernetes/v1"
+"""A server's run of which a task was a pod of a cluster that the delivery repository's owners offer; everything else had the sandbox."""
+ISOLATED_BUILDERS: Final = frozenset({SANDBOXED_BUILDER, KUBERNETES_BUILDER})
+"""Whose artifacts may deploy: every task was kept from everything but its declared inputs."""
 LOCAL_BUILDER: Final = "https://setpoint.dev/builders/local/v1"
 
 SIGNER_OF: Final = {PROVENANCE: Role.BUILDER, TEST_RESULT: Role.SCANNER, SUMMARY: Role.GATE, APPROVAL: Role.APPROVAL}

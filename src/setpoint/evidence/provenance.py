@@ -70,8 +70,10 @@ def _dependencies(facts: BuildFacts) -> list[dict[str, Any]]:
         notes: dict[str, Any] = {"key": task.key, "state": str(task.state)}
         if task.networked:
             notes["networked"] = True
-        if task.manifest.sandbox == "none":
-            notes["sandbox"] = "none"
+        if task.manifest.sandbox in ("none", "kubernetes"):
+            notes["sandbox"] = task.manifest.sandbox
+        if task.manifest.sandbox == "kubernetes":
+            found.append({"name": f"task-image/{task.task}", "digest": sha256_set(task.manifest.toolchain)})
         if task.manifest.secrets:
             notes["secrets"] = list(task.manifest.secrets)
         entry: dict[str, Any] = {"name": f"task/{task.task}", "digest": sha256_set(task.key), "annotations": notes}

@@ -183,8 +183,8 @@ def task_words(facts: TaskFacts) -> dict[str, Any]:
     }
     if facts.coverage is not None:
         own |= facts.coverage.content()
-    if result.manifest.sandbox == "none":
-        own["sandbox"] = "none"
+    if result.manifest.sandbox in ("none", "kubernetes"):
+        own["sandbox"] = result.manifest.sandbox
     if facts.cells:
         own["cells"] = list(facts.cells)
     if facts.fault:

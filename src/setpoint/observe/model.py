@@ -181,7 +181,11 @@ class TaskRow:
     cell: dict[str, str] = field(default_factory=dict)
     """Values of its matrix; empty without one."""
     sandbox: str = "bubblewrap"
-    """`none`: the task declares that it runs without a sandbox."""
+    """`none`: the task declares that it runs without a sandbox; `kubernetes`: it runs in a pod."""
+    executor: str = ""
+    """The executor that it names; empty: this machine."""
+    place: str = ""
+    """Where it is just now when that is elsewhere, and what it waits for there."""
 
 
 @dataclass(frozen=True, slots=True)

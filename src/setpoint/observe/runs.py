@@ -1,5 +1,7 @@
 """A run as people see it: its tasks with their times, its artifacts and evidence; called by the API, reads only."""
 
+from dataclasses import replace
+
 from setpoint.core import clock
 from setpoint.core.errors import ConfigError, NotFoundError
 from setpoint.observe.model import RunReport, TaskRow
@@ -51,7 +53,8 @@ class RunsView:
         except ConfigError:
             return [_row(run, result, None) for result in results]
         every = as_pending(run, document, results, self._facts.started(run.run), self._pipeline.queued(run.run))
-        return [_row(run, result, document.tasks[result.task]) for result in every]
+        rows = [_row(run, result, document.tasks[result.task]) for result in every]
+        return [replace(row, place=self._pipeline.glance(run.run, row.task)) if row.state == "running" else row for row in rows]
 
 
 def _row(run: Run, result: TaskResult, task: Task | None) -> TaskRow:
@@ -73,5 +76,12 @@ def _row(run: Run, result: TaskResult, task: Task | None) -> TaskRow:
         key=result.key,
         family=task.family if task is not None else result.task,
         cell=dict(task.cell) if task is not None else {},
-        sandbox=task.sandbox if task is not None else result.manifest.sandbox or "bubblewrap",
+        sandbox=_sandbox(result, task),
+        executor=(task.executor or "") if task is not None else "",
     )
+
+
+def _sandbox(result: TaskResult, task: Task | None) -> str:
+    if task is None:
+        return result.manifest.sandbox or "bubblewrap"
+    return task.sandbox if task.executor is None else "kubernetes"

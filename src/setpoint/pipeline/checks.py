@@ -86,6 +86,7 @@ def _tasks(document: Document[Pipeline]) -> Iterator[Finding]:
             yield document.finding(("tasks", name, "valid"), "SP224", "`valid` is for tasks with `network: true`", fix, at="key")
         yield from _once(document, name)
         yield from _reports(document, name)
+        yield from _executor(document, name)
         if task.sandbox == "none" and not task.network:
             what = "nothing keeps a task without a sandbox from the network"
             yield document.finding(("tasks", name, "sandbox"), "SP248", what, "add `network: true`, so that its results count as networked")
@@ -95,6 +96,20 @@ def _tasks(document: Document[Pipeline]) -> Iterator[Finding]:
                 yield document.finding(("tasks", name, "secrets", variable), "SP237", what, "give one of them another name", at="key")
         if not task.run.strip():
             yield document.finding(("tasks", name, "run"), documents.BAD_VALUE, f"`{name}` runs nothing", "write a command")
+
+
+def _executor(document: Document[Pipeline], name: str) -> Iterator[Finding]:
+    """Yield what does not go with a pod: nothing keeps it from the network, and only a pod has resources."""
+    task = document.model.tasks[name]
+    at: Loc = ("tasks", name)
+    if task.executor is not None and task.sandbox == "none":
+        fix = "remove one of them"
+        yield document.finding((*at, "sandbox"), "SP277", "`sandbox: none` is for this machine, `executor` is elsewhere", fix, at="key")
+    if task.executor is not None and not task.network:
+        what = "a pod has the network, and no cluster promises otherwise"
+        yield document.finding((*at, "executor"), "SP277", what, "add `network: true`, so that its results count as networked")
+    if task.executor is None and task.resources is not None:
+        yield document.finding((*at, "resources"), "SP277", "`resources` are for tasks with an `executor`", "remove it", at="key")
 
 
 def _once(document: Document[Pipeline], name: str) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from setpoint.core import plain_names
 from setpoint.core.documents import InvalidError
 from setpoint.core.durations import Duration, to_text
-from setpoint.pipeline import patterns
+from setpoint.pipeline import patterns, quantities
 
 MAX_TIMEOUT_S: Final = 24 * 3600
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -46,6 +46,12 @@ def _variable(text: str) -> str:
 def _plain_text(text: str) -> str:
     if "\0" in text:
         raise InvalidError("a zero byte cannot be passed to a program", "remove it")
+    return text
+
+
+def _quantity(text: str) -> str:
+    if not quantities.is_positive(text):
+        raise InvalidError(f"`{text}` is no amount", 'write it as Kubernetes does, in quotes: "500m", "2", "512Mi"', "SP281")
     return text
 
 
@@ -138,6 +144,7 @@ Place = Annotated[str, AfterValidator(_place)]
 PlainPath = Annotated[str, AfterValidator(_plain_path)]
 TargetPath = Annotated[str, AfterValidator(_target_path)]
 Base = Annotated[str, AfterValidator(_base)]
+Quantity = Annotated[str, AfterValidator(_quantity)]
 Timeout = Annotated[Duration, AfterValidator(_timeout)]
 ReportName = Annotated[str, AfterValidator(_report_name)]
 PredicateType = Annotated[str, AfterValidator(_predicate)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from setpoint.core.errors import WorldError
+from setpoint.pipeline.offers import Offer, Resources
 from setpoint.pipeline.placing import Take
 
 
@@ -122,7 +123,8 @@ class KeyManifest:
     secrets: tuple[str, ...] = ()
     """`VARIABLE=NAME@version` of each secret: the version, never the value."""
     sandbox: str = "bubblewrap"
-    """`none`: nothing kept the task from anything that its user reaches."""
+    """`none`: nothing kept the task from anything that its user reaches; `kubernetes`: it ran in a pod of its own, and the toolchain is
+    the digest of the pod's image."""
 
     @property
     def upstream(self) -> tuple[str, ...]:
@@ -225,6 +227,18 @@ class TaskCommand:
     """Environment variable -> value; masked in what the task prints, and never written down."""
     processes: int | None = None
     """How many processes and threads it may have at once; None: as many as its user."""
+    keeps: tuple[str, ...] = ()
+    """Patterns of what the task leaves; nothing else has to come back from elsewhere."""
+    offer: Offer | None = None
+    """The executor on a cluster that it was declared for; None: this machine."""
+    resources: Resources | None = None
+    attempt: int = 1
+    once: bool = False
+    """It must not run twice."""
+    resumed: bool = False
+    """An earlier server began it: what still runs of it elsewhere is taken over."""
+    logged: int = 0
+    """How many records of the task's own its log has already."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from setpoint.pipeline.model import (
     TaskResult,
     ToolchainFacts,
 )
+from setpoint.pipeline.offers import Offer
 
 
 class Executor(Protocol):
@@ -31,6 +32,38 @@ class Executor(Protocol):
 
         Raises:
             NotStartedError: nothing was executed. WorldError: something may have been.
+        """
+        ...
+
+
+class RemoteExecutor(Executor, Protocol):
+    """An executor whose tasks outlive this server: what runs elsewhere is taken over by the next one."""
+
+    def release(self, command: TaskCommand) -> None:
+        """Let go of an execution whose outcome is journalled: what is left of it elsewhere is deleted."""
+        ...
+
+    def glance(self, task_id: str) -> str:
+        """Return where a task is just now, for people; empty when it is nowhere. May be asked from any thread."""
+        ...
+
+    def leave(self) -> None:
+        """The server ends: a task that is cancelled from now on goes on."""
+        ...
+
+    async def close(self) -> None:
+        """End all connections."""
+        ...
+
+
+class Offers(Protocol):
+    """Who may use which executor on a cluster (filled from the delivery repository in app wiring)."""
+
+    def offer(self, run: Run, name: str) -> Offer:
+        """Return an executor that a run may use.
+
+        Raises:
+            UserError: there is none of this name (SP270), or this run may not use it (SP271).
         """
         ...
 

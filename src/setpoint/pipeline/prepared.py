@@ -10,13 +10,16 @@ from pathlib import Path
 from setpoint.core import clock
 from setpoint.core.errors import NotFoundError, UserError
 from setpoint.ground.journal.ports import Recorder
-from setpoint.pipeline import decide
+from setpoint.pipeline import decide, quantities
 from setpoint.pipeline.config import PipelineDocument, select_inputs
-from setpoint.pipeline.model import Archive, KeyManifest, Run, Taken, TaskResult
+from setpoint.pipeline.model import Archive, KeyManifest, LogRecord, Run, Taken, TaskCommand, TaskResult
+from setpoint.pipeline.offers import Offer, Resources
 from setpoint.pipeline.ports import (
     ContentStore,
     Executor,
+    Offers,
     OutputIndex,
+    RemoteExecutor,
     ReportCheck,
     ScanReader,
     SecretSource,
@@ -47,6 +50,9 @@ class TaskParts:
     toolchain: Toolchain
     recorder: Recorder
     clock: clock.Clock
+    remote: RemoteExecutor | None = None
+    """Runs the tasks that name an executor; None: this machine runs them all, as `setpoint run` does."""
+    offers: Offers | None = None
     refused: str = ""
     """Why no task may run without a sandbox here; empty when one may."""
 
@@ -62,6 +68,13 @@ class PreparedTask:
     upstream: Mapping[str, TaskResult]
     manifest: KeyManifest
     key: str
+    offer: Offer | None = None
+    """The executor on a cluster that it runs on; None: this machine."""
+
+    @property
+    def task_id(self) -> str:
+        """Names its workspace here and its Job elsewhere."""
+        return f"{self.run.run}-{self.name}"
 
 
 class _InputChoice:
@@ -91,14 +104,17 @@ def preparing(parts: TaskParts, run: Run, document: PipelineDocument, results: M
             raise UserError(
                 "SP247", f"`{name}` declares `sandbox: none`: {parts.refused}", where=name, fix="remove it, or ask the operator"
             )
+        offer = parts.offers.offer(run, config.executor) if config.executor is not None and parts.offers is not None else None
         upstream = {need: results[need] for need in config.needs}
         inputs, root = chosen.of(config.reads)
         takes = _taken(parts, config, upstream)
         whole = {need: upstream[need] for need in config.whole}
         manifest = decide.key_manifest(config, root, whole, toolchain, run.trust, takes)
+        if offer is not None:
+            manifest = replace(manifest, toolchain=offer.digest, platform=offer.platform, sandbox="kubernetes")
         if config.secrets:
             manifest = replace(manifest, secrets=tuple(_versions(parts, run, config)))
-        return PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest))
+        return PreparedTask(run, name, config, inputs, upstream, manifest, decide.key_of(manifest), offer)
 
     return prepare
 
@@ -127,6 +143,50 @@ def _taken(parts: TaskParts, config: Task, upstream: Mapping[str, TaskResult]) -
         digest = parts.index.digest(outputs.digest, take.path) if outputs is not None else ""
         found.append(Taken(take.task, take.path, take.place, digest))
     return found
+
+
+def command_of(parts: TaskParts, task: PreparedTask, task_id: str, argv: tuple[str, ...], *, resumed: bool = False) -> TaskCommand:
+    """Return what an executor is asked to run; resumed says that an earlier server began it.
+
+    Raises:
+        UserError: the value of a secret is not here (SP253), or it asks for more than its executor gives (SP278).
+    """
+    config = task.config
+    return TaskCommand(
+        task_id,
+        argv,
+        dict(config.env),
+        config.network,
+        config.timeout,
+        secrets=secret_values(parts, task) if config.secrets else {},
+        sandbox=config.sandbox,
+        keeps=(*config.outputs, *config.leaves.values()),
+        offer=task.offer,
+        resources=_resources(task),
+        once=config.once,
+        resumed=resumed,
+        logged=sum(record.stream != "note" for record in all_records(parts.logs, task)) if resumed else 0,
+    )
+
+
+def _resources(task: PreparedTask) -> Resources | None:
+    offer, wanted = task.offer, task.config.resources
+    if offer is None or wanted is None:
+        return None
+    found = Resources(wanted.cpu or offer.resources.cpu, wanted.memory or offer.resources.memory)
+    for what, asked, most in (("cpu", found.cpu, offer.resources.cpu), ("memory", found.memory, offer.resources.memory)):
+        if quantities.amount(asked) > quantities.amount(most):
+            fix = f"ask for less, or let its owners raise `limits:` of `{offer.name}` in setpoint.yaml"
+            raise UserError("SP278", f"`{task.name}` asks for {asked} of {what}, and `{offer.name}` gives {most}", where=task.name, fix=fix)
+    return found
+
+
+def all_records(logs: TaskLogs, task: PreparedTask) -> Iterator[LogRecord]:
+    """Yield every record of a task's log."""
+    last = -1
+    while found := logs.read(task.run.run, task.name, last):
+        yield from found
+        last = found[-1].seq
 
 
 def inputs_of(parts: TaskParts, task: PreparedTask) -> Iterator[tuple[str, int, bytes]]:

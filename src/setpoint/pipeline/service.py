@@ -20,7 +20,7 @@ from setpoint.pipeline.decide import cancelled_text, superseded
 from setpoint.pipeline.model import Outcome, Run, RunState, TaskResult, TaskState
 from setpoint.pipeline.ports import RunProducts, RunRecords
 from setpoint.pipeline.prepared import PreparedTask
-from setpoint.pipeline.slots import Slots
+from setpoint.pipeline.slots import Places
 from setpoint.pipeline.task import TaskRunner
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
@@ -49,7 +49,7 @@ class PipelineService:
 
     def __init__(self, parts: RunParts, slots: int) -> None:
         self._parts = parts
-        self._slots = Slots(slots)
+        self._slots = Places(slots)
         self._active: dict[str, asyncio.Task[None]] = {}
         self._closing: dict[str, asyncio.Task[bool]] = {}
         """Runs that were cancelled and have not ended yet."""
@@ -230,12 +230,18 @@ class PipelineService:
         """Return {task: how many stand before it} of the tasks of a run that wait for a slot."""
         return self._slots.ahead(run)
 
+    def glance(self, run: str, task: str) -> str:
+        """Return where a task is just now, when it is elsewhere."""
+        return self._parts.tasks.glance(run, task)
+
     async def stop(self) -> None:
         """Stop all work for a server that ends; the runs stay open and are taken up again at the next start."""
+        self._parts.tasks.leave()
         active: list[asyncio.Task[Any]] = [*self._active.values(), *self._closing.values()]
         for task in active:
             task.cancel()
         await asyncio.gather(*active, return_exceptions=True)
+        await self._parts.tasks.hang_up()
 
     def _close_later(self, run: str) -> asyncio.Task[bool]:
         """Return the asyncio task that ends a run and says whether it did, starting it if there is none."""
@@ -292,7 +298,8 @@ class PipelineService:
         """Run the graph: start what may start, settle what cannot, until nothing is left."""
         needs = {name: document.tasks[name].needs for name in document.order}
         results = {result.task: result for result in self._parts.records.results(run.run)}
-        results.update({lost.task: lost for lost in self._parts.tasks.interrupted(run, document, self._parts.records.started(run.run))})
+        begun = self._parts.records.started(run.run)
+        results.update({lost.task: lost for lost in self._parts.tasks.interrupted(run, document, begun)})
         running: dict[asyncio.Task[TaskResult], str] = {}
         try:
             while True:
@@ -305,7 +312,7 @@ class PipelineService:
                 if ready:
                     settled, left = await asyncio.to_thread(self._parts.tasks.settle, run, document, ready, results)
                     results.update({result.task: result for result in settled})
-                    running.update({asyncio.create_task(self._execute(task)): task.name for task in left})
+                    running.update({asyncio.create_task(self._execute(task, resumed=task.name in begun)): task.name for task in left})
                     if settled:
                         continue
                 for name in decide.to_probe(document.tasks, results, set(running.values())):
@@ -329,7 +336,7 @@ class PipelineService:
         states.update(dict.fromkeys(running.values(), TaskState.RUNNING))
         return states
 
-    async def _execute(self, task: PreparedTask, lost: TaskResult | None = None) -> TaskResult:
+    async def _execute(self, task: PreparedTask, lost: TaskResult | None = None, *, resumed: bool = False) -> TaskResult:
         """Execute a task, or ask whether a lost one happened, when it is its turn."""
         place = (task.run.run, task.name)
         current = asyncio.current_task()
@@ -337,11 +344,11 @@ class PipelineService:
         self._executing[place] = current
         started_at: str | None = None
         try:
-            async with self._slots.one(task.run.created_at, *place):
+            async with self._slots.of(task.offer).one(task.run.created_at, *place):
                 self._holding.add(task.run.run)
                 started_at = clock.to_text(self._parts.clock.now())
                 tasks = self._parts.tasks
-                return await (tasks.execute(task) if lost is None else tasks.probe(task, lost))
+                return await (tasks.execute(task, resumed=resumed) if lost is None else tasks.probe(task, lost))
         except asyncio.CancelledError:
             if place not in self._unwanted:
                 raise

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+from setpoint.pipeline.offers import Offer
+
 
 @dataclass(frozen=True, order=True, slots=True)
 class _Ticket:
@@ -68,3 +70,24 @@ class Slots:
                 ticket.granted.set_result(None)
                 return
         self._free += 1
+
+
+class Places:
+    """The slots of this machine, and those of each executor elsewhere: a cluster that is full holds up nobody here."""
+
+    def __init__(self, count: int) -> None:
+        self._here = Slots(count)
+        self._elsewhere: dict[tuple[str, int], Slots] = {}
+
+    def of(self, offer: Offer | None) -> Slots:
+        """Return the slots that a task waits for."""
+        if offer is None:
+            return self._here
+        return self._elsewhere.setdefault((offer.name, offer.slots), Slots(offer.slots))
+
+    def ahead(self, run: str) -> dict[str, int]:
+        """Return {task: how many stand before it} of the tasks of a run that wait for a slot anywhere."""
+        found = self._here.ahead(run)
+        for slots in tuple(self._elsewhere.values()):
+            found |= slots.ahead(run)
+        return found

@@ -25,8 +25,9 @@ from setpoint.pipeline.model import (
     TaskResult,
     TaskState,
 )
-from setpoint.pipeline.prepared import PreparedTask, TaskParts, archives_of, inputs_of, preparing, secret_values
+from setpoint.pipeline.prepared import PreparedTask, TaskParts, archives_of, command_of, inputs_of, preparing, secret_values
 from setpoint.pipeline.redaction import holds, masked
+from setpoint.pipeline.tasks import Task
 from setpoint.pipeline.written import ReportConfig
 
 REPORT_LIMIT_BYTES = 64 << 20
@@ -89,25 +90,28 @@ class TaskRunner:
         why = f"unchanged since run {origin}: the same key is green"
         return replace(found, run=task.run.run, task=task.name, state=TaskState.REUSED, origin_run=origin, reason=why)
 
-    async def execute(self, task: PreparedTask) -> TaskResult:
+    async def execute(self, task: PreparedTask, *, resumed: bool = False) -> TaskResult:
         """Run the task in its sandbox and journal what came of it; the entry that it starts is on the disk before anything is executed.
 
+        Resumed says that an earlier server began it where it may still run: it is taken over, and its log goes on.
         Entries are written in threads, for a slow disk must not hold up the event loop. Who is cancelled meanwhile waits for them, and an
         end that was journalled stands.
         """
         started_at = clock.to_text(self._parts.clock.now())
-        task_id = f"{task.run.run}-{task.name}"
-        _, cancelled = await threads.to_the_end(self._begin, task)
-        if cancelled:
-            raise asyncio.CancelledError
+        task_id, resumed = task.task_id, resumed and task.offer is not None
+        if not resumed:
+            _, cancelled = await threads.to_the_end(self._begin, task)
+            if cancelled:
+                raise asyncio.CancelledError
         try:
-            ended: TaskExit | SetpointError = await self._attempt(task, task_id, decide.argv(task.config), _attempts(task))
+            ended: TaskExit | SetpointError = await self._attempt(task, task_id, decide.argv(task.config), _attempts(task), resumed=resumed)
         except SetpointError as error:
             ended = error
         except BaseException:
             await asyncio.to_thread(self._parts.workspaces.remove, task_id)
             raise
         result, cancelled = await threads.to_the_end(self._wind_up, task, task_id, ended, started_at)
+        self._release(task, task_id)
         if cancelled and (current := asyncio.current_task()) is not None:
             current.uncancel()
         return result
@@ -137,7 +141,7 @@ class TaskRunner:
     async def probe(self, task: PreparedTask, lost: TaskResult) -> TaskResult:
         """Ask the declared probe whether a lost task happened; a probe changes nothing, so it may be asked again after a crash."""
         parts = self._parts
-        task_id = f"{task.run.run}-{task.name}-probe"
+        task_id = f"{task.task_id}-probe"
         self._note(task, "the probe is asked whether it happened")
         try:
             ended = await self._attempt(task, task_id, decide.shell(task.config.probe or "exit 2"), ATTEMPTS)
@@ -146,6 +150,7 @@ class TaskRunner:
             status, said = None, f"{error.code}: {error.what}"
         finally:
             await asyncio.to_thread(parts.workspaces.remove, task_id)
+            self._release(task, task_id)
         if status == 0:
             return self.resolve(lost, Outcome.PASSED, "setpoint", "the probe says that it happened")
         if status == 1:
@@ -186,8 +191,30 @@ class TaskRunner:
         return [
             self.lose(TaskResult(run.run, name, TaskState.LOST, "", empty, started_at=at, reason=why))
             for name, at in started.items()
-            if name in document.tasks and document.tasks[name].once
+            if name in document.tasks and document.tasks[name].once and not self.outlives(document.tasks[name])
         ]
+
+    def outlives(self, config: Task) -> bool:
+        """Say whether a task goes on where it runs when this server ends."""
+        return config.executor is not None and self._parts.remote is not None
+
+    def glance(self, run: str, name: str) -> str:
+        """Return where a task is just now, when it is elsewhere."""
+        return self._parts.remote.glance(f"{run}-{name}") if self._parts.remote is not None else ""
+
+    def leave(self) -> None:
+        """Let go of what runs elsewhere: the next server takes it over."""
+        if self._parts.remote is not None:
+            self._parts.remote.leave()
+
+    async def hang_up(self) -> None:
+        """End the connections to where tasks run."""
+        if self._parts.remote is not None:
+            await self._parts.remote.close()
+
+    def _release(self, task: PreparedTask, task_id: str) -> None:
+        if self._parts.remote is not None and task.offer is not None:
+            self._parts.remote.release(TaskCommand(task_id, (), {}, network=True, timeout_s=0, offer=task.offer))
 
     def close(self, run: Run, started: Mapping[str, str], results: Sequence[TaskResult], once: set[str]) -> None:
         """Journal the end of a cancelled run, and of every task that was stopped or waited for a person, in one write.
@@ -210,16 +237,16 @@ class TaskRunner:
         body = {"state": RunState.CANCELLED.value, "error": run.cancelling}
         self._parts.recorder.record_all([*ended, Fact("run.finished", run.run, "setpoint", body)])
 
-    async def _attempt(self, task: PreparedTask, task_id: str, argv: tuple[str, ...], attempts: int) -> TaskExit:
+    async def _attempt(self, task: PreparedTask, task_id: str, argv: tuple[str, ...], attempts: int, *, resumed: bool = False) -> TaskExit:
         """Execute in a fresh workspace; again when the runner was lost, as after a crash of the server, but not for ever (law 5)."""
         parts = self._parts
-        config = task.config
-        values = await asyncio.to_thread(secret_values, parts, task) if config.secrets else {}
-        command = TaskCommand(task_id, argv, dict(config.env), config.network, config.timeout, secrets=values, sandbox=config.sandbox)
+        command = await asyncio.to_thread(command_of, parts, task, task_id, argv, resumed=resumed)
+        executor = parts.remote if task.offer is not None and parts.remote is not None else parts.executor
         for attempt in range(1, attempts + 1):
+            command = replace(command, attempt=attempt, resumed=resumed and attempt == 1, logged=command.logged if attempt == 1 else 0)
             await asyncio.to_thread(parts.workspaces.create, task_id, inputs_of(parts, task), archives_of(parts, task))
             try:
-                ended = await parts.executor.execute(command, lambda lines: parts.logs.append(task.run.run, task.name, lines))
+                ended = await executor.execute(command, lambda lines: parts.logs.append(task.run.run, task.name, lines))
             except NotStartedError as error:
                 if attempt == attempts:
                     raise
@@ -264,7 +291,7 @@ class TaskRunner:
             state = {"timed-out": TaskState.TIMED_OUT, "cancelled": TaskState.CANCELLED}.get(ended.how, TaskState.FAILED)
             return replace(result, state=state, reason=ended.detail or f"the task was {ended.how}")
         if ended.exit_code != 0:
-            return replace(result, reason=f"exit status {ended.exit_code}")
+            return replace(result, reason=": ".join(filter(None, (f"exit status {ended.exit_code}", ended.detail))))
         missing = [path for kind, path in task.config.leaves.items() if kind not in result.reports]
         outputs, unmatched = self._outputs(task)
         missing += unmatched
@@ -281,7 +308,7 @@ class TaskRunner:
         for kind, path in task.config.leaves.items():
             report = task.config.reports.get(kind)
             limit = report.limit_bytes if report is not None else REPORT_LIMIT_BYTES
-            data = self._parts.workspaces.read(f"{task.run.run}-{task.name}", path, limit)
+            data = self._parts.workspaces.read(task.task_id, path, limit)
             if data is not None:
                 found[kind] = self._parts.content.put(
                     masked(data, secret_values(self._parts, task).values()) if task.config.secrets else data
@@ -323,7 +350,7 @@ class TaskRunner:
         if not task.config.outputs:
             return None, []
         scratch = self._parts.content.scratch()
-        unmatched = self._parts.workspaces.collect(f"{task.run.run}-{task.name}", task.config.outputs, scratch)
+        unmatched = self._parts.workspaces.collect(task.task_id, task.config.outputs, scratch)
         told = (
             sorted(name for name, value in secret_values(self._parts, task).items() if holds(scratch, value)) if task.config.secrets else []
         )

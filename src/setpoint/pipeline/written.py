@@ -17,6 +17,7 @@ from setpoint.pipeline.fields import (
     PlainPath,
     PlainText,
     PredicateType,
+    Quantity,
     ReportName,
     Secrets,
     TargetPath,
@@ -58,6 +59,15 @@ class ReportConfig(FileModel):
         return SCAN_REPORT_BYTES[self.format] if self.format is not None else JSON_REPORT_BYTES
 
 
+class ResourcesConfig(FileModel):
+    """What a task's pod gets, as requests and as limits."""
+
+    cpu: Quantity | None = None
+    """`500m`, `2`; left out: the executor's."""
+    memory: Quantity | None = None
+    """`512Mi`; left out: the executor's. A task that needs more is killed, and says so."""
+
+
 class TaskConfig(FileModel):
     """One task: what it runs, what it reads, what it leaves."""
 
@@ -76,6 +86,10 @@ class TaskConfig(FileModel):
     """Environment variable -> name of a secret of the repository; a list gives each under its own name. Trusted runs only."""
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     """`none` isolates nothing: for what no sandbox can hold; needs `network: true`, and a server that allows it."""
+    executor: Name | None = None
+    """Where it runs: an executor of the delivery repository's `setpoint.yaml`; None is the sandbox of this machine."""
+    resources: ResourcesConfig | None = None
+    """What it gets there."""
     network: bool = False
     valid: Duration | None = None
     """Seconds for which a networked result may be reused; None is: in this run only."""

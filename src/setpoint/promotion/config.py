@@ -18,6 +18,7 @@ from setpoint.core.errors import Finding
 from setpoint.ground.identity.model import Directory, Person
 from setpoint.promotion.checks.written import SCRIPTS, Check
 from setpoint.promotion.dependencies import DependsOn
+from setpoint.promotion.executors import ExecutorConfig
 from setpoint.promotion.ignoring import IgnoreConfig, ignore_findings
 from setpoint.promotion.includes import Folder, include_findings
 from setpoint.promotion.person_keys import PersonKey, key_findings
@@ -135,6 +136,8 @@ class SetpointFile(FileModel):
     teams: dict[Name, tuple[str, ...]] = Field(default_factory=dict)
     owners: tuple[Selector, ...] = ()
     projects: dict[Name, ProjectConfig] = Field(default_factory=dict)
+    executors: Annotated[dict[Name, ExecutorConfig], Field(max_length=20)] = Field(default_factory=dict)
+    """Where tasks may run beside this machine."""
 
     def project_of(self, app: str) -> tuple[str, ProjectConfig | None]:
         """Return the name and the limits of an application's project; None when nothing limits it."""

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from setpoint.core import clock, digest, names
 from setpoint.core.reasons import Outcome, Reason, Verdict, conclude
 from setpoint.core.words import counted
-from setpoint.evidence.model import SANDBOXED_BUILDER
+from setpoint.evidence.model import ISOLATED_BUILDERS, SANDBOXED_BUILDER
 from setpoint.ground.hold import decide as hold_decide
 from setpoint.promotion.config import Approvals, Gates
 from setpoint.promotion.model import Approval, GateFacts, Promotion, UpstreamFacts
@@ -85,7 +85,7 @@ def _provenance(facts: GateFacts) -> Iterator[Reason]:
             yield Reason(
                 "PROVENANCE_MISSING", Outcome.DENY, subject, f"{short}: {fault}", wanted, "build it again with a run of this server"
             )
-        elif artifact.builder != SANDBOXED_BUILDER:
+        elif artifact.builder not in ISOLATED_BUILDERS:
             fix = "push the revision, so that the server builds it in its sandbox"
             yield Reason("BUILDER_REFUSED", Outcome.DENY, subject, f"built by {artifact.builder}", SANDBOXED_BUILDER, fix)
         else:

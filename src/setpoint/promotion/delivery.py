@@ -31,6 +31,7 @@ def validate_delivery(
     apps_present are the folder names under apps/; compile_error is `PolicyEngine.compile_error`.
     """
     found = [*_owners(setpoint, setpoint, ("owners",)), *_folders(setpoint, apps_present), *_order(environments), *_addresses(environments)]
+    found += _executors(setpoint, environments)
     for document in environments.values():
         found += _owners(setpoint, document, ("owners",))
         found += _approvals(setpoint, document)
@@ -47,6 +48,17 @@ def policy_name_findings(document: Document[EnvironmentFile]) -> Iterator[Findin
     """
     for one in policy_names.unknown(document.model.gates.policy or ""):
         yield document.text_finding(("gates", "policy"), one.offset, "SP544", f"there is no `{one.name}`", one.fix)
+
+
+def _executors(setpoint: Document[SetpointFile], environments: Environments) -> Iterator[Finding]:
+    """Yield each executor in a namespace that an environment lives in: its tasks could change what was promoted there."""
+    places = {(there.cluster, there.namespace): name for name, one in environments.items() if (there := one.model.target.kubernetes)}
+    for name, executor in setpoint.model.executors.items():
+        own = executor.kubernetes
+        if (own.cluster, own.namespace) in places:
+            what = f"the namespace `{own.namespace}` is that of the environment `{places[own.cluster, own.namespace]}`"
+            loc: Loc = ("executors", name, "kubernetes", "namespace")
+            yield setpoint.finding(loc, "SP280", what, "give tasks a namespace of their own")
 
 
 def _owners(setpoint: Document[SetpointFile], document: Document[SetpointFile] | Document[EnvironmentFile], loc: Loc) -> Iterator[Finding]:

@@ -60,6 +60,10 @@ def _url(text: str) -> str:
     return text
 
 
+ClusterName = Annotated[str, AfterValidator(_cluster)]
+Namespace = Annotated[str, AfterValidator(_namespace)]
+
+
 class HostTarget(FileModel):
     """The machine that Setpoint runs on."""
 
@@ -107,9 +111,9 @@ class Metrics(FileModel):
 class KubernetesTarget(FileModel):
     """A namespace of a cluster."""
 
-    cluster: Annotated[str, AfterValidator(_cluster)]
+    cluster: ClusterName
     """As the operator registered it: `setpoint cluster add NAME`."""
-    namespace: Annotated[str, AfterValidator(_namespace)]
+    namespace: Namespace
     registry: Annotated[str, AfterValidator(_registry)]
     """Where its nodes pull from: `host[:port][/prefix]`. Artifacts are copied there by digest, with their evidence."""
     pullSecret: bool | None = None  # noqa: N815 - the key as it is written

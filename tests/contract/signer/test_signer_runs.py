@@ -14,7 +14,15 @@ from setpoint.core.errors import BugError, SetpointError, UserError
 from setpoint.core.records import encode
 from setpoint.evidence.bundle import parse_bundle, parse_statement
 from setpoint.evidence.facts import EvidenceFacts
-from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, UNSANDBOXED_BUILDER, ReportFacts, Statement
+from setpoint.evidence.model import (
+    KUBERNETES_BUILDER,
+    PROVENANCE,
+    SANDBOXED_BUILDER,
+    TEST_RESULT,
+    UNSANDBOXED_BUILDER,
+    ReportFacts,
+    Statement,
+)
 from setpoint.evidence.verify import verify_bundle, verify_subject
 from setpoint.ground.identity.model import Role
 from setpoint.pipeline.model import TaskState
@@ -101,20 +109,21 @@ def test_tests_against_other_outputs_do_not_count(story: Story) -> None:
     assert "deps: is in the artifact" in facts.faults[0]
 
 
-def test_a_run_with_a_task_without_a_sandbox_has_another_builder(story: Story) -> None:
-    """Whichever task it was: its result says so, provenance names it, and gates will refuse what the run built."""
+@pytest.mark.parametrize(("sandbox", "builder"), [("none", UNSANDBOXED_BUILDER), ("kubernetes", KUBERNETES_BUILDER)])
+def test_a_run_with_a_task_elsewhere_or_without_a_sandbox_has_another_builder(story: Story, sandbox: str, builder: str) -> None:
+    """Whichever task it was: its result says so, and provenance names it; gates will refuse what was built without a sandbox."""
     run = story.run("r-1")
     ledger = story.desk._sources.ledger
     ledger.refresh()
     result = ledger.runs["r-1"].results["test"].result
-    bare = replace(result, manifest=replace(result.manifest, sandbox="none"))
+    bare = replace(result, manifest=replace(result.manifest, sandbox=sandbox))
     story.record("task.finished", "r-1", "setpoint", encode(bare))
     record = story.build(run)
     story.evidence_service.attach_run("r-1")
     facts = EvidenceFacts(story.store, story.trust).artifact("web", record.oci_repository, record.digest)
-    assert facts.builder == UNSANDBOXED_BUILDER
+    assert facts.builder == builder
     told = [_statement(signed).predicate.get("setpoint", {}) for signed in story.sign("run", "r-1")]
-    assert [own.get("sandbox") for own in told if own.get("task") == "test"] == ["none"]
+    assert [own.get("sandbox") for own in told if own.get("task") == "test"] == [sandbox]
 
 
 def test_an_artifact_of_other_files_is_not_covered(story: Story) -> None:

@@ -50,6 +50,11 @@ def facts(kubeconfig: str, context: str) -> ClusterFacts:
     return ClusterFacts(access.server, plugin.command if plugin is not None else "", str(file or ""))
 
 
+def access_of(name: str, content: str, context: str) -> Access:
+    """Return how a registered cluster is reached; its kubeconfig is in one piece."""
+    return parse(content.encode(), Path("/") / name, context, alone=True)
+
+
 class KubernetesCluster:
     """One cluster (see the port); safe to call from any thread but the loop's."""
 
@@ -320,7 +325,7 @@ class KubernetesClusters:
         content, context = self._kubeconfig(name)
         kept = self._parsed.get(name)
         if kept is None or kept[0] != (content, context):
-            kept = self._parsed[name] = ((content, context), parse(content.encode(), Path("/") / name, context, alone=True))
+            kept = self._parsed[name] = ((content, context), access_of(name, content, context))
         return kept[1]
 
     def _running(self) -> asyncio.AbstractEventLoop:

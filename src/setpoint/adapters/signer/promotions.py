@@ -15,7 +15,7 @@ from setpoint.core.errors import UserError
 from setpoint.core.reasons import Outcome
 from setpoint.evidence import gate
 from setpoint.evidence.candidate import candidate_digest, candidate_repository
-from setpoint.evidence.model import PROVENANCE, SANDBOXED_BUILDER, TEST_RESULT, Verified
+from setpoint.evidence.model import ISOLATED_BUILDERS, PROVENANCE, TEST_RESULT, Verified
 from setpoint.evidence.provenance import claims
 from setpoint.evidence.statements import SummaryFacts
 from setpoint.evidence.verify import TrustRoot, verify_subject
@@ -183,7 +183,7 @@ class PromotionDrafts:
             if allowed(facts) and not any(_names(v, promotion) for v in built):
                 what = f"{artifact.oci_repository}@{digest.short(artifact.digest)} has no provenance of the promotion's revision"
                 raise UserError("SP403", what, where=promotion.promotion, fix="run its pipeline again")
-            sandboxed = sandboxed and all(claims(v.statement).builder == SANDBOXED_BUILDER for v in built)
+            sandboxed = sandboxed and all(claims(v.statement).builder in ISOLATED_BUILDERS for v in built)
             bundles += [v.bundle for v in counted]
         approvals = self._approvals(facts, delivery)
         signed = verify_subject(

@@ -17,7 +17,7 @@ from setpoint.artifact.model import FILES, LABEL_TOOLCHAIN, ArtifactRecord
 from setpoint.artifact.ports import OciStore
 from setpoint.core import digest
 from setpoint.core.errors import UserError
-from setpoint.evidence.model import SANDBOXED_BUILDER, UNSANDBOXED_BUILDER
+from setpoint.evidence.model import KUBERNETES_BUILDER, SANDBOXED_BUILDER, UNSANDBOXED_BUILDER
 from setpoint.evidence.provenance import PIPELINE_PATH, BuildFacts
 from setpoint.pipeline.model import Run, TaskResult
 from setpoint.pipeline.ports import ContentStore, ReportCheck, ScanReader
@@ -85,10 +85,12 @@ class RunDrafts:
         if record.revision != facts.run.revision or record.repository != facts.run.repository:
             raise UserError("SP404", f"artifact {record.name} names another revision than its run", where=facts.run.run)
         tasks = _needed(facts, record)
-        toolchain = self._labels(record).get(LABEL_TOOLCHAIN) or next((task.manifest.toolchain for task in tasks), "")
+        toolchain = self._labels(record).get(LABEL_TOOLCHAIN) or next(
+            (task.manifest.toolchain for task in tasks if task.manifest.sandbox != "kubernetes"), ""
+        )
         # Any task of the run: without a sandbox it could have reached what the others made, whether its outputs are in the artifact or not.
-        bare = any(ended.result.manifest.sandbox == "none" for ended in facts.results.values())
-        builder = UNSANDBOXED_BUILDER if bare else SANDBOXED_BUILDER
+        held = {ended.result.manifest.sandbox for ended in facts.results.values()}
+        builder = UNSANDBOXED_BUILDER if "none" in held else KUBERNETES_BUILDER if "kubernetes" in held else SANDBOXED_BUILDER
         return BuildFacts(facts.run, record, tasks, toolchain, pipeline, builder, at)
 
     def _labels(self, record: ArtifactRecord) -> dict[str, str]:
