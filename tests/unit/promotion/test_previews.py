@@ -228,6 +228,22 @@ def test_a_branch_that_was_built_is_promoted_into_its_preview_by_the_templates_g
     assert world.version("staging") == "2"
 
 
+def test_a_build_of_an_untrusted_head_stays_out_of_the_preview(home: _Home) -> None:
+    """Pat's commit is the head and was built green; the preview keeps the newest trusted commit, until Ada pushes it herself."""
+    world, name = home.world, "preview-feature-x"
+    home.push("feature/x", world.build("1").revision)
+    strange = world.build("2").revision
+    home.push("feature/x", strange, "pat@example.com")
+    home.service().advance()
+    service = world.service()
+    service.advance()
+    assert world.version(name) == "1"
+    home.push("feature/x", world.build("3").revision)
+    home.service().advance()
+    service.advance()
+    assert world.version(name) == "3"
+
+
 def test_what_a_preview_does_not_have_is_the_templates(world: World) -> None:
     """An application of another source stays in the template; who depends on it waits for it there."""
     apps = b"apps: {db: {}, web: {source: hello, dependsOn: [db]}}"
