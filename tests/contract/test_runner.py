@@ -214,6 +214,35 @@ def test_executor_cancelled_twice_kills_at_once(work: Path) -> None:
     play(lambda folder: RunnerClient.spawn(folder, dedicated_uid(), grace_s=600), work, story)
 
 
+FORKS = """python3 - <<'EOF'
+import os
+count, (hold, release) = 0, os.pipe()
+try:
+    while count < 200:
+        if os.fork() == 0:
+            os.close(release)
+            os.read(hold, 1)
+            os._exit(0)
+        count += 1
+except OSError:
+    pass
+print("made", count)
+os.close(release)
+EOF"""
+
+
+def test_executor_keeps_a_command_to_its_number_of_processes(build: Build, work: Path) -> None:
+    """Each sandbox has its own count, so neighbours take nothing from each other, and who asks for no bound has none of these."""
+
+    async def story(bench: Bench) -> None:
+        await asyncio.gather(bench.run(FORKS, "a", processes=40), bench.run(FORKS, "b", processes=40), bench.run(FORKS, "c"))
+        for name in ("a", "b"):
+            assert 30 < int(bench.text(name).split()[1]) < 40
+        assert bench.text("c") == "made 200\n"
+
+    play(build, work, story)
+
+
 def test_runner_killed_answers_lost_and_the_next_task_respawns_it(work: Path) -> None:
     """Every waiting caller learns that its task is lost, the tasks die with the runner, and the next one runs in a new runner."""
 

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 _PROBE_TIMEOUT_S = 10
+LIMITER: Final = "prlimit"
+"""Of util-linux; bounds what runs inside from inside, where nothing else of the user counts."""
 INSTALL_HINT = "install bubblewrap (Debian, Ubuntu: apt-get install bubblewrap; Fedora: dnf install bubblewrap)"
 
 

@@ -20,6 +20,7 @@ from setpoint.adapters.helm import HelmBinary, find_helm
 from setpoint.adapters.host.cgroups import ControlGroups
 from setpoint.adapters.host.proxy import find_haproxy
 from setpoint.adapters.kustomize import find_kubectl
+from setpoint.adapters.sandbox import LIMITER
 from setpoint.adapters.toolchain import HostToolchain
 from setpoint.app.home import Home
 from setpoint.app.lock import HomeLock
@@ -48,8 +49,8 @@ def essentials() -> list[Check]:
 
 
 def of_machine() -> list[Check]:
-    """Return what else counts on this machine: the interpreters, gpgv, name spaces, control groups."""
-    return [_own_python(), _system_python(), _pip(), _gpgv(), _namespaces(), _control_groups()]
+    """Return what else counts on this machine: the interpreters, gpgv, prlimit, name spaces, control groups."""
+    return [_own_python(), _system_python(), _pip(), _gpgv(), _prlimit(), _namespaces(), _control_groups()]
 
 
 def of_home(home: Home) -> list[Check]:
@@ -159,6 +160,13 @@ def _gpgv() -> Check:
     found = shutil.which("gpgv")
     ok, text = _version([found, "--version"]) if found is not None else (False, "not installed")
     return Check("gpgv", ok, text, f"{GPG_HINT}; only for commits signed with OpenPGP", essential=False)
+
+
+def _prlimit() -> Check:
+    """Commands of gates are kept to their number of processes by it; nothing else needs it."""
+    found = shutil.which(LIMITER)
+    ok, text = _version([found, "--version"]) if found is not None else (False, "not installed")
+    return Check(LIMITER, ok, text, "install util-linux; only for commands of gates (gates.checks)", essential=False)
 
 
 def _namespaces() -> Check:

@@ -313,6 +313,7 @@ def test_doctor_looks_at_everything(place: Path, capsys: pytest.CaptureFixture[s
         "listen",
         "cgroups",
         "gpgv",
+        "prlimit",
     } <= names
     assert all(check["found"] and (check["ok"] or check["fix"]) for check in answer["checks"])
 

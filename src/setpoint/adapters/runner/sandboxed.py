@@ -22,13 +22,12 @@ from setpoint.adapters.runner import bare
 from setpoint.adapters.runner.inside import inside, memory_file
 from setpoint.adapters.runner.loop import EventLoop
 from setpoint.adapters.runner.output import LINE_LIMIT, Record, Stream, TaskOutput
-from setpoint.adapters.sandbox import INSTALL_HINT, probe, sandbox_argv
+from setpoint.adapters.sandbox import INSTALL_HINT, LIMITER, probe, sandbox_argv
 
 _CHUNK_BYTES: Final = 1 << 16
 _PIPE_BYTES: Final = 1 << 20
 _BATCH: Final = 10_000
 """Records in a message."""
-_LIMITER: Final = "prlimit"
 _PARTIAL_S: Final = 0.1
 """How long an unfinished line waits before it is shown."""
 
@@ -76,11 +75,11 @@ class SandboxedTask:
             self._start_bare(program, own.environment)
             return
         if self._request["processes"] is not None:
-            if shutil.which(_LIMITER) is None:
-                self._refuse(f"{_LIMITER} (util-linux) is not installed, which keeps it to its number of processes")
+            if shutil.which(LIMITER) is None:
+                self._refuse(f"{LIMITER} (util-linux) is not installed, which keeps it to its number of processes")
                 return
             # Set inside, where the user is the sandbox's own: outside, everything else of the user would count (user_namespaces(7)).
-            program = [_LIMITER, f"--nproc={int(self._request['processes'])}", "--", *program]
+            program = [LIMITER, f"--nproc={int(self._request['processes'])}", "--", *program]
         argv = sandbox_argv(program, own.mounts, own.environment, cwd="/work", network=network)
         bubblewrap = shutil.which(argv[0])
         try:

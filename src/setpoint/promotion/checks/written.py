@@ -104,5 +104,5 @@ def script_findings(document: Document[Any], environment: str, scripts: Mapping[
         if program and program not in scripts:
             yield document.finding(where, "SP571", f"there is no file {folder}/{program}", "add it, or name one that is there")
         elif program and scripts[program] not in (_EXECUTABLE, _LINK):
-            fix = f"git update-index --chmod=+x {folder}/{program}"
+            fix = f"commit it as executable: git update-index --chmod=+x {folder}/{program}"
             yield document.finding(where, "SP571", f"{folder}/{program} is not executable", fix)
