@@ -287,7 +287,11 @@ def test_runner_starts_with_an_environment_free_of_secrets(work: Path, monkeypat
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
     runner = sandboxed(work)
     try:
-        names = {line.partition(b"=")[0] for line in Path(f"/proc/{runner.pid}/environ").read_bytes().split(b"\0")}
+        environment = Path(f"/proc/{runner.pid}/environ")
+        asyncio.run(
+            until(lambda: bool(environment.read_bytes()))
+        )  # it is empty for a moment while the kernel puts the new program in place
+        names = {line.partition(b"=")[0] for line in environment.read_bytes().split(b"\0")}
     finally:
         runner.close()
     assert {b"PATH", b"LANG", b"HTTPS_PROXY"} <= names
