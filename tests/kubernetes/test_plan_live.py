@@ -89,6 +89,15 @@ class Place:
         (found,) = answer["plans"]
         return dict(found)
 
+    def deployment(self) -> list[str]:
+        """Return the uid of the Deployment and what it selects; nothing when there is none."""
+        wanted = "jsonpath={.metadata.uid} {.spec.selector.matchLabels.app}"
+        return self.kubectl("get", "deployment/shop", "--ignore-not-found", "-o", wanted).split()
+
+    def is_told(self, code: str) -> bool:
+        """Say whether a reason of this code is told of the application."""
+        return code in {one["code"] for one in self.live.api().get("/api/v1/why/shop/cloud")["reasons"]}
+
     def page(self, path: str) -> str:
         """Return a page as the operator sees it."""
         ready = self.live.ready
@@ -205,13 +214,40 @@ def test_what_does_not_merge_is_said_and_what_is_merged_is_taken_as_it_was(place
     assert changes["ConfigMap/a"]["fields"][0]["after"] == "hello"
 
 
+def test_what_cannot_be_changed_in_place_is_made_anew_where_its_author_says_so(place: Place) -> None:
+    """A selector is refused, in the plan and by the pass; with the annotation the plan says what is lost, and the object is another one."""
+    deployment = (
+        "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: shop%s}\nspec:\n  replicas: 0\n  selector: {matchLabels: {app: %s}}\n"
+        "  template: {metadata: {labels: {app: %s}}, spec: {containers: [{name: a, image: 'r.example.com/x@sha256:%s'}]}}\n"
+    )
+    wait_for("all pins", lambda: sum(one["kind"] == "promotion.pinned" for one in place.live.journal()) >= 4 or None, 90)
+    digest, maps = "0" * 64, f"{MAPS.replace('hello', 'five')}\n---\n{SERVICE}"
+    environment = ENVIRONMENT.format(cluster="real", namespace=place.namespace) + f"images: ['r.example.com/x@sha256:{digest}']\n"
+    files = {"environments/cloud/environment.yaml": environment, "apps/shop/shop.yaml": maps + deployment % ("", "a", "a", digest)}
+    place.live.commit("delivery", files, who="sam")
+    first = wait_for("the Deployment", lambda: place.deployment() or None, 90)[0]
+    allowed = ", annotations: {setpoint.dev/replace: allow}"
+    place.branch("feature/refused", maps + deployment % ("", "b", "b", digest))
+    assert _changes(place.plan("feature/refused"))["Deployment/shop"]["action"] == "refused"
+    place.branch("feature/allowed", maps + deployment % (allowed, "b", "b", digest))
+    change = _changes(place.plan("feature/allowed"))["Deployment/shop"]
+    assert change["action"] == "replace"
+    assert "it is deleted and made again, and its pods stop" in change["destructive"][0]
+    place.live.commit("delivery", {"apps/shop/shop.yaml": maps + deployment % ("", "b", "b", digest)}, who="sam")
+    wait_for("the refusal", lambda: place.is_told("OBJECT_IMMUTABLE") or None, 90)
+    assert place.deployment() == [first, "a"]
+    place.live.commit("delivery", {"apps/shop/shop.yaml": maps + deployment % (allowed, "b", "b", digest)}, who="sam")
+    wait_for("another Deployment", lambda: (place.deployment()[1:] == ["b"] and place.deployment()[:1] != [first]) or None, 90)
+
+
 def test_a_cluster_that_is_down_costs_the_live_part_only(place: Place) -> None:
     """The plan compares renders, says since when nobody answers, and does not hang."""
     place.branch("feature/five", f"{MAPS.replace('hello', 'servus')}\n---\n{SERVICE}")
     stop(place.layout, "kube-apiserver")
     plan = wait_for("a plan of renders", lambda: _unseen(place))
     assert "this plan compares what is rendered, not what is live" in plan["live"]["sentence"]
-    assert [change["action"] for change in plan["objects"]] == ["change"] * 4
+    said = {one["object"]: one["action"] for one in plan["objects"]}
+    assert said.items() >= {f"ConfigMap/{name}": "change" for name in "abcd"}.items()
 
 
 def _unseen(place: Place) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from setpoint.promotion.config import EnvironmentFile, SetpointFile
 from setpoint.reconcile.model import identity
 
 OUTSIDE: Final = "SP628"
+MISPLACED: Final = "SP565"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Allowed:
     """Whether the target is the host runtime, which has less to ask for than Kubernetes."""
     namespace: str = ""
     """Of a Kubernetes target; charts are told it."""
+    misplaced: str = ""
+    """Which bound of the project the target is outside of; empty: none."""
     host: str = ""
     """The host name of every HTTPRoute, in a preview that has one of its own; empty: as the manifests say."""
 
@@ -45,16 +48,21 @@ def allowed_in(setpoint: SetpointFile, environment: EnvironmentFile, app: str) -
     paths = tuple(sorted(environment.imagePaths.items()))
     kinds_of_project, cluster = project.kinds if project is not None else None, environment.target.kubernetes
     namespace = cluster.namespace if cluster is not None else ""
-    return Allowed(tuple(environment.images), paths, name, kinds_of_project, cluster is None, namespace)
+    misplaced = project.why_not(cluster.cluster, namespace) if project is not None and cluster is not None else ""
+    return Allowed(tuple(environment.images), paths, name, kinds_of_project, cluster is None, namespace, misplaced)
 
 
 def refuse_outside(objects: Sequence[dict[str, Any]], allowed: Allowed, sources: Mapping[str, str]) -> None:
-    """Refuse objects that the application's project may not have; sources are `Rendered.sources`.
+    """Refuse objects that the application's project may not have, or not there; sources are `Rendered.sources`.
 
     Raises:
-        ConfigError: every one of them (SP628).
+        ConfigError: every one of them (SP628), or the place (SP565).
     """
     findings = list(_outside(objects, allowed, sources))
+    if allowed.misplaced:
+        what = f"the project `{allowed.project}` may not run in {allowed.misplaced}"
+        fix = "take another project or target; an owner of setpoint.yaml widens `clusters:` or `namespaces:` of the project"
+        findings.insert(0, Finding(MISPLACED, what, "setpoint.yaml", fix=fix))
     if findings:
         raise ConfigError(findings)
 

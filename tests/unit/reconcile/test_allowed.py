@@ -226,3 +226,40 @@ def test_projects_and_kinds_that_do_not_exist_have_a_place(old: str, new: str, c
     finding = caught.value.findings[0]
     assert (finding.code, finding.line > 0) == (code, True)
     assert word in f"{finding.what} {finding.fix}"
+
+
+@pytest.mark.parametrize(
+    ("bounds", "said"),
+    [
+        ("", ""),
+        ("clusters: [prod], namespaces: [shop]", ""),
+        ("clusters: ['pr*'], namespaces: ['*']", ""),
+        ("clusters: [eu, 'us-*']", "the project `shop` may not run in the cluster `prod`; it may be in eu, us-*"),
+        ("namespaces: ['shop-*']", "the project `shop` may not run in the namespace `shop`; it may be in shop-*"),
+    ],
+)
+def test_a_project_bounds_where_its_applications_run(bounds: str, said: str) -> None:
+    """Nothing of an application is rendered for a cluster or namespace outside; the host runtime is no cluster."""
+    head = "apiVersion: setpoint.dev/v1alpha1\nkind: "
+    more = f", {bounds}" if bounds else ""
+    text = f"{head}Setpoint\napps: {{web: {{project: shop}}}}\nprojects: {{shop: {{kinds: [Service]{more}}}}}\n"
+    setpoint = parse_setpoint(text.encode()).model
+    targets = ("{kubernetes: {cluster: prod, namespace: shop, registry: r.example.com}}", '{host: {listen: "127.0.0.1:1"}}')
+    for target, expected in zip(targets, (said, ""), strict=True):
+        file = f"{head}Environment\ntarget: {target}\nowners: [team:sre]\n"
+        allowed = allowed_in(setpoint, parse_environment(file.encode(), "environments/e/environment.yaml").model, "web")
+        found = ""
+        try:
+            refuse_outside([manifest("Service", "v1")], allowed, {})
+        except ConfigError as error:
+            (one,) = error.findings
+            assert one.code == "SP565"
+            found = one.what
+        assert found == expected
+
+
+def test_a_bound_is_a_name() -> None:
+    """A mistyped one would bound everything or nothing."""
+    text = "apiVersion: setpoint.dev/v1alpha1\nkind: Setpoint\nprojects: {shop: {kinds: [Service], clusters: ['Prod/x']}}\n"
+    with pytest.raises(ConfigError, match="SP564"):
+        parse_setpoint(text.encode())
