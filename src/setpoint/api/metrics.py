@@ -1,7 +1,9 @@
 """Prometheus metrics: what is deployed where (`setpoint_deployment_info`), health, replicas, canaries, drift, runs, journal."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Final
 
 from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
@@ -10,12 +12,16 @@ from setpoint.api.auth import App, Caller
 from setpoint.app.application import Application
 from setpoint.core import clock
 from setpoint.ground.hold.model import Hold
-from setpoint.reconcile.drift.model import DriftState, DriftSum
+from setpoint.reconcile.drift.model import DriftState, DriftSum, DriftWriter
 from setpoint.rollout.judge import decide as judging
 from setpoint.rollout.model import Rollout
 
 router = APIRouter()
 _TYPE = "text/plain; version=0.0.4; charset=utf-8"
+WRITERS: Final = 200
+"""Series of fields and writers."""
+_LONGEST: Final = 120
+_ITEM: Final = re.compile(r"\[[^\]]*\]")
 
 
 @router.get("/metrics", response_class=PlainTextResponse, tags=["read"])
@@ -42,6 +48,7 @@ def metrics(app: App, _caller: Caller) -> PlainTextResponse:
         restarts.append(f"setpoint_replica_restarts_total{_labels(label)} {replica.restarts}")
     rest = [
         *drift_lines(app.store.records.drift_sums()),
+        *writer_lines(app.store.records.drift_writers()),
         *lease_lines(app.store.records.holds(ended=True), app.store.holds.leases_everywhere()),
         *_rollouts(app),
         *_pods(app),
@@ -78,6 +85,26 @@ def _pods(app: Application) -> list[str]:
     for (name, environment, state), count in sorted(app.pods.counts().items()):
         lines.append(f"setpoint_pods{_labels({'app': name, 'environment': environment, 'state': state})} {count}")
     return lines
+
+
+def writer_lines(found: Iterable[DriftWriter]) -> list[str]:
+    """Return who changed what: cases by field and writer, items of lists as `[]`.
+
+    Fields and writers are anybody's words, so there are at most WRITERS series: what was seen first keeps its own, and all that came after
+    is `other`. None of them ever goes back.
+    """
+    lines = ["# HELP setpoint_drift_writers_total Cases of drift by field and writer.", "# TYPE setpoint_drift_writers_total counter"]
+    counts: dict[tuple[str, ...], int] = {}
+    for one in found:
+        key: tuple[str, ...] = (one.environment, one.kind, _ITEM.sub("[]", one.field)[:_LONGEST], one.writer[:_LONGEST])
+        if key not in counts and len(counts) >= WRITERS:
+            key = ("other", "other", "other", "other")
+        counts[key] = counts.get(key, 0) + one.count
+    names = ("environment", "kind", "field", "writer")
+    return [
+        *lines,
+        *(f"setpoint_drift_writers_total{_labels(dict(zip(names, key, strict=True)))} {count}" for key, count in counts.items()),
+    ]
 
 
 def lease_lines(every: Iterable[Hold], open_ones: Iterable[Hold]) -> list[str]:

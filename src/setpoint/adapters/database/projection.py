@@ -287,10 +287,11 @@ def _replica_exited(connection: Connection, entry: Entry) -> None:
 def _drift_told(connection: Connection, entry: Entry) -> None:
     body = entry.body
     ended = entry.kind == "drift.ended"
-    values = {name: body[name] for name in ("app", "environment", "kind", "state")}
+    values = {name: body[name] for name in ("app", "environment", "kind", "state", "field", "writer")}
     values |= {"open": not ended, "seconds": clock.seconds_between(body["since"], body["ended_at"]) if ended else 0.0, "body": body}
     statement = upsert_insert(t.drifts).values(drift=entry.subject, seq=entry.index, **values)
-    connection.execute(statement.on_conflict_do_update(index_elements=["drift"], set_=values))  # its place in the list stays
+    again = {name: value for name, value in values.items() if name != "writer"}  # its place in the list stays, and so does who began it
+    connection.execute(statement.on_conflict_do_update(index_elements=["drift"], set_=again))
 
 
 def _inventory_told(connection: Connection, entry: Entry) -> None:

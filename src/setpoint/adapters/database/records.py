@@ -27,7 +27,7 @@ from setpoint.promotion.generators.model import Expansion
 from setpoint.promotion.model import Approval, Promotion, PromotionState, Quarantine
 from setpoint.reconcile.adopt.model import Adoption
 from setpoint.reconcile.cluster.hook_runs import HookSet
-from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum
+from setpoint.reconcile.drift.model import Drift, DriftState, DriftSum, DriftWriter
 from setpoint.reconcile.model import Deployment, JobRun
 from setpoint.reconcile.prune.model import Inventory
 from setpoint.rollout.model import Rollout
@@ -334,6 +334,13 @@ class Records:
         with self._engine.connect() as connection:
             rows = connection.execute(statement).all()
         return [DriftSum(app, place, kind, DriftState(state), count, seconds) for app, place, kind, state, count, seconds in rows]
+
+    def drift_writers(self) -> list[DriftWriter]:
+        """Return how many cases each writer made of each field, by environment and kind, in the order in which they were first seen."""
+        columns = (t.drifts.c.environment, t.drifts.c.kind, t.drifts.c.field, t.drifts.c.writer)
+        statement = select(*columns, func.count()).group_by(*columns).order_by(func.min(t.drifts.c.seq))
+        with self._engine.connect() as connection:
+            return [DriftWriter(*row) for row in connection.execute(statement).all()]
 
     # Inventories
 

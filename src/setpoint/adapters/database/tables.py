@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import JSON, Boolean, Column, Float, Integer, MetaData, String, Table
 
-SCHEMA: Final = 17
+SCHEMA: Final = 18
 
 metadata = MetaData()
 
@@ -188,6 +188,8 @@ drifts = Table(
     Column("state", String, nullable=False),
     Column("open", Boolean, nullable=False, index=True),
     Column("seconds", Float, nullable=False),
+    Column("field", String, nullable=False),
+    Column("writer", String, nullable=False),
     Column("body", JSON, nullable=False),
 )
 

@@ -129,3 +129,14 @@ class DriftSum:
     count: int
     seconds: float
     """From found to ended, all together; 0 for what is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriftWriter:
+    """How many cases of drift there were of one field by one writer, in all applications of an environment."""
+
+    environment: str
+    kind: Kind
+    field: str
+    writer: str
+    count: int
