@@ -110,11 +110,14 @@ def test_under_a_lease_a_weight_stays_as_somebody_set_it_while_a_killed_replica_
     live.api("sam").post("/api/v1/break-glass", place | {"for_s": 3600, "message": "drain it by hand", "then": "hold"})
     socket = MasterSocket(Home(live.home).proxies / "staging")
     backend = next(word for word in socket.ask_worker("show backend").split() if word.startswith("hello."))
-    socket.ask_worker(f"set server {backend}/{replica['spec']['replica']} weight 0")
-    held = wait_for("the weight to be held", lambda: [c for c in _cases(live) if c["state"] == "held"])
-    assert "weight 0" in held[0]["live"]
-    looked = live.api().get("/api/v1/diff/hello/staging")["differences"]
-    assert "weight 0" in str(looked)
+
+    def drained() -> list[dict[str, Any]]:
+        socket.ask_worker(f"set server {backend}/{replica['spec']['replica']} weight 7")
+        return [c for c in _cases(live) if c["state"] == "held"]
+
+    held = wait_for("the weight to be held", drained)
+    assert "weight 7" in held[0]["live"]
+    assert socket.ask_worker(f"get weight {backend}/{replica['spec']['replica']}").startswith("7 ")
     live.api("sam").post("/api/v1/break-glass/end", place | {"then": "correct"})
     assert _ended(live, held[0]["field"], known, lambda case: case["drift"] == held[0]["drift"])["state"] == "healed"
     live.api("sam").post("/api/v1/break-glass", place | {"for_s": 3600, "message": "see what happens"})
@@ -144,7 +147,7 @@ def test_report_only_shows_until_somebody_orders_it(live: LiveHome) -> None:
     known = _known(live)
 
     def reported() -> dict[str, Any] | None:
-        socket.ask_worker(f"set server {backend}/{name} weight 0")
+        socket.ask_worker(f"set server {backend}/{name} weight 7")
         return next((c for c in _cases(live) if c["drift"] not in known and c["state"] == "reported"), None)
 
     case = wait_for("the report", reported, SOON_S)

@@ -14,7 +14,8 @@ from setpoint.reconcile.adopt.inserting import inserted
 WORDS = st.sampled_from(
     ["web", "a b", "on", "12", "0x1f", "1.5", "true", "null", "it's", 'say "x"', "a: b", "# no", "64Mi", "é€", "-x", "", "[a]"]
 )
-VALUES = st.one_of(WORDS, st.integers(-5, 9_999_999_999), st.booleans(), st.floats(0.25, 4, width=16))
+FRACTIONS = st.floats(0.25, 4, width=16).filter(lambda number: not number.is_integer())  # Kubernetes reads 1.0 as 1
+VALUES = st.one_of(WORDS, st.integers(-5, 9_999_999_999), st.booleans(), FRACTIONS)
 NAMES = st.sampled_from(["name", "image", "replicas", "data", "x-y", "app.kubernetes.io/name", "with space", "0"])
 
 
@@ -82,6 +83,8 @@ def test_a_splice_changes_one_place_and_one_run_of_letters(data: Any) -> None:
         places = splice.scalars(text)
     except ValueError:
         return  # an alias across documents
+    if not places:
+        return
     place = data.draw(st.sampled_from(places))
     value = data.draw(VALUES)
     before = splice.values(text)
