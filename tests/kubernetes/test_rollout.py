@@ -3,29 +3,24 @@
 import http.client
 import json
 import secrets
-import shutil
 import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pytest
 from tools.kubernetes import cluster as machine
 
 from gateway import Gateway
+from kubernetes_release import WAIT_S, Place
 from kubernetes_world import Machine
-from live_home import PIPELINE, SETPOINT_FILE, TESTS, LiveHome, wait_for
-from pusher import Pusher
-from rootfs import busybox_entries
+from live_home import LiveHome, wait_for
 from setpoint.adapters.kubernetes.kubeconfig import Access
-from setpoint.cli.cluster import _content
 
-WAIT_S = 120
 ENVIRONMENT = """
 apiVersion: setpoint.dev/v1alpha1
 kind: Environment
@@ -83,16 +78,6 @@ spec:
   parentRefs: [{name: web}]
   rules: [{backendRefs: [{name: shop, port: 80}]}]
 """
-WORK = """#!/bin/busybox sh
-if test {fails} = 1 && test $((0x$(/bin/busybox head -c 1 /dev/urandom | /bin/busybox od -An -tx1 | /bin/busybox tr -d ' ') % 2)) = 0
-then printf 'Status: 500 Internal Server Error\\r\\n'
-fi
-printf 'Content-Type: text/plain\\r\\n\\r\\n{text}'
-"""
-SERVE = (
-    "/bin/busybox mkdir -p /tmp/w/cgi-bin && /bin/busybox cp /www/index.html /tmp/w/ && /bin/busybox cp /www/work /tmp/w/cgi-bin/work"
-    " && /bin/busybox chmod 755 /tmp/w/cgi-bin/work && exec /bin/busybox httpd -f -p 8080 -h /tmp/w"
-)
 
 
 class Load:
@@ -146,128 +131,40 @@ class Load:
             return sum(count for (who, _status), count in self.answers.items() if who == text)
 
 
-@dataclass
-class Place:
-    """A home with an environment `cloud` in a namespace of the cluster, and the data plane of that namespace."""
-
-    live: LiveHome
-    machine: Machine
-    namespace: str
-    gateway: Gateway
-    texts: dict[str, str] = field(default_factory=dict)
-
-    def kubectl(self, *argv: str) -> str:
-        """Run kubectl in the namespace and return what it prints."""
-        argv = ("kubectl", f"--kubeconfig={self.machine.kubeconfig}", "-n", self.namespace, *argv)
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def names(self, kind: str) -> list[str]:
-        """Return the names of all objects of a kind."""
-        return sorted(self.kubectl("get", kind, "-o", "jsonpath={.items[*].metadata.name}").split())
-
-    def get(self, what: str) -> dict[str, Any]:
-        """Return an object."""
-        found: dict[str, Any] = json.loads(self.kubectl("get", what, "-o", "json"))
-        return found
-
-    def weights(self) -> dict[str, int]:
-        """Return the weights of the route by its backends."""
-        rules = self.get("httproute/shop")["spec"]["rules"]
-        return {one["name"]: one.get("weight", 1) for rule in rules for one in rule["backendRefs"]}
-
-    def release(self, text: str, *, fails: bool = False) -> str:
-        """Push a version that answers a text, or fails every other time."""
-        files = {"www/index.html": text, "www/work": WORK.format(text=text, fails=int(fails))}
-        return self.live.commit("hello", files, f"say {text}")
-
-    def rollout(self) -> dict[str, Any]:
-        """Return where the rollout is."""
-        found: dict[str, Any] = self.live.api().get("/api/v1/rollouts/shop/cloud")
-        return found
-
-    def phase(self, phase: str, commit: str = "") -> dict[str, Any]:
-        """Wait for a phase of a commit's rollout."""
-        seen: dict[str, Any] = {}
-
-        def look() -> dict[str, Any] | None:
-            seen.update(self.rollout())
-            return seen if seen["phase"] == phase and commit[:7] in seen["version"] else None
-
-        try:
-            return wait_for(f"a rollout that is {phase}", look, WAIT_S)
-        except pytest.fail.Exception:
-            why = json.dumps(self.live.api().get("/api/v1/why/shop/cloud"))[:5000]
-            pytest.fail(f"no {phase} of {commit[:7]}: {json.dumps(seen)[:3000]} {why} {self.gateway.faults[-3:]}")
-
-    def healthy(self) -> dict[str, Any]:
-        """Wait until the application is healthy."""
-        seen: dict[str, Any] = {}
-
-        def look() -> bool:
-            seen.update(
-                next(c for c in self.live.api().get("/api/v1/status")["cells"] if (c["app"], c["environment"]) == ("shop", "cloud"))
-            )
-            return bool(seen["health"] == "healthy")
-
-        try:
-            wait_for("a healthy shop", lambda: look() or None, WAIT_S)
-        except pytest.fail.Exception:
-            pytest.fail(f"not healthy: {json.dumps(self.live.api().get('/api/v1/why/shop/cloud'))[:6000]} {self.gateway.faults[-3:]}")
-        return seen
-
-
 @pytest.fixture(scope="module")
 def place(live: LiveHome, node: Machine, registry: str, cluster: Access, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """Make the namespace with its data plane, and push a version `one`, which is rolled out without any canary."""
-    busybox = shutil.which("busybox")
-    if busybox is None:
-        pytest.skip("INCOMPLETE: needs a static busybox (busybox-static)")
     crds = subprocess.run([machine.ROOT / "tools/kubernetes/gateway/crds"], stdout=subprocess.PIPE, text=True, check=False)
     if crds.returncode:
         pytest.skip("INCOMPLETE: needs Go for the definitions of the Gateway API")
     namespace = f"shop-{secrets.token_hex(3)}"
     with Gateway(cluster, namespace, tmp_path_factory.mktemp("gateway")) as gateway:
         found = Place(live, node, namespace, gateway)
-        found.kubectl("create", "namespace", namespace)
         for name in ("gatewayclasses", "gateways", "httproutes"):
             file = Path(crds.stdout.strip()) / f"gateway.networking.k8s.io_{name}.yaml"
             found.kubectl("apply", "--server-side", "-f", str(file))
-        live.api().put("clusters/real", {"kubeconfig": _content(node.kubeconfig, "")})
-        base = Pusher(live, "base/busybox").image(busybox_entries(Path(busybox).resolve()), ("PATH=/bin",))
-        live.api().put(f"registries/{registry}", {"plain_http": True})
-        desired = {
-            "setpoint.yaml": SETPOINT_FILE.replace("apps:", "apps:\n  shop: {source: hello}"),
-            "apps/hello/hello.yaml": None,
-            "apps/shop/shop.yaml": MANIFESTS,
-            "environments/cloud/environment.yaml": _environment(found, registry),
-        }
-        live.api().post("/api/v1/delivery", {"repository": "delivery", "commit": live.commit("delivery", desired, who="sam")})
-        image = f"\n      base: {base}\n      copy: {{'www/': /www/}}\n      command: [/bin/busybox, sh, -c, {json.dumps(SERVE)}]\n"
-        pipeline = PIPELINE.split("    image:")[0].replace("app.py, ", "www/**, ") + "    image:" + image
-        first = {
-            ".setpoint/pipeline.yaml": pipeline,
-            "tests.sh": TESTS,
-            "www/index.html": "one",
-            "www/work": WORK.format(text="one", fails=0),
-        }
-        live.commit("hello", first)
-        found.healthy()
+        found.begin(registry, MANIFESTS, _environment(found, gateway, registry))
         yield found
         found.kubectl("delete", "namespace", namespace, "--wait=false")
 
 
-def _environment(place: Place, registry: str) -> str:
-    return ENVIRONMENT.format(namespace=place.namespace, registry=registry, metrics=place.gateway.metrics)
+def _environment(place: Place, gateway: Gateway, registry: str) -> str:
+    return ENVIRONMENT.format(namespace=place.namespace, registry=registry, metrics=gateway.metrics)
+
+
+def _gateway(place: Place) -> Gateway:
+    assert place.gateway is not None
+    return place.gateway
 
 
 def test_a_plain_deployment_is_retired_only_after_the_first_revision_has_its_traffic(place: Place, registry: str) -> None:
     """With a canary declared, the same version comes up as a revision and takes over; no request is lost, and the plain one goes."""
     assert place.names("deployment") == ["shop"]
-    with Load(place.gateway.port) as load:
+    with Load(_gateway(place).port) as load:
         wait_for("traffic", lambda: load.of("one") > 20 or None, WAIT_S)
-        place.live.commit("delivery", {"environments/cloud/environment.yaml": _environment(place, registry) + CANARY}, who="sam")
+        place.live.commit(
+            "delivery", {"environments/cloud/environment.yaml": _environment(place, _gateway(place), registry) + CANARY}, who="sam"
+        )
         wait_for("the plain one to go", lambda: "shop" not in place.names("deployment") or None, WAIT_S)
         place.healthy()
     assert load.lost == []
@@ -282,8 +179,8 @@ def test_a_plain_deployment_is_retired_only_after_the_first_revision_has_its_tra
 def test_a_good_release_goes_through_by_weights_and_loses_nothing(place: Place) -> None:
     """The weights are what the data plane followed and the clients saw; the judge counted; the earlier revision is kept, then goes."""
     (before,) = place.names("deployment")
-    began = len(place.gateway.weights)
-    with Load(place.gateway.port) as load:
+    began = len(_gateway(place).weights)
+    with Load(_gateway(place).port) as load:
         commit = place.release("two")
         found = place.phase("holding", commit)
         assert found["weight"] == 25
@@ -292,7 +189,7 @@ def test_a_good_release_goes_through_by_weights_and_loses_nothing(place: Place) 
     assert load.lost == []
     assert {status for _text, status in load.answers} == {200}
     after = next(name for name in place.names("deployment") if name != before)
-    shares = [(one.get(before, 0), one.get(after, 0)) for one in place.gateway.weights[began:]]
+    shares = [(one.get(before, 0), one.get(after, 0)) for one in _gateway(place).weights[began:]]
     assert shares == [(100, 0), (75, 25), (50, 50), (0, 1)]
     done = place.rollout()
     assert done["counts"]["canary_requests"] > 20
@@ -303,7 +200,7 @@ def test_a_good_release_goes_through_by_weights_and_loses_nothing(place: Place) 
 
 def test_a_bad_release_is_sent_back_by_itself_and_stays_out(place: Place) -> None:
     """Every other answer fails: it goes back on evidence, Git follows, the candidate is quarantined, and the stable one serves all."""
-    with Load(place.gateway.port) as load:
+    with Load(_gateway(place).port) as load:
         place.phase("finished")
         commit = place.release("bad", fails=True)
         found = place.phase("returned", commit)
@@ -320,7 +217,7 @@ def test_a_bad_release_is_sent_back_by_itself_and_stays_out(place: Place) -> Non
 
 def test_a_kill_and_a_hand_in_the_middle_of_a_step_change_nothing(place: Place) -> None:
     """The server gets SIGKILL and a hand moves the weights meanwhile: the next server finds drift, heals it, and ends the canary."""
-    with Load(place.gateway.port) as load:
+    with Load(_gateway(place).port) as load:
         commit = place.release("three")
         place.phase("holding", commit)
         wait_for("answers of the canary", lambda: load.of("three") > 3 or None, WAIT_S)
@@ -342,7 +239,7 @@ def test_a_kill_and_a_hand_in_the_middle_of_a_step_change_nothing(place: Place) 
 
 def test_a_rollback_moves_the_traffic_before_anything_else(place: Place) -> None:
     """What was kept serves again as soon as somebody asks; Git and the end of the pods come after."""
-    with Load(place.gateway.port) as load:
+    with Load(_gateway(place).port) as load:
         wait_for("traffic", lambda: load.of("three") > 5 or None, WAIT_S)
         (before,) = [name for name, weight in place.weights().items() if weight]
         place.live.api().post("/api/v1/rollbacks", {"app": "shop", "environment": "cloud", "message": "worse"})

@@ -15,6 +15,7 @@ from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.shaping import Asked, Placed, Shaped
 from setpoint.reconcile.model import CanaryPlan
+from setpoint.reconcile.pods.model import Pod
 from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.cluster.service import ClusterRollout, RevisionParts
 from setpoint.rollout.model import Phase, Rollout
@@ -78,6 +79,7 @@ class FakeNamespace:
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     """(Service, class of answers) -> how many"""
     inventory: dict[str, None] = field(default_factory=dict)
+    running: list[Pod] = field(default_factory=list)
     silent: bool = False
     """The data plane does not answer."""
 
@@ -93,6 +95,8 @@ class FakeNamespace:
             made["metadata"] = {**made["metadata"], "generation": 1}
             if key.kind == "Deployment":
                 made["status"] = self._status(key.name, made["spec"].get("replicas", 1))
+            if key.kind == "StatefulSet":
+                made["status"] = _ordinals(made["spec"])
             self.live[key] = made
         wanted = {str(ObjectKey.of(one)) for one in shaped.manifests}
         for name in [name for name in self.inventory if name not in wanted and name not in shaped.stays]:
@@ -104,6 +108,10 @@ class FakeNamespace:
         reason = "ProgressDeadlineExceeded" if name in self.late else "NewReplicaSetAvailable"
         conditions = [{"type": "Progressing", "status": "True", "reason": reason, "message": "no pod became ready"}]
         return {"observedGeneration": 1, "availableReplicas": ready, "updatedReplicas": replicas, "conditions": conditions}
+
+    def pods(self, target: KubernetesTarget) -> list[Pod]:
+        """Return what pods a test says there are."""
+        return self.running
 
     def read(self, target: KubernetesTarget) -> Mapping[str, str]:
         """Return the page of the data plane."""
@@ -121,6 +129,12 @@ class FakeNamespace:
         return sorted(key.name for key in self.live if key.kind == kind)
 
 
+def _ordinals(spec: dict[str, Any]) -> dict[str, Any]:
+    replicas = spec["replicas"]
+    partition = spec.get("updateStrategy", {}).get("rollingUpdate", {}).get("partition", 0)
+    return {"observedGeneration": 1, "readyReplicas": replicas, "updatedReplicas": replicas - partition}
+
+
 class ClusterPlay:
     """One application whose pins come one after the other."""
 
@@ -135,7 +149,9 @@ class ClusterPlay:
         rollouts = Rollouts(self.journal, self.journal, self.clock)
         returning = Returning(rollouts, self.journal, self.clock)
         self.rollouts = rollouts
-        self.engine = ClusterRollout(RevisionParts(rollouts, Engine(rollouts, self.clock), returning, self.namespace, self.clock))
+        self.engine = ClusterRollout(
+            RevisionParts(rollouts, Engine(rollouts, self.clock), returning, self.namespace, self.namespace.pods, self.clock)
+        )
 
     def at(self, revision: str, plan: CanaryPlan | None = None, *, text: str = "") -> Rollout:
         """Take a pass for a pin, and return where the rollout is."""

@@ -4,7 +4,7 @@ Called by wiring only; adapters are made here and there, and nowhere else.
 """
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +35,7 @@ from setpoint.observe.plan import PlanParts
 from setpoint.pipeline.model import ToolchainFacts
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.service import PromotionService
+from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.admission import Admission
 from setpoint.reconcile.adopt.service import AdoptionService, AdoptParts
 from setpoint.reconcile.cluster.hooking import Hooking
@@ -47,6 +48,7 @@ from setpoint.reconcile.enforce.service import EnforceParts, EnforceService
 from setpoint.reconcile.enforce.target import TargetWithRefusal
 from setpoint.reconcile.host.target import HostParts, HostTarget
 from setpoint.reconcile.model import ReplicaStatus
+from setpoint.reconcile.pods.model import Pod
 from setpoint.reconcile.pods.service import PodParts, PodService
 from setpoint.reconcile.pods.target import TargetWithPods
 from setpoint.reconcile.prune.service import PruneParts, PruneService
@@ -137,7 +139,7 @@ def build(
             open=vault.open,
             needs_host=partial(needs_host, store.oci),
             hooking=Hooking(records, recorder, store.clock),
-            rollout=ClusterRollout(RevisionParts(rollouts, engine, returning, MetricsPages(connections), store.clock)),
+            rollout=_revisions(store, rollouts, (engine, returning), connections),
             refers=pulls.refers,
         )
     )
@@ -153,6 +155,17 @@ def build(
     adoptions = AdoptionService(AdoptParts(delivery, store.git, renders, cluster.rows, drift, records, recorder, signer, store.holds))
     service = ReconcileService(ReconcileParts(delivery, pins, where, records, recorder, store.clock, adoptions.settle))
     return Targets(runtime, proxy, drift, prune, rollouts, service, cluster, connections, pods, adoptions)
+
+
+def _revisions(store: Store, rollouts: Rollouts, hands: tuple[Engine, Returning], connections: KubernetesClusters) -> ClusterRollout:
+    engine, returning = hands
+    pages = MetricsPages(connections)
+    return ClusterRollout(RevisionParts(rollouts, engine, returning, pages, partial(_pods, connections), store.clock))
+
+
+def _pods(connections: KubernetesClusters, target: KubernetesTarget) -> Sequence[Pod]:
+    look = connections.of(target.cluster).pods(target.namespace)
+    return look.pods if not look.stale_since else ()
 
 
 def home_of(store: Store) -> str:

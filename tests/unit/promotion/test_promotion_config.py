@@ -253,3 +253,35 @@ def test_rules_about_other_fields_are_accepted_on_a_cluster_only() -> None:
     assert len(found.model.drift.ignore) == len(rules)
     (refused,) = environment_findings('target: {host: {listen: "127.0.0.1:7502"}}\n' + text)
     assert refused.code == "SP557"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "code"),
+    [
+        ("{}", "SP553"),
+        ('{service: "ingress/haproxy:8404", url: "http://a:1/metrics"}', "SP553"),
+        ('{service: "haproxy:8404"}', "SP552"),
+        ('{service: "ingress/haproxy:8404", path: "/../secrets"}', "SP552"),
+        ('{url: "file:///etc/passwd"}', "SP552"),
+        ('{url: "http://a@b:1/metrics"}', "SP552"),
+    ],
+)
+def test_pages_of_counters_are_at_exactly_one_place(metrics: str, code: str) -> None:
+    """A port of a Service with its namespace, or a page at an address; nothing that leads elsewhere."""
+    (found,) = environment_findings(CLOUD.replace('shop"}}', f'shop", metrics: {metrics}}}}}'))
+    assert found.code == code
+
+
+def test_a_canary_on_a_cluster_says_how_it_is_judged() -> None:
+    """By counters, or by nobody in so many words."""
+    canary = "rollout: {canary: {weights: [5], hold: 1m%s}}\n"
+    for target, more, codes in (
+        (CLOUD, "", ["SP554"]),
+        (CLOUD, ", unjudged: true", []),
+        (CLOUD.replace('shop"}}', 'shop", metrics: {service: "ingress/haproxy:8404"}}}'), "", []),
+    ):
+        setpoint = parse_setpoint((API + "kind: Setpoint\napps: {}\n").encode(), "setpoint.yaml")
+        text = API + "kind: Environment\n" + target + canary % more
+        environment = parse_environment(text.encode(), "environments/p/environment.yaml")
+        found = [one.code for one in validate_delivery(setpoint, {"p": environment}, set())]
+        assert [code for code in found if code == "SP554"] == codes

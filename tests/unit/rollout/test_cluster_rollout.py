@@ -8,6 +8,7 @@ from setpoint.core.errors import UserError
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.revisions import HASH, apart
 from setpoint.reconcile.model import CanaryPlan
+from setpoint.reconcile.pods.model import Pod, PodOwner
 from setpoint.rollout.cluster.compose import pointed
 from setpoint.rollout.cluster.counted import counted
 from setpoint.rollout.cluster.exposition import LARGEST, samples
@@ -168,7 +169,7 @@ def test_without_a_route_the_number_of_replicas_splits_and_says_so() -> None:
     numbers = [play.object("Deployment", name)["spec"]["replicas"] for name in (stable, play.name("2"))]
     assert (numbers, _selector(play)) == ([3, 1], "")
     (told,) = [one for one in play.shaped.reasons if one.code == "CANARY_BY_REPLICAS"]
-    assert "1 of 4 replicas at 25 %" in told.found
+    assert "1 of 4 replicas for 25 %" in told.found
     play.rollouts.abort("web", "prod", "person:sam", "no")
     play.at("2", PLAN)
     assert _selector(play) == stable.removeprefix("web-")
@@ -261,3 +262,99 @@ def test_a_plan_shows_the_end_and_what_goes_with_the_revisions_before(play: Clus
     assert {f"Deployment/{next_name}", f"Service/{next_name}", "Service/web", "HTTPRoute/web", "ConfigMap/web"} <= names
     assert shaped.retired >= {f"apps/Deployment/prod/{play.name('1')}", f"/Service/prod/{play.name('1')}"}
     assert play.namespace.live == before
+
+
+SET = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: prod}
+spec:
+  replicas: 4
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: "hello/web@REVISION"}]}
+"""
+
+
+def _partition(play: ClusterPlay) -> tuple[str, int | None]:
+    spec = play.object("StatefulSet", "db")["spec"]
+    image = spec["template"]["spec"]["containers"][0]["image"].partition("@")[2]
+    return image, spec.get("updateStrategy", {}).get("rollingUpdate", {}).get("partition")
+
+
+def _pod(promotion: str, *, ready: bool, restarts: int = 0, of: str = "db") -> Pod:
+    kind = "StatefulSet" if of == "db" else "Deployment"
+    owner = PodOwner("apps/v1", kind, of, "u")
+    return Pod("prod", f"{of}-3", "uid", "Running", "", ready=ready, restarts=restarts, owners=(owner,), promotion=promotion)
+
+
+def test_a_stateful_set_is_taken_over_from_its_last_pod_on_and_goes_back() -> None:
+    """The partition is the step; a return brings the stable template back and ends the pod that would stand in its way."""
+    play = ClusterPlay(ManualClock(), SET)
+    play.until("1", Phase.FINISHED)
+    assert _partition(play) == ("1", None)
+    play.until("2", Phase.HOLDING, PLAN)
+    assert _partition(play) == ("2", 3)
+    assert ObjectKey("apps", "StatefulSet", "prod", "db") not in play.shaped.of_stable
+    play.clock.move(11)
+    play.until("2", Phase.HOLDING, PLAN)
+    assert _partition(play) == ("2", 2)
+    play.namespace.running = [_pod("p-2", ready=False, restarts=3), _pod("p-1", ready=False)]
+    found = play.at("2", PLAN)
+    assert (found.phase, found.reasons[0].code, _partition(play)) == (Phase.RETURNED, "CRASH_LOOP", ("1", None))
+    assert [one.uid for one in play.shaped.stuck] == ["uid"]
+    assert ObjectKey("apps", "StatefulSet", "prod", "db") in play.shaped.of_stable
+    play.namespace.running = []
+    play.until("1", Phase.FINISHED)
+    play.until("3", Phase.FINISHED, PLAN)
+    assert _partition(play) == ("3", None)
+
+
+@pytest.mark.parametrize("spec", ["updateStrategy: {type: OnDelete}", "updateStrategy: {rollingUpdate: {partition: 1}}"])
+def test_a_stateful_set_whose_updates_somebody_steers_is_left_to_them(spec: str) -> None:
+    """Pods that are deleted by hand, or a partition that people set: nothing is stepped."""
+    play = ClusterPlay(ManualClock(), SET.replace("  serviceName: db", f"  serviceName: db\n  {spec}"))
+    play.until("1", Phase.FINISHED)
+    assert play.at("2", PLAN).phase is Phase.FINISHED
+    assert _partition(play)[0] == "2"
+
+
+def test_where_a_route_splits_a_stateful_set_follows_last() -> None:
+    """It keeps the stable template until the canary is through."""
+    play = ClusterPlay(ManualClock(), MANIFESTS + ROUTE + "---" + SET)
+    play.until("1", Phase.FINISHED)
+    play.until("2", Phase.HOLDING, PLAN)
+    assert _partition(play) == ("1", None)
+    play.until("2", Phase.FINISHED, PLAN)
+    assert _partition(play) == ("2", None)
+
+
+def test_a_crash_loop_sends_a_revision_back_long_before_its_deadline(play: ClusterPlay) -> None:
+    """Three restarts of a pod of the new revision that is not ready; one of another revision says nothing."""
+    play.until("2", Phase.HOLDING, PLAN)
+    play.namespace.running = [
+        _pod("p-1", ready=False, restarts=9, of=play.name("1")),
+        _pod("p-2", ready=True, restarts=9, of=play.name("2")),
+    ]
+    assert play.at("2", PLAN).phase is Phase.HOLDING
+    play.namespace.running = [_pod("p-2", ready=False, restarts=3, of=play.name("2"))]
+    found = play.at("2", PLAN)
+    assert (found.phase, [reason.code for reason in found.reasons]) == (Phase.RETURNED, ["CRASH_LOOP"])
+
+
+def test_what_ends_again_and_again_goes_back_also_while_an_earlier_revision_is_still_there() -> None:
+    """Without a route the kept revision ends first, and that waits for health: a new one that never gets there must not wait with it."""
+    play = ClusterPlay(ManualClock(), MANIFESTS)
+    play.until("1", Phase.FINISHED)
+    play.until("2", Phase.FINISHED, PLAN)
+    plain = ObjectKey("apps", "Deployment", "prod", play.name("1"))
+    for _ in range(3):
+        play.at("3", PLAN)
+        play.namespace.inventory[str(plain)] = None  # it waits
+    found = play.at("3", PLAN)
+    assert (found.phase, found.weight) == (Phase.PREPARING, 0)
+    play.namespace.inventory[str(plain)] = None
+    play.namespace.running = [_pod("p-3", ready=False, restarts=3, of=play.name("3"))]
+    assert play.at("3", PLAN).phase is Phase.RETURNED

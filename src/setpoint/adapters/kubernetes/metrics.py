@@ -5,6 +5,7 @@ asked again for some seconds, so that one which hangs costs its environment a mo
 """
 
 import asyncio
+import contextlib
 import http.client
 import socket
 import ssl
@@ -131,11 +132,13 @@ def page(url: str) -> str:
         if parts.scheme == "https"
         else http.client.HTTPConnection(host, parts.port or 80, timeout=_LIMIT_S)
     )
-    over = threading.Event()
-    limit = threading.Timer(_LIMIT_S, _cut, (connection, over))
+    over, held = threading.Event(), list[socket.socket]()
+    limit = threading.Timer(_LIMIT_S, _cut, (held, over))
     limit.daemon = True
     limit.start()
     try:
+        connection.connect()
+        held.append(connection.sock)  # the connection forgets it while the answer is read
         connection.request("GET", parts.path or "/", headers={"User-Agent": "setpoint", "Accept": "text/plain", "Connection": "close"})
         response = connection.getresponse()
         data = response.read(_LARGEST + 1)
@@ -157,11 +160,9 @@ def page(url: str) -> str:
     return data.decode("utf-8", "replace")
 
 
-def _cut(connection: http.client.HTTPConnection, over: threading.Event) -> None:
+def _cut(held: list[socket.socket], over: threading.Event) -> None:
     """End a connection under whoever reads it: a socket's own timeout begins anew with every byte."""
     over.set()
-    if connection.sock is not None:
-        try:
-            connection.sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return
+    for one in held:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)

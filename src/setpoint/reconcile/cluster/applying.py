@@ -173,6 +173,18 @@ def _delete(cluster: Cluster, objects: Sequence[tuple[ObjectKey, Object]], taken
             _noted(key, error, taken)
 
 
+def end(cluster: Cluster, pods: Sequence[Deletion], taken: Taken) -> None:
+    """Delete pods that stand in the way, once what they are to become is applied.
+
+    Raises:
+        WorldError: the cluster does not answer (SP682).
+    """
+    if pods and not taken.faults:
+        for key, error in cluster.delete(pods).items():
+            if error is not None and not isinstance(error, ConflictError):
+                _noted(key, error, taken)
+
+
 def unready_of(cluster: Cluster, keys: Sequence[ObjectKey]) -> Iterator[str]:
     """Yield what is not healthy among some objects, and why."""
     for key, seen in cluster.seen(keys).items():

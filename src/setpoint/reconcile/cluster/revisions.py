@@ -64,6 +64,28 @@ class Revision:
 
 
 @dataclass(frozen=True, slots=True)
+class Ordinals:
+    """One StatefulSet of a render: its pods have names, so a new revision takes them over one after the other."""
+
+    name: str
+    """`StatefulSet/db`, for it shares its name with nothing else among what a rollout names."""
+    hash: str
+    replicas: int
+    manifest: Object
+
+    @property
+    def key(self) -> ObjectKey:
+        """Which object it is."""
+        return ObjectKey.of(self.manifest)
+
+    def updated(self, replicas: int) -> dict[str, Any]:
+        """Return it with only so many pods of the new revision: those with the highest ordinals."""
+        spec = part(self.manifest, "spec")
+        rolling = {**part(spec, "updateStrategy", "rollingUpdate"), "partition": max(0, self.replicas - replicas)}
+        return {**self.manifest, "spec": {**spec, "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": rolling}}}
+
+
+@dataclass(frozen=True, slots=True)
 class Apart:
     """A render, taken apart."""
 
@@ -77,11 +99,13 @@ class Apart:
     """Those Services and the routes to them, as they were rendered."""
     rest: tuple[Object, ...]
     """Everything else, as it was rendered."""
+    ordinals: tuple[Ordinals, ...] = ()
+    """StatefulSets among the rest that can be updated pod by pod; none where routes split the traffic: then they follow last."""
 
     @property
     def hashes(self) -> dict[str, str]:
         """Deployment -> its revision hash: what makes this render another one."""
-        return {name: one.hash for name, one in self.revisions.items()}
+        return {name: one.hash for name, one in self.revisions.items()} | {one.name: one.hash for one in self.ordinals}
 
     def of_service(self, service: str) -> Revision | None:
         """Return what a Service leads to; None when that is no revision."""
@@ -121,7 +145,8 @@ def apart(objects: Sequence[Object]) -> Apart:
     fronts = (*services, *routes)
     taken = {ObjectKey.of(one) for one in fronts} | {ObjectKey.of(deployments[name]) for name in names}
     rest = tuple(one for one in objects if ObjectKey.of(one) not in taken)
-    return Apart(revisions, leads, bool(routes), fronts, rest)
+    ordinals = () if routes else tuple(_ordinals(one) for one in rest if _is_stepped(one))
+    return Apart(revisions, leads, bool(routes), fronts, rest, ordinals)
 
 
 def is_route(value: Object) -> bool:
@@ -233,6 +258,19 @@ def _hash(namespace: str, template: Object, read: Sequence[Object]) -> str:
         ],
     }
     return hashlib.sha256(canonical.dumps(content)).hexdigest()[:LENGTH]
+
+
+def _is_stepped(value: Object) -> bool:
+    """Say whether a StatefulSet is updated pod by pod, and nobody has set how far."""
+    strategy = part(value, "spec", "updateStrategy")
+    stepped = text(strategy, "type") in ("", "RollingUpdate") and "partition" not in part(strategy, "rollingUpdate")
+    return _is(value, "apps", "StatefulSet") and stepped
+
+
+def _ordinals(value: Object) -> Ordinals:
+    """Return a StatefulSet; its pods alone make its revision, for what they read is not copied."""
+    key, spec = ObjectKey.of(value), part(value, "spec")
+    return Ordinals(key.subject, _hash(key.namespace, part(spec, "template"), ()), number(spec, "replicas", 1), value)
 
 
 def _copy(value: Object, revision: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from setpoint.promotion.model import Pin
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster.model import Object, ObjectKey
-from setpoint.reconcile.cluster.ports import Cluster
+from setpoint.reconcile.cluster.ports import Cluster, Deletion
 from setpoint.reconcile.model import CanaryPlan, DeployReason
 
 
@@ -54,6 +54,8 @@ class Shaped:
     reasons: tuple[DeployReason, ...] = ()
     pace: Literal["", "going", "holding", "held"] = ""
     """See `WorkloadStatus.pace`."""
+    stuck: tuple[Deletion, ...] = ()
+    """Pods that stand in the way of the revision that serves again, and that nobody else ends."""
 
 
 class RevisionRollout(Protocol):

@@ -309,6 +309,7 @@ class ClusterTarget:
             return with_rollout(observed(effective, plans, where, taken), one.shape)
         rest = applying.ahead(cluster, plans, shaped.first, taken)
         taken.add(applying.apply(cluster, ordered.of(Phase.SYNC), {row.key: row for row in rest}))
+        applying.end(cluster, shaped.stuck, taken)
         if all(row.rests for row in plans):
             self._applied[one.owner] = one.stamp
         removing = {ObjectKey.parse(name) for name in decision.remove if name not in shaped.stays}

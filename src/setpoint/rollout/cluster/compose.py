@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from setpoint.reconcile.cluster.model import Object, ObjectKey
-from setpoint.reconcile.cluster.revisions import Apart, Revision, is_backend, is_route, named, narrowed
+from setpoint.reconcile.cluster.revisions import Apart, Ordinals, Revision, is_backend, is_route, named, narrowed
 from setpoint.reconcile.health.model import number, part, rows, text
 from setpoint.rollout.canary.decide import needed, next_weight
 from setpoint.rollout.model import WHOLE, Phase, Rollout
@@ -40,6 +40,11 @@ class Pair:
         before = self.stable.hashes if self.stable is not None else {}
         return [one for name, one in self.new.revisions.items() if before.get(name) != one.hash]
 
+    def changed_ordinals(self) -> list[Ordinals]:
+        """Return the StatefulSets that are updated pod by pod: those that were there, and are another now."""
+        before = self.stable.hashes if self.stable is not None else {}
+        return [one for one in self.new.ordinals if before.get(one.name, one.hash) != one.hash]
+
     def can_split(self) -> bool:
         """Say whether something leads to a stable revision and to another new one."""
         stable = self.stable
@@ -49,7 +54,7 @@ class Pair:
             before, after = stable.of_service(service), self.new.of_service(service)
             if before is not None and after is not None and before.hash != after.hash and before.replicas and after.replicas:
                 return True
-        return False
+        return any(one.replicas for one in self.changed_ordinals())
 
 
 def compose(rollout: Rollout, pair: Pair) -> list[Object]:
@@ -65,7 +70,9 @@ def compose(rollout: Rollout, pair: Pair) -> list[Object]:
     rest = [*(one for one in new.rest if _kind(one) in _AT_ONCE), *stable.rest, *(one for one in new.rest if _kind(one) not in _OF_PODS)]
     if not rollout.is_split:
         return _each([*_fronts(stable, _only(stable)), *_all(stable), *rest, *_narrow(fresh, new)])
-    return _each([*_split_fronts(rollout, pair), *_split_revisions(rollout, pair), *rest, *_narrow(fresh, new)])
+    weight = next_weight(rollout)
+    stepped = [one.updated(needed(one.replicas, weight)) for one in pair.changed_ordinals()]
+    return _each([*_split_fronts(rollout, pair), *_split_revisions(rollout, pair), *stepped, *rest, *_narrow(fresh, new)])
 
 
 def whole(side: Apart) -> list[Object]:
@@ -75,11 +82,16 @@ def whole(side: Apart) -> list[Object]:
 
 def of_stable(rollout: Rollout, pair: Pair) -> frozenset[ObjectKey]:
     """Return the keys of what is there in the name of the stable pin."""
-    if pair.stable is None or rollout.phase in (Phase.FINISHING, Phase.FINISHED):
+    new, stable = pair.new, pair.stable
+    if stable is None or rollout.phase in (Phase.FINISHING, Phase.FINISHED):
         return frozenset()
-    new = {one.hash for one in pair.new.revisions.values()}
-    theirs = [one for one in pair.stable.revisions.values() if one.hash not in new]
-    return frozenset(ObjectKey.of(value) for one in theirs for value in (one.deployment, *one.parts))
+    theirs = {ObjectKey.of(one) for one in (*_all(stable), *stable.fronts)}
+    mine = {ObjectKey.of(one) for one in _all(new)}
+    if rollout.phase is not Phase.ROLLING:
+        theirs |= {ObjectKey.of(one) for one in stable.rest}
+        mine |= {ObjectKey.of(one) for one in new.rest if _kind(one) in _AT_ONCE}
+        mine |= {one.key for one in pair.changed_ordinals()} if rollout.is_split else set()
+    return frozenset(theirs - mine)
 
 
 def traffic(objects: Sequence[Object], pair: Pair) -> frozenset[ObjectKey]:
@@ -90,8 +102,8 @@ def traffic(objects: Sequence[Object], pair: Pair) -> frozenset[ObjectKey]:
 
 def share(pair: Pair, weight: int) -> str:
     """Return what a weight comes to where the number of replicas splits the traffic: `2 of 8 replicas`."""
-    every = sum(one.replicas for one in pair.changed())
-    return f"{sum(needed(one.replicas, weight) for one in pair.changed())} of {every} replicas"
+    numbers = [*(one.replicas for one in pair.changed()), *(one.replicas for one in pair.changed_ordinals())]
+    return f"{sum(needed(replicas, weight) for replicas in numbers)} of {sum(numbers)} replicas"
 
 
 Shares = Mapping[str, Sequence[tuple[str, int]]]

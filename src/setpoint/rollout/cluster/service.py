@@ -4,19 +4,24 @@ Called by the cluster target through its `RevisionRollout` port. It writes nothi
 the inventory and corrects drift. Where a rollout is stands in the journal, so a server that was killed in the middle of a step goes on.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from setpoint.core import clock
 from setpoint.core.errors import UserError
+from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import Object, ObjectKey
+from setpoint.reconcile.cluster.ports import Deletion
 from setpoint.reconcile.cluster.revisions import apart, of_revision
 from setpoint.reconcile.cluster.shaping import Asked, Shaped
 from setpoint.reconcile.model import DeployReason
+from setpoint.reconcile.pods.model import Pod
 from setpoint.rollout.canary import reasons
+from setpoint.rollout.canary.decide import next_weight
 from setpoint.rollout.canary.engine import Engine
 from setpoint.rollout.cluster import staying
 from setpoint.rollout.cluster.compose import Pair, compose, of_stable, share, traffic, whole
@@ -38,6 +43,8 @@ class RevisionParts:
     engine: Engine
     returning: Returning
     pages: CounterPages
+    pods: Callable[[KubernetesTarget], Sequence[Pod]]
+    """The pods of a target's namespace, as far as they are known; costs no call."""
     clock: clock.Clock
 
 
@@ -94,11 +101,12 @@ class ClusterRollout:
         self._parts.returning.take_back((app, environment), pin_commit)
 
     def _step(self, rollout: Rollout, pair: Pair, asked: Asked) -> Rollout:
-        sides = ClusterSides(pair, _looked_at(pair, asked), lambda: self._parts.pages.read(asked.target))
+        pages, pods = partial(self._parts.pages.read, asked.target), self._parts.pods(asked.target)
+        sides = ClusterSides(pair, _looked_at(pair, asked), pages, pods, self._is_clear(rollout, pair, asked))
         if not sides.is_known:
             return rollout
         if rollout.is_split:
-            return self._parts.engine.step(rollout, sides) if self._is_clear(rollout, pair, asked) else rollout
+            return self._parts.engine.step(rollout, sides)
         if rollout.phase in (Phase.ROLLING, Phase.FINISHING):
             quiet = self._parts.clock.now() >= clock.from_text(rollout.since) + staying.QUIET
             return self._parts.engine.roll(rollout, sides.rolled(quiet=quiet))
@@ -106,7 +114,7 @@ class ClusterRollout:
 
     def _is_clear(self, rollout: Rollout, pair: Pair, asked: Asked) -> bool:
         """Say whether nothing of an earlier revision would get traffic that the two sides share by their number of replicas."""
-        if not pair.by_replicas or rollout.phase is not Phase.PREPARING or rollout.weight:
+        if not (rollout.is_split and pair.by_replicas) or rollout.weight:
             return True
         gone = set(asked.inventory) - {str(ObjectKey.of(one)) for one in compose(rollout, pair)}
         return not any(ObjectKey.parse(name).kind == "Deployment" for name in staying.leaving(rollout, pair, gone, self._now()).retired)
@@ -124,6 +132,7 @@ class ClusterRollout:
             left.retired,
             _told(rollout, pair),
             reasons.pace(rollout) or ("going" if moving else ""),
+            tuple(_stuck(rollout, pair, self._parts.pods(asked.target))) if rollout.phase is Phase.RETURNED else (),
         )
 
     def _now(self) -> datetime:
@@ -158,15 +167,29 @@ def _require(rollout: Rollout, pair: Pair) -> None:
 def _looked_at(pair: Pair, asked: Asked) -> Mapping[ObjectKey, Seen]:
     """Return what is seen of the Deployments of both sides, and of the routes."""
     keys = [one.key for side in (pair.stable, pair.new) if side is not None for one in side.revisions.values()]
+    keys += [one.key for one in pair.new.ordinals]
     keys += [ObjectKey.of(one) for one in pair.new.fronts if ObjectKey.of(one).kind == "HTTPRoute"]
     return asked.cluster.seen(list(dict.fromkeys(keys)))
+
+
+def _stuck(rollout: Rollout, pair: Pair, pods: Sequence[Pod]) -> Iterator[Deletion]:
+    """Yield the pods of StatefulSets that were sent back and are not ready.
+
+    A StatefulSet waits for such a pod before it updates any, also when the update would mend it (Kubernetes' documentation, "Forced
+    rollback"), so somebody has to delete it.
+    """
+    workloads = {one.key.subject for one in pair.changed_ordinals()}
+    for one in pods:
+        if one.workload in workloads and one.promotion == rollout.new.promotion and not one.ready and not one.leaving:
+            yield Deletion(ObjectKey("", "Pod", one.namespace, one.name), "v1", one.uid)
 
 
 def _told(rollout: Rollout, pair: Pair) -> tuple[DeployReason, ...]:
     """Return where the rollout is, in the words of the host."""
     told = list(reasons.of(rollout))
     if rollout.is_split and pair.by_replicas:
-        found = f"no route splits the traffic, so replicas do: {share(pair, rollout.weight)} at {rollout.weight} %; judged by health alone"
+        weight = next_weight(rollout)
+        found = f"no route splits the traffic, so replicas do: {share(pair, weight)} for {weight} %; judged by health alone"
         told.insert(1, DeployReason("CANARY_BY_REPLICAS", "canary", found))
     if rollout.phase in (Phase.ROLLING, Phase.FINISHING):
         name = rollout.new.version or rollout.new.promotion

@@ -37,7 +37,7 @@ class World:
     now: float = 1000.0
 
     def __post_init__(self) -> None:
-        prune = SimpleNamespace(inventory=lambda _app, _environment: self.inventory)
+        prune = SimpleNamespace(inventory=lambda _app, _environment: self.inventory, leases=lambda _app, _environment: ())
         placing = SimpleNamespace(copied=lambda _candidate, _target: self.copied)
         self.resting = Resting(cast("PruneService", prune), cast("Placing", placing), lambda: self.now, lambda: 0.5)
         self.cluster = cast("Cluster", SimpleNamespace(marks=lambda _keys: self.marks))
