@@ -15,6 +15,7 @@ from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.targets import KubernetesTarget
 from setpoint.reconcile.cluster.desired import placed
+from setpoint.reconcile.cluster.hooking import split
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.owner import Made
 from setpoint.reconcile.cluster.ports import Cluster
@@ -111,7 +112,8 @@ class Shapes:
         try:
             found = self.reader.pin_at(delivery.repository, commit, environment, app)
             objects = self.rendering.objects(found.candidate, delivery.repository) if found is not None else ()
-            return Placed(found, placed(objects, where[1].namespace, where[0].is_namespaced)) if found is not None else None
+            every, _hooks = split(placed(objects, where[1].namespace, where[0].is_namespaced))
+            return Placed(found, tuple(every)) if found is not None else None
         except SetpointError:
             return None  # without it nothing is split; a split that goes on says what is missing
 

@@ -13,7 +13,7 @@ from setpoint.adapters.kubernetes.clusters import KubernetesClusters
 from setpoint.core.errors import WorldError
 from setpoint.promotion.targets import KubernetesTarget, Metrics
 
-Answer = Callable[[socketserver.StreamRequestHandler], None]
+Answer = Callable[[socketserver.StreamRequestHandler], object]
 
 
 @contextmanager
