@@ -140,8 +140,8 @@ def page(url: str) -> str:
         connection.connect()
         held.append(connection.sock)  # the connection forgets it while the answer is read
         connection.request("GET", parts.path or "/", headers={"User-Agent": "setpoint", "Accept": "text/plain", "Connection": "close"})
-        response = connection.getresponse()
-        data = response.read(_LARGEST + 1)
+        with connection.getresponse() as response:
+            data = response.read(_LARGEST + 1)
     except (OSError, http.client.HTTPException) as error:
         why = f"no answer in {_LIMIT_S:.0f} s" if over.is_set() else f"no answer: {error}"
         raise WorldError("SP652", why, where=url, fix="is the data plane up, and `target.kubernetes.metrics` right?") from error
