@@ -1,7 +1,7 @@
 """The benchmarks of one machine's road; `tools/bench [NAME ...]` runs them, or all.
 
 One module each: push, task, cached, help (start.py), road, rollout, canary (both rollout.py),
-rollback, memory, render, many, reconcile.
+rollback, memory, render, many, reconcile, job.
 """
 
 import sys
@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final
 
 import cached
+import job
 import many
 import memory
 import push
@@ -33,6 +34,7 @@ BENCHMARKS: Final[dict[str, Callable[[], None]]] = {
     "render": render.run,
     "many": many.run,
     "reconcile": reconcile.run,
+    "job": job.run,
 }
 
 
