@@ -40,7 +40,7 @@ class RemoteExecutor(Executor, Protocol):
     """An executor whose tasks outlive this server: what runs elsewhere is taken over by the next one."""
 
     def release(self, command: TaskCommand) -> None:
-        """Let go of an execution whose outcome is journalled: what is left of it elsewhere is deleted."""
+        """Let go of a task that ended or was cancelled: what is left of it elsewhere is deleted; nothing is once the server `leave`s."""
         ...
 
     def glance(self, task_id: str) -> str:

@@ -108,6 +108,7 @@ class TaskRunner:
         except SetpointError as error:
             ended = error
         except BaseException:
+            self._release(task, task_id)  # also what an attempt before this one left
             await asyncio.to_thread(self._parts.workspaces.remove, task_id)
             raise
         result, cancelled = await threads.to_the_end(self._wind_up, task, task_id, ended, started_at)

@@ -216,7 +216,7 @@ class KubernetesExecutor:
             return
         for stale in found:
             await self._end(going, stale["metadata"]["name"], quickly=True)
-        await self._patiently(lambda: self._make(going), offer.start_s)
+        await self._patiently(lambda: _whole(self._make(going)), offer.start_s)
 
     async def _to_the_end(self, going: _Going, found: Sequence[dict[str, Any]]) -> TaskExit:
         try:
@@ -361,6 +361,16 @@ class KubernetesExecutor:
         except SetpointError as error:
             self._note(going, f"Job {name} may still be there: {error.what}")
         await asyncio.to_thread(self._parts.inputs.drop, name)
+
+
+async def _whole(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for work that must not stop in its middle: what a cut call made would be deleted before it is there."""
+    doing = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing}, timeout=_GONE_S)
+        raise
 
 
 def authorities_of(certificate: Path) -> bytes:
