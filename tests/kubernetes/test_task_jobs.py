@@ -164,6 +164,17 @@ def test_a_task_runs_in_a_pod_and_its_result_is_reused(place: Place) -> None:
     wait_for("nothing to be left", lambda: not [o for o in place.objects() if o["metadata"]["name"].startswith("sp-")] or None, WAIT_S)
 
 
+def test_doctor_asks_the_cluster_what_tasks_need_there(place: Place) -> None:
+    """Every executor is listed with where it is, and an account that may do all of it has no problem."""
+    found = place.live.api().get("/api/v1/executors")
+    assert [(one["name"], one["namespace"], one["problems"]) for one in found] == [
+        ("absent", place.namespace, []),
+        ("cluster", place.namespace, []),
+        ("elsewhere", place.namespace, []),
+        ("full", place.full, []),
+    ]
+
+
 def test_a_task_that_cannot_start_says_why_and_how_to_mend_it(place: Place) -> None:
     """An image that is not there, a used-up quota, an executor that is not offered or not known, too large a wish: a sentence each."""
     tasks: dict[str, dict[str, Any]] = {
