@@ -10,6 +10,7 @@ import functools
 import inspect
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, is_dataclass
 from datetime import UTC, datetime
@@ -39,7 +40,7 @@ from setpoint.adapters.signer.ledger import Ledger
 from setpoint.adapters.signer.process import SigningDesk
 from setpoint.adapters.signer.runs import Sources
 from setpoint.api import actions
-from setpoint.app import targets, wiring
+from setpoint.app import wiring
 from setpoint.app.application import Application, Processes, Store
 from setpoint.app.home import Home
 from setpoint.core.errors import SetpointError
@@ -151,8 +152,8 @@ class TornJournal(JournalFolder):
             file.write(b"\n".join(lines)[:-2])
 
 
-PLACES = (wiring, targets)
-"""The modules that make adapters."""
+PLACES = tuple(module for name, module in sorted(sys.modules.items()) if name.startswith("setpoint.app."))
+"""The modules that wiring brings along: whichever of them makes adapters."""
 MODELLED = frozenset({"HostRuntime", "HaProxy", "HostToolchain", "HttpProbe", "SteadyClock", "SystemClock"})
 """The adapters that the world stands for: they start processes, listen or tell the time."""
 
