@@ -201,7 +201,11 @@ class LiveHome:
         with (self.work / "server.log").open("ab") as log:
             self.process = subprocess.Popen(argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, **self.launch)
         process = self.process
-        wait_for("the server", lambda: ready.exists() or process.poll() is not None)
+        try:
+            wait_for("the server", lambda: ready.exists() or process.poll() is not None)
+        except BaseException:
+            self.stop(kill=True)  # or it is left running for ever: no fixture has it yet
+            raise
         if not ready.exists():
             pytest.fail((self.work / "server.log").read_text())
         self.ready = json.loads(ready.read_text())
