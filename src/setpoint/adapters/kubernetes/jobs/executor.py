@@ -241,6 +241,7 @@ class KubernetesExecutor:
                 if going.open.failure is not None:
                     raise going.open.failure
                 if isinstance(now, reading.Over):
+                    self._note_place(going, now.where)
                     return await self._concluded(going, now)
                 if isinstance(now, reading.Lost):
                     return self._lost(going, now)
@@ -278,9 +279,8 @@ class KubernetesExecutor:
         self._glances[command.task_id] = now.text
         if isinstance(now, reading.Runs):
             going.waits = ""
-            if now.began and not going.began_s:
-                going.began_s = loop.time()
-                self._note(going, f"{now.text}, image {offer.image}")
+            if now.began:
+                self._note_place(going, now.text)
             return
         if going.waits != now.reason or not going.since_s:
             going.waits, going.since_s = now.reason, loop.time()
@@ -292,6 +292,12 @@ class KubernetesExecutor:
         if waited_s >= limit_s:
             where = f"{offer.namespace}/{going.attempt.name}"
             raise UserError("SP274", f"the pod did not start within {limit_s:g} s: {now.text}", where=where, fix=now.fix)
+
+    def _note_place(self, going: _Going, where: str) -> None:
+        """Say once where the task runs, or ran: a short one is over before it was seen."""
+        if not going.began_s:
+            going.began_s = asyncio.get_running_loop().time()
+            self._note(going, f"{where}, image {going.attempt.offer.image}")
 
     def _note(self, going: _Going, text: str) -> None:
         going.open.note(clock.to_text(self._parts.clock.now()), text)

@@ -6,7 +6,7 @@ and who took it. What took a pod away that did nothing wrong is never the task's
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from setpoint.adapters.kubernetes.jobs.objects import INPUTS, KEEPER, TASK
@@ -64,6 +64,8 @@ class Over:
     detail: str
     outputs: str
     """Digest of what it left."""
+    where: str = field(default="", compare=False)
+    """Pod and node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +135,7 @@ def _over(pod: Manifest) -> Verdict | None:
     detail = str(said.get("detail", ""))
     if task.get("reason") == "OOMKilled":
         detail = "; ".join(filter(None, (detail, f"out of memory: its limit is {_limit(pod)}, and more is asked for under `resources:`")))
-    return Over(str(said["how"]), code, detail, str(said.get("outputs", "")))
+    return Over(str(said["how"]), code, detail, str(said.get("outputs", "")), _where(pod))
 
 
 def _failed(pod: Manifest) -> Verdict:
@@ -150,7 +152,7 @@ def _failed(pod: Manifest) -> Verdict:
         text = str(_message(end).get("refused") or end.get("reason") or "no reason given")
         return Lost(f"the inputs could not be brought: {text}", began=False)
     if task is not None and task.get("reason") == "OOMKilled":
-        return Over("exited", int(task.get("exitCode", 137)), f"out of memory: its limit is {_limit(pod)}", "")
+        return Over("exited", int(task.get("exitCode", 137)), f"out of memory: its limit is {_limit(pod)}", "", _where(pod))
     said = _message(keeper or {})
     why = said.get("refused") or said.get("detail") or (keeper or {}).get("reason") or "its helper ended early"
     return Lost(f"the pod ended before its task was taken home: {why}", began=True)
@@ -169,12 +171,17 @@ def _on_the_way(pod: Manifest, warnings: Sequence[str]) -> Verdict:
     node = str((pod.get("spec") or {}).get("nodeName") or "")
     running = _running(pod, TASK) or _ended(pod, TASK) is not None
     if running:
-        return Runs(f"{where} on node {node}", began=True, alive=_ended(pod, TASK) is None)
+        return Runs(_where(pod), began=True, alive=_ended(pod, TASK) is None)
     if _running(pod, INPUTS, init=True) or _ended(pod, INPUTS, init=True):
         return Runs(f"{where} on node {node} gets its inputs", began=False)
     if warnings:
         return Waits("Warning", warnings[-1])
     return Waits("", f"{where} starts on node {node}" if node else f"{where} waits for a node")
+
+
+def _where(pod: Manifest) -> str:
+    meta = pod["metadata"]
+    return f"pod {meta.get('namespace')}/{meta.get('name')} on node {(pod.get('spec') or {}).get('nodeName', '')}"
 
 
 def _took(pod: Manifest) -> str:
