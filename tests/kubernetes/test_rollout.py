@@ -36,9 +36,9 @@ CANARY = """
 rollout:
   canary:
     weights: [25, 50]
-    hold: 4s
+    hold: 8s
     look: 1s
-    keep: 30s
+    keep: 120s
     errors: {requests: 10}
 """
 MANIFESTS = """
