@@ -21,7 +21,7 @@ kind: Environment
 target: {{kubernetes: {{cluster: real, namespace: {namespace}, registry: "{registry}/{namespace}"}}}}
 owners: [team:sre]
 rollout:
-  canary: {{weights: [50], hold: 3s, look: 1s, keep: 20s, unjudged: true}}
+  canary: {{weights: [50], hold: 10s, look: 1s, keep: 60s, unjudged: true}}
 """
 POD = """
     metadata: {labels: {app: NAME}}
