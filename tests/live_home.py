@@ -265,8 +265,10 @@ class LiveHome:
             (folder / path).unlink() if text is None else (folder / path).write_text(text)
         self.git(folder, "add", "-A", who=who)
         self.git(folder, "commit", "-qm", message, who=who)
-        if push:
-            self.git(folder, "push", "-q", "origin", "main", who=who)
+        while push and (done := self.git(folder, "push", "-q", "origin", "main", who=who, check=False)).returncode:
+            if "fetch first" not in done.stderr:
+                pytest.fail(f"the push of {message!r}: {done.stderr}")
+            self.git(folder, "pull", "-q", "--rebase", "origin", "main", who=who)  # a pin came in between
         return self.git(folder, "rev-parse", "HEAD", who=who).stdout.strip()
 
     def release(self, text: str, message: str = "") -> str:

@@ -121,7 +121,8 @@ def _reason(live: LiveHome, *codes: str) -> dict[str, Any]:
     """Wait for the reason that a command gives production's gate."""
 
     def look() -> dict[str, Any] | None:
-        found = [reason for reason in live.why("production")["reasons"] if reason["code"] in codes]
+        told = [reason for reason in live.why("production")["reasons"] if reason["code"] in codes]
+        found = [reason for reason in told if not reason["found"].startswith("not asked")]
         return found[0] if found else None
 
     return wait_for(f"{codes} in production", look)

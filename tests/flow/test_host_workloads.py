@@ -1,5 +1,6 @@
 """Secrets and Jobs on a live home: encrypted in Git, in clear in the replica only; a Job runs once, whatever becomes of the server."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -115,8 +116,9 @@ def test_a_job_that_is_killed_with_its_shim_and_the_server_is_told_as_lost_and_n
     wait_for("its output", lambda: "begun" in live.api().get(f"/api/v1/replicas/{run}/log")["text"])
     state = json.loads((folder / "state.json").read_text())
     live.stop(kill=True)
-    for pid in (state["child_pid"], state["shim_pid"]):
-        os.kill(pid, signal.SIGKILL)
+    for pid in (state["shim_pid"], state["child_pid"]):  # the shim first, or it may see the end and write it down
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     live.start()
     (reason,) = wait_for("the loss", lambda: reasons(live, "JOB_FAILED"))
     assert reason["found"].startswith("nobody saw it end, after 1 attempt")

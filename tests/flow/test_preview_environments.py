@@ -213,6 +213,7 @@ def test_a_person_extends_and_ends_one_and_its_time_ends_it_too(live: LiveHome) 
     assert NAME not in _pins(live)
     commit = _push(live, "feature/x", {"app.py": APP % "six"}, "sam")
     wait_for("another", lambda: (_preview(live) or {}).get("commit") == commit)
+    wait_for("six", lambda: live.answer(_port(live))[0] == "six")  # or its pin comes between the next pull and push
     ports = (live.work / "delivery" / "generators" / "preview.yaml").read_text().partition('ports: "')[2].partition('"')[0]
     live.commit("delivery", {"generators/preview.yaml": GENERATOR % ("1s", ports)}, "shorter", who="sam")
     wait_for("its time", lambda: _preview(live) is None)

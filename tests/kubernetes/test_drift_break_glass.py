@@ -1,5 +1,6 @@
 """Break-glass on a real cluster: what people change is recorded and stays, nothing is pinned or removed, and the end brings it back."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 
 from kubernetes_shop import MANIFESTS, Shop, running_shop
 from kubernetes_world import Machine
-from live_home import LiveHome
+from live_home import LiveHome, wait_for
 from setpoint.core.errors import NotAllowedError
 
 PLACE = {"app": "shop", "environment": "cloud"}
@@ -95,10 +96,11 @@ def test_a_person_decides_after_it(shop: Shop) -> None:
 
 def test_an_end_that_comes_while_the_server_is_down_is_found_at_its_start(shop: Shop) -> None:
     """Nobody has to be there at the end of a lease."""
-    lease = _break(shop, for_s=5)
+    lease, over = _break(shop, for_s=20), time.monotonic() + 20
     shop.patch("configmap/shop", {"data": {"color": "green"}})
     _state(shop, "data.color", "held")
     shop.live.stop()
+    wait_for("the end of its time", lambda: time.monotonic() > over)
     shop.live.start()
     _state(shop, "data.color", "healed")
     assert shop.get("configmap/shop")["data"]["color"] == "blue"
