@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 
 from setpoint.reconcile.adopt import splice
 from setpoint.reconcile.adopt.inserting import inserted
+from setpoint.reconcile.adopt.search import _documents_about
+from setpoint.reconcile.cluster.fields import FieldSet
+from setpoint.reconcile.cluster.live_field import LiveField
+from setpoint.reconcile.cluster.model import ObjectKey
 
 WORDS = st.sampled_from(
     ["web", "a b", "on", "12", "0x1f", "1.5", "true", "null", "it's", 'say "x"', "a: b", "# no", "64Mi", "é€", "-x", "", "[a]"]
@@ -171,3 +175,25 @@ def test_what_an_alias_repeats_is_not_changed_for_one_place() -> None:
 def test_a_new_value_stands_below_its_neighbours(text: str, path: tuple[str, ...], value: Any, wanted: str) -> None:
     """Mappings and lists, in blocks and in one line, keep their indentation."""
     assert inserted(text, 0, path, value) == wanted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [*a]\nb: x\n",
+        "a: &a {b: *a}\nb: x\n",
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)) + "b: x\n",
+        "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)) + "? *a29\n: x\nb: x\n",
+        "a: " + "[" * 150 + "x" + "]" * 150 + "\nb: x\n",
+    ],
+    ids=["itself in a list", "itself in a mapping", "a bomb", "a bomb as a key", "deep"],
+)
+def test_a_file_that_aliases_make_endless_is_no_place(text: str) -> None:
+    """It is refused as one that cannot be read, by a bound and not by the memory; no value of it is replaced, and nothing put in."""
+    with pytest.raises(ValueError, match=r"too many values|a key must be text"):
+        splice.values(text)
+    place = next(place for place in splice.scalars(text) if place.path == ("b",))
+    assert list(splice.replaced(text, place, "y")) == []
+    assert inserted(text, 0, ("f:c",), "y") is None
+    wish = LiveField(ObjectKey("", "ConfigMap", "", "web"), "b", ("f:b",), "y", "x", secret=False, guide=FieldSet())
+    assert list(_documents_about(text, wish)) == []

@@ -16,12 +16,14 @@ from setpoint.reconcile.cluster.fields import Path, keys_of
 def inserted(text: str, document: int, path: Path, value: Any) -> str | None:
     """Return a file's text with a value at a path of `f:` and `k:` elements; None when something is there, or it cannot be put in.
 
-    Raises:
-        ValueError: it is no YAML.
+    A text that is no YAML has no place for one.
     """
     if not path or any(element[:2] not in ("f:", "k:") for element in path):
         return None
-    roots = splice.documents(text)
+    try:
+        roots = splice.documents(text)
+    except ValueError:
+        return None
     node = roots[document] if document < len(roots) else None
     if node is None:
         return None

@@ -66,7 +66,7 @@ class AdoptionState(StrEnum):
     ADOPTED = "adopted"
     """It was merged, and what is pinned has it."""
     DROPPED = "dropped"
-    """The branch was deleted without a merge."""
+    """The branch was deleted without a merge, or its merge was taken back before it was pinned."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ the gates decide. While the branch waits the case is held; what became of it is 
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, get_args
 
 from setpoint.core import clock, ids, records
 from setpoint.core.errors import ConflictError, NotFoundError, SetpointError, UserError, WorldError
@@ -27,7 +28,7 @@ from setpoint.reconcile.adopt.standing import Standing
 from setpoint.reconcile.adopt.trial import Trials
 from setpoint.reconcile.cluster import paths
 from setpoint.reconcile.cluster.live_field import LiveField, find
-from setpoint.reconcile.drift.model import Drift, DriftState
+from setpoint.reconcile.drift.model import Drift, DriftState, Kind
 from setpoint.reconcile.drift.service import DriftService
 from setpoint.reconcile.renders import Renders
 from setpoint.source.ports import GitStore
@@ -88,23 +89,20 @@ class AdoptionService:
         Delivery is what the pass goes by: a merge that came since is the next one's, else what it brings would be corrected once more.
         What goes wrong is tried again at the next pass: nobody else waits for it.
         """
-        try:
-            self._settle(delivery, environment)
-        except SetpointError as error:
-            log.warning("adoptions of %s: %s", environment, error.render())
-
-    def _settle(self, delivery: Delivery, environment: str) -> None:
         for adoption in self._parts.records.adoptions(environment=environment):
-            if adoption.state is AdoptionState.INTENDED:
-                self._publish(adoption)
-            else:
-                self._look(adoption, delivery)
-        groups: dict[tuple[str, str, str], list[Drift]] = {}
-        for case in self._parts.drift.cases(environment, "object"):
-            if case.state is DriftState.HELD and case.then == "adopt":
-                groups.setdefault((case.app, case.held_by, case.subject), []).append(case)
-        for (_app, lease, _subject), cases in groups.items():
-            self._end_of_lease(delivery, environment, lease, cases)
+            with _going_on(f"{adoption.adoption} of {environment}"):
+                if adoption.state is AdoptionState.INTENDED:
+                    self._publish(adoption)
+                else:
+                    self._look(adoption, delivery)
+        groups: dict[tuple[str, str, str, str], list[Drift]] = {}
+        for kind in get_args(Kind):
+            for case in self._parts.drift.cases(environment, kind):
+                if case.state is DriftState.HELD and case.then == "adopt":
+                    groups.setdefault((kind, case.app, case.held_by, case.subject), []).append(case)
+        for (_kind, _app, lease, subject), cases in groups.items():
+            with _going_on(f"{subject} of {environment}, which {lease} held"):
+                self._end_of_lease(delivery, environment, lease, cases)
 
     def listed(self, app: str | None, environment: str | None, *, ended: bool = False) -> Sequence[Adoption]:
         """Return adoptions that wait; with `ended` also those of the past."""
@@ -226,6 +224,17 @@ class AdoptionService:
         kind = "adoption.merged" if state is AdoptionState.MERGED else "adoption.ended"
         facts = [Fact(kind, adoption.adoption, "setpoint", body | ({"state": state.value} if kind == "adoption.ended" else {}))]
         self._parts.recorder.record_all(facts)
+
+
+@contextmanager
+def _going_on(about: str) -> Iterator[None]:
+    """Log what goes wrong with one adoption, whatever it is: neither the others nor the pass of the environment wait for it."""
+    try:
+        yield
+    except SetpointError as error:
+        log.warning("adopting %s: %s", about, error.render())
+    except Exception:
+        log.exception("adopting %s failed", about)
 
 
 def _adoptable(case: Drift, one: LiveField | None) -> LiveField:

@@ -12,11 +12,13 @@ from typing import Any, Final
 
 import yaml
 
+from setpoint.core import yaml_nodes
 from setpoint.reconcile.manifests import plain_scalar
 
 Step = str | int
 _UNPLAIN: Final = re.compile(r": |\s#|^[-?:](?:\s|$)|[,\[\]{}]|\s$")
 _LARGEST: Final = 1 << 20
+"""Characters of a file, and values in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +90,30 @@ def _scalars(node: yaml.Node, document: int, path: tuple[Step, ...], seen: set[i
         and node.end_mark.index > node.start_mark.index
     ):
         line = node.start_mark.line + 1
-        yield Scalar(document, path, node.start_mark.index, node.end_mark.index, node.style or "", _value(node), line)
+        yield Scalar(document, path, node.start_mark.index, node.end_mark.index, node.style or "", _plain(node), line)
 
 
-def _value(node: yaml.Node) -> Any:
-    """Return what a node holds, as Kubernetes reads it; a tag of the file's own makes it text."""
-    if isinstance(node, yaml.MappingNode):
-        return {str(key.value): _value(value) for key, value in node.value}
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(item) for item in node.value]
+class _Reader:
+    """Turns nodes into what they hold, bounded over all documents of a file: an alias counts each time, and may lead to itself."""
+
+    def __init__(self) -> None:
+        self._nodes = 0
+
+    def value(self, node: yaml.Node, depth: int = 0) -> Any:
+        self._nodes += 1
+        if self._nodes > _LARGEST or depth > yaml_nodes.MAX_DEPTH:
+            raise ValueError("too many values or levels, counted with aliases expanded")
+        if isinstance(node, yaml.MappingNode):
+            if not all(isinstance(key, yaml.ScalarNode) for key, _ in node.value):
+                raise ValueError("a key must be text")
+            return {str(key.value): self.value(value, depth + 1) for key, value in node.value}
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, depth + 1) for item in node.value]
+        return _plain(node)
+
+
+def _plain(node: yaml.Node) -> Any:
+    """Return what a scalar holds, as Kubernetes reads it; a tag of the file's own makes it text."""
     if not isinstance(node, yaml.ScalarNode) or node.style:
         return node.value
     try:
@@ -109,9 +126,10 @@ def values(text: str) -> list[Any]:
     """Return what the documents of a file hold; merge keys stay as they are written.
 
     Raises:
-        ValueError: it is no YAML.
+        ValueError: it is no YAML, or holds more than a file of the largest size could without aliases.
     """
-    return [None if root is None else _value(root) for root in documents(text)]
+    reader = _Reader()
+    return [None if root is None else reader.value(root) for root in documents(text)]
 
 
 def replaced(text: str, place: Scalar, value: Any) -> Iterator[str]:
@@ -119,7 +137,10 @@ def replaced(text: str, place: Scalar, value: Any) -> Iterator[str]:
 
     A number for text in quotes is tried in them, for a template may want text, and then without.
     """
-    before = values(text)
+    try:
+        before = values(text)
+    except ValueError:
+        return
     for written in _written(value, place.style):
         found = text[: place.start] + written + text[place.end :]
         try:

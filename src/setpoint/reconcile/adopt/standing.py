@@ -1,6 +1,6 @@
-"""What became of a branch: it waits, it was merged, what is pinned has it, or it is gone. Read from Git, whatever was pushed how.
+"""What became of a branch: it waits, it was merged, what is pinned has it, it was taken back, or it is gone.
 
-Called by the adoption service in each pass; it writes nothing.
+Called by the adoption service in each pass; it writes nothing, and reads from Git, whatever was pushed how.
 """
 
 from setpoint.promotion.repository import Delivery, DeliveryReader
@@ -27,6 +27,8 @@ class Standing:
         if adoption.state is AdoptionState.MERGED or self._is_merged(adoption, delivery):
             if self._is_pinned(adoption, delivery):
                 return AdoptionState.ADOPTED, "it was merged, and what is pinned has it"
+            if self._is_taken_back(adoption, delivery):  # no promotion will bring it: nothing would ever end the wait for one
+                return AdoptionState.DROPPED, "it was merged and taken back"
             return AdoptionState.MERGED, f"{delivery.branch} has it"
         heads = self._git.heads(adoption.repository)
         if adoption.branch not in heads and heads.get(delivery.branch) == delivery.head:  # else it may be gone for a merge of just now
@@ -48,6 +50,11 @@ class Standing:
             found = any(f"Setpoint-Adoption: {adoption.adoption}" in one.message.splitlines() for one in since)
         self._merged[adoption.adoption] = (delivery.head, found)
         return found
+
+    def _is_taken_back(self, adoption: Adoption, delivery: Delivery) -> bool:
+        """Say whether every file that was edited is again as it was before."""
+        repository = adoption.repository
+        return all((self._git.tree_id(repository, delivery.head, edit.path) or "") == edit.before for edit in adoption.edits)
 
     def _is_pinned(self, adoption: Adoption, delivery: Delivery) -> bool:
         """Say whether the pinned trees have other files than those that the edits were made for."""

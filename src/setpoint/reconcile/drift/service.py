@@ -110,7 +110,8 @@ class DriftService:
             case = self._open().get(key)
             if case is None:
                 return
-            left = replace(case.drift, then="hold", held_why=why, held_fix=f"setpoint heal {case.drift.app} {case.drift.environment}")
+            fix = f"setpoint heal {case.drift.app or 'APP'} {case.drift.environment}"
+            left = replace(case.drift, then="hold", held_why=why, held_fix=fix)
             self._parts.recorder.record_all([_fact("drift.found", left)])
             self._open()[key] = replace(case, drift=left)
 
