@@ -289,3 +289,19 @@ def test_other_scripts_are_another_gate(world: World) -> None:
     service.advance()
     assert world.states("prod") == ["superseded", "open"]
     assert world.promotions("prod")[-1].scripts != old.scripts
+
+
+def test_what_a_look_left_out_between_its_two_results_is_not_begun(world: World) -> None:
+    """A look in its thread replaces what is wanted before what is due: the loop may see one without the other, and goes on."""
+    _waiting(world)
+    sandbox = Sandbox()
+    checks = _service(world, sandbox)
+
+    async def story() -> None:
+        await asyncio.to_thread(checks.look)
+        checks._wanted = {}
+        checks.begin()
+        assert not checks._active
+
+    asyncio.run(story())
+    assert sandbox.running == {}

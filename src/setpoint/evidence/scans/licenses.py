@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from setpoint.evidence.scans.reading import LISTED, Place, child, objects, text
+from setpoint.evidence.scans.reading import Place, child, listed, objects, text
 
 _WORDS: Final = re.compile(r"[A-Za-z0-9.:+-]+")
 _OPERATORS: Final = frozenset(("AND", "OR", "WITH"))
@@ -42,9 +42,9 @@ class Licenses:
         self.none += not some
 
     def facts(self) -> dict[str, Any]:
-        """Return what policies see; a list that is too long is left out."""
-        lists = {"ids": self._ids, "names": self._names, "expressions": self._expressions}
-        return {"none": self.none, **{key: sorted(found) for key, found in lists.items() if len(found) <= LISTED}}
+        """Return what policies see; a list that is too long, or has a text that is, is left out."""
+        found = {"ids": listed(list(self._ids)), "names": listed(list(self._names)), "expressions": listed(list(self._expressions))}
+        return {"none": self.none, **{key: names for key, names in found.items() if names is not None}}
 
 
 def ids_in(expression: str) -> Iterator[str]:

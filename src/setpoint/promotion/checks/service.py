@@ -120,8 +120,9 @@ class CommandChecks:
                 task.cancel()
         while self._due and len(self._active) < AT_ONCE and not self._stopped:
             check = self._due.pop(0)
-            if check not in self._active:
-                task = asyncio.create_task(self._ask(self._wanted[check]), name=check)
+            wanted = self._wanted.get(check)  # a look in its thread may have left it out just now
+            if wanted is not None and check not in self._active:
+                task = asyncio.create_task(self._ask(wanted), name=check)
                 self._active[check] = task
                 task.add_done_callback(self._ended)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setpoint.evidence.scans.licenses import ids_in
+from setpoint.evidence.scans.reading import TEXT
 from setpoint.evidence.scans.summary import cyclonedx_document, summarize
 from setpoint.pipeline.model import SCAN_REPORT_BYTES, ScanSummary
 
@@ -103,6 +104,13 @@ def test_licences_are_told_by_id_name_and_expression() -> None:
         "expressions": ["Apache-2.0 OR (GPL-2.0-only WITH Classpath-exception-2.0)"],
     }
     assert list(ids_in("(mit and LicenseRef-x+) or BSD-3-Clause")) == ["mit", "LicenseRef-x+", "BSD-3-Clause"]
+
+
+def test_a_list_of_licences_with_a_text_that_is_too_long_is_left_out() -> None:
+    """It is never cut, and the other lists stay: a policy that names what is not there is denied."""
+    licences = [[{"license": {"name": "x" * (TEXT + 1)}}], [{"license": {"name": "Our own"}}], [{"expression": "MIT OR " + "y" * TEXT}]]
+    found = facts(components=[{**LIBRARY, "licenses": one} for one in licences])["licenses"]
+    assert found == {"none": 0, "ids": ["MIT", "y" * TEXT]}
 
 
 def test_an_inventory_that_says_nothing_of_vulnerabilities_has_no_counts_of_them() -> None:
