@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from setpoint.core import clock
+from setpoint.core.documents import InvalidError
 from setpoint.core.errors import ConfigError, NotAllowedError, NotFoundError, UserError
 from setpoint.core.records import encode
 from setpoint.evidence.ports import Signed
@@ -17,7 +18,7 @@ from setpoint.promotion import pin
 from setpoint.promotion.generators import previews
 from setpoint.promotion.generators.config import FromBranches, parse_generator
 from setpoint.promotion.generators.decide import Now
-from setpoint.promotion.generators.model import Expansion
+from setpoint.promotion.generators.model import Element, Expansion
 from setpoint.promotion.generators.previews import Branch
 from setpoint.promotion.generators.service import GeneratorParts, Generators
 from setpoint.promotion.generators.unpinning import Unpinning
@@ -59,7 +60,7 @@ def _branch(mark: str, hours: float = 0.0, *, trusted: bool = True, pusher: str 
 
 
 def _settle(before: Expansion | None, branches: dict[str, Branch], now: Now, most: int = 2) -> Expansion:
-    return previews.settle(before, _spec(), most, branches, now)
+    return previews.settle(before, _spec(), most, branches, now, lambda _element: None)
 
 
 def _names(expansion: Expansion) -> list[str]:
@@ -129,6 +130,30 @@ def test_two_branches_of_one_name_do_not_share_it() -> None:
     assert previews.part_of("feature/Ä_b") != previews.part_of("feature/ä-b")
 
 
+def test_a_long_branch_has_a_name_that_fits_and_is_its_own() -> None:
+    """Plain names of up to 40 characters stay as they are; longer ones are cut, and told apart by a digest."""
+    fits, long = "feature/" + "a" * 32, "feature/" + "a" * 200
+    assert previews.part_of(fits) == fits.replace("/", "-")
+    assert len(previews.part_of(long)) <= 40
+    assert previews.part_of(long) != previews.part_of(long + "a")
+
+
+def test_a_preview_that_cannot_be_made_is_told_and_takes_no_room() -> None:
+    """The next one has its place; one that is there and is not sound any more is told too, and stays."""
+    branches = {"feature/a": _branch("a"), "feature/b": _branch("b", 1), "feature/c": _branch("c", 2)}
+
+    def make(element: Element) -> None:
+        if element.name == "feature-a":
+            raise InvalidError("`namespace`: too long", "write less")
+
+    found = previews.settle(None, _spec(), 2, branches, _now(2), make)
+    assert (_names(found), _codes(found)) == (["feature-b", "feature-c"], ["ELEMENT_INVALID"])
+    assert (found.reasons[0].subject, found.reasons[0].found) == ("branch feature/a of hello", "`namespace`: too long")
+    there = previews.settle(None, _spec(), 2, branches, _now(2), lambda _element: None)
+    stays = previews.settle(there, _spec(), 2, branches, _now(3), make)
+    assert (_names(stays), _codes(stays)) == (["feature-a", "feature-b"], ["ELEMENT_INVALID", "PREVIEW_WAITS"])
+
+
 _BRANCHES = st.dictionaries(
     st.sampled_from([f"feature/{letter}" for letter in "abcdef"]),
     st.tuples(st.sampled_from("0123456789"), st.integers(0, 30), st.booleans()),
@@ -165,6 +190,8 @@ class _Home:
 
     def __init__(self, world: World, files: Mapping[str, bytes] | None = None) -> None:
         self.world, self.cleared, self.made = world, list[str](), set[str]()
+        self.refused: set[str] = set()
+        """Environments whose pins the signer removes not."""
         world.register({**DELIVERY, PATH: TEXT, **(files or {})})
 
     def unsettled(self, _repository: str, _branch: str, _commit: str) -> bool:
@@ -175,6 +202,8 @@ class _Home:
 
     def sign(self, kind: str, subject_id: str, context: str = "") -> list[Signed]:
         assert kind == "unpin"
+        if subject_id in self.refused:
+            raise UserError("SP404", "it is no preview", where=subject_id, fix="remove its folder")
         git = self.world.git
         pins = git.entries("delivery", context, f"pins/{subject_id}")
         tree = git.write_tree("delivery", context, {f"pins/{subject_id}/{name}": None for name in pins})
@@ -244,6 +273,18 @@ def test_a_build_of_an_untrusted_head_stays_out_of_the_preview(home: _Home) -> N
     assert world.version(name) == "3"
 
 
+def test_a_branch_whose_host_name_would_be_too_long_is_told_in_a_home_too(world: World) -> None:
+    """What `each:` makes of it is tried before it counts."""
+    home = _Home(world, {PATH: TEXT.replace(b"ttl: 2d", b'each: {host: "' + b"x" * 30 + b'-${name}.example.com"}')})
+    commit = world.build("1").revision
+    home.push("feature/" + "a" * 32, commit)
+    home.push("feature/b", commit)
+    home.service().advance()
+    (_version, (expansion,)) = world.records.expansions()
+    assert (_names(expansion), _codes(expansion)) == (["feature-b"], ["ELEMENT_INVALID"])
+    assert "is no host name" in expansion.reasons[0].found
+
+
 def test_what_a_preview_does_not_have_is_the_templates(world: World) -> None:
     """An application of another source stays in the template; who depends on it waits for it there."""
     apps = b"apps: {db: {}, web: {source: hello, dependsOn: [db]}}"
@@ -307,6 +348,36 @@ def test_an_ended_preview_takes_its_pins_along_and_comes_back_by_a_push_only(hom
     before = world.records.expansions()[1]
     world.forget_the_database()
     assert world.records.expansions()[1] == before
+
+
+def test_a_refused_removal_of_pins_is_told_and_nobody_waits_for_it(home: _Home) -> None:
+    """The other preview that ended loses its pins, a new branch gets its preview, and the reason is journalled once."""
+    world = home.world
+    home.push("feature/a", world.build("1").revision)
+    home.push("feature/b", world.build("2").revision)
+    home.service().advance()
+    world.service().advance()
+    for name in ("preview-feature-a", "preview-feature-b"):
+        assert world.pinned(name) is not None
+        home.service().end(name, ADA, "")
+    home.refused = {"preview-feature-a"}
+    home.service().advance()
+    assert world.pinned("preview-feature-a") is not None
+    assert world.pinned("preview-feature-b") is None
+    home.push("feature/c", world.build("3").revision)
+    for _ in range(2):
+        home.service().advance()
+    (_version, (expansion,)) = world.records.expansions()
+    assert (_names(expansion), _codes(expansion), home.cleared) == (["feature-c"], ["UNPIN_REFUSED"], ["preview-feature-b"])
+    assert "it is no preview (SP404)" in expansion.reasons[0].found
+    entries = len(world.kinds())
+    home.service().advance()
+    assert len(world.kinds()) == entries
+    home.refused = set()
+    for _ in range(2):
+        home.service().advance()
+    (_version, (expansion,)) = world.records.expansions()
+    assert (expansion.reasons, world.pinned("preview-feature-a")) == ((), None)
 
 
 @pytest.mark.parametrize("dies_at", ["generator.expanded", "preview.unpinned"])

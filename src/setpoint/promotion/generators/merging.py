@@ -88,8 +88,7 @@ class _Merging:
 
 def _made(spec: GeneratorFile, element: Element, template: EnvironmentFile | None) -> EnvironmentFile:
     if spec.previews is not None:
-        products.host_name(spec.previews, element)
-        return products.preview(spec.previews, element, template)
+        return products.made_preview(spec.previews, element, template)
     assert spec.environments is not None, "it makes environments"  # noqa: S101 - the caller asks only such
     return products.environment(spec.environments.each, element, template)
 

@@ -5,19 +5,25 @@ that cannot be read end nothing. What a branch holds says nothing about its gate
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Final
 
 from setpoint.core import clock, digest
+from setpoint.core.documents import InvalidError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.promotion.generators.config import FromBranches
 from setpoint.promotion.generators.decide import Now, told
 from setpoint.promotion.generators.model import Element, Expansion, Life, environment_name
 
 _STRANGE: Final = re.compile(r"[^a-z0-9]+")
+_LONGEST: Final = 40
+"""Characters; a label of a host name and a namespace have 63 (RFC 1123), and `each` writes something around it."""
+
+Make = Callable[[Element], object]
+"""What becomes of an element; raises InvalidError where that is not sound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +45,11 @@ def matches(spec: FromBranches, branch: str) -> bool:
 
 
 def part_of(branch: str) -> str:
-    """Return a branch as a part of names: lower-case letters, digits and dashes; what is lost by that is told apart by a digest."""
+    """Return a branch as a part of names: at most 40 lower-case letters, digits and dashes; what that loses is told apart by a digest."""
     found = _STRANGE.sub("-", branch.lower()).strip("-") or "x"
-    return (
-        found if found == branch.replace("/", "-") else f"{found[:24].rstrip('-')}-{digest.sha256(branch.encode()).rpartition(':')[2][:6]}"
-    )
+    if found == branch.replace("/", "-") and len(found) <= _LONGEST:
+        return found
+    return f"{found[:24].rstrip('-')}-{digest.sha256(branch.encode()).rpartition(':')[2][:6]}"
 
 
 def expires_at(spec: FromBranches, life: Life) -> str:
@@ -54,8 +60,8 @@ def expires_at(spec: FromBranches, life: Life) -> str:
     return clock.to_text(end)
 
 
-def settle(before: Expansion | None, spec: FromBranches, most: int, branches: Mapping[str, Branch], now: Now) -> Expansion:
-    """Return the previews from now on; who is there is never sent away for who comes."""
+def settle(before: Expansion | None, spec: FromBranches, most: int, branches: Mapping[str, Branch], now: Now, make: Make) -> Expansion:
+    """Return the previews from now on; who is there is never sent away for who comes, and what cannot be made takes no room."""
     old = before if before is not None else Expansion(now.generator, "", "")
     living: dict[str, Element] = {}
     ending = {one.name: one for one in old.leaving}
@@ -66,6 +72,7 @@ def settle(before: Expansion | None, spec: FromBranches, most: int, branches: Ma
             ending[element.name] = replace(element, life=life)
         else:
             living[element.name] = replace(element, life=life)
+            reasons += _unsound(spec, element, make)
     ending = {name: one for name, one in ending.items() if environment_name(now.generator, name) in now.occupied}
     ended = {branch: commit for branch, commit in old.ended.items() if branch in branches and branches[branch].trusted == commit}
     known = {element.life.branch for element in living.values() if element.life is not None}
@@ -75,7 +82,9 @@ def settle(before: Expansion | None, spec: FromBranches, most: int, branches: Ma
         if isinstance(found, Reason):
             reasons.append(found)
         elif found is not None:
-            living[found.name] = found
+            unsound = _unsound(spec, found, make)
+            reasons += unsound
+            living.update({} if unsound else {found.name: found})
     still = tuple(ending[name] for name in sorted(ending))
     elements = tuple(living[name] for name in sorted(living))
     return told(old, Expansion(now.generator, now.commit, now.file, elements, still, tuple(reasons), ended=ended), now.at)
@@ -158,6 +167,16 @@ def _begin(
             return Reason("PREVIEW_WAITS", Outcome.WAIT, subject, f"no port of {spec.ports} is free", "a port", "widen `ports`")
         port = free
     return Element(part, f"branch {name}", {"name": part}, replace(life, port=port))
+
+
+def _unsound(spec: FromBranches, element: Element, make: Make) -> list[Reason]:
+    """Return why a preview cannot be made; nothing where it can."""
+    try:
+        make(element)
+    except InvalidError as error:
+        subject = f"{element.source} of {spec.repository}"
+        return [Reason("ELEMENT_INVALID", Outcome.DENY, subject, error.what, "what a person could have written", error.fix)]
+    return []
 
 
 def _untrusted(spec: FromBranches, name: str, branch: Branch, so: str) -> Reason:

@@ -88,6 +88,16 @@ def preview(spec: FromBranches, element: Element, template: EnvironmentFile | No
     return template.model_copy(update={"target": found})
 
 
+def made_preview(spec: FromBranches, element: Element, template: EnvironmentFile | None) -> EnvironmentFile:
+    """Return the environment of a preview whose routes can have their host name too.
+
+    Raises:
+        InvalidError: what comes out is no target, or no host name.
+    """
+    host_name(spec, element)
+    return preview(spec, element, template)
+
+
 def host_name(spec: FromBranches, element: Element) -> str:
     """Return the host name of a preview's routes; empty when the manifests say it.
 

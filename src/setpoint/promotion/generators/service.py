@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 
 from setpoint.core import clock, names, records
 from setpoint.core.documents import Document
-from setpoint.core.errors import ConflictError, NotFoundError, SetpointError
+from setpoint.core.errors import ConflictError, NotFoundError, SetpointError, WorldError
 from setpoint.core.reasons import Outcome, Reason
 from setpoint.ground.identity.model import Principal
 from setpoint.ground.journal.ports import Recorder
-from setpoint.promotion.generators import decide, previews, words
+from setpoint.promotion.generators import decide, previews, products, words
 from setpoint.promotion.generators.branches import branches_of, trusted_people
 from setpoint.promotion.generators.config import GeneratorFile, path_of
 from setpoint.promotion.generators.model import Expansion, environment_name
@@ -75,7 +75,7 @@ class Generators:
             known = self._known()
             if not governed.generators and not known:
                 return None
-            occupied = self._occupied(delivery)
+            occupied, refused = self._occupied(delivery)
             for name in sorted({*governed.generators, *known}):
                 now, before, document = self._now(delivery, name, occupied), known.get(name), governed.generators.get(name)
                 after: Expansion | None
@@ -84,19 +84,37 @@ class Generators:
                 else:
                     after = self._withdrawn(delivery, before, now)
                     known.pop(name)
+                if after is not None and name in refused:
+                    after = decide.told(before or after, replace(after, reasons=(*after.reasons, *refused[name])), now.at)
+                    known.update({name: after} if document is not None else {})
                 if after != before:
                     self._tell(before, after, now)
             lives = [(one.model.previews, known[name]) for name, one in governed.generators.items() if one.model.previews is not None]
             return previews.next_s(lives, clock.to_text(self._parts.clock.now()))
 
-    def _occupied(self, delivery: Delivery) -> set[str]:
-        """Return where something is; the pins of previews that have ended are removed once nothing else of them is there."""
+    def _occupied(self, delivery: Delivery) -> tuple[set[str], dict[str, list[Reason]]]:
+        """Return where something is, and what keeps pins where nothing else is, by generator.
+
+        The pins of previews that have ended are removed once nothing else of them is there. One whose removal is refused keeps its place,
+        and neither the other ones nor the generators wait for it.
+
+        Raises:
+            WorldError: the signer is gone: nothing can be pinned or removed then, and it is tried again soon.
+        """
         made, shown = set(self._parts.occupied()), delivery.generated.previews
         pinned = self._parts.unpinning.pinned(delivery) & set(shown) if shown else set()
-        ended = sorted(name for name in pinned - made if shown[name].life.ended)
-        if ended:
-            self._parts.unpinning.remove(delivery, ended[0])  # the branch has moved then; the others are the next passes'
-        return made | pinned
+        refused: dict[str, list[Reason]] = {}
+        for name in sorted(name for name in pinned - made if shown[name].life.ended):
+            try:
+                self._parts.unpinning.remove(delivery, name)
+                break  # the branch has moved then; the others are the next passes'
+            except WorldError:
+                raise
+            except SetpointError as error:
+                found = f"the signer does not remove its pins: {error.what} ({error.code})"
+                reason = Reason("UNPIN_REFUSED", Outcome.DENY, f"preview {name}", found, "a commit that removes them", error.fix)
+                refused.setdefault(delivery.generated.environments[name].generator, []).append(reason)
+        return made | pinned, refused
 
     def confirm(self, generator: str, wanted: str, principal: Principal, message: str) -> Expansion:
         """Let exactly a set of elements leave a generator; what they made stays until it is pruned.
@@ -210,7 +228,7 @@ class Generators:
         sources = (parts.git, parts.records.pushes, parts.previewing.unsettled)
         people = trusted_people(spec, setpoint, template.owners)
         branches = branches_of(spec, people, setpoint.directory(), sources)
-        return previews.settle(before, spec, document.model.max, branches, now)
+        return previews.settle(before, spec, document.model.max, branches, now, lambda one: products.made_preview(spec, one, template))
 
     def _withdrawn(self, delivery: Delivery, before: Expansion | None, now: decide.Now) -> Expansion | None:
         if before is None:
