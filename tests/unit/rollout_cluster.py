@@ -80,6 +80,8 @@ class FakeNamespace:
     """(Service, class of answers) -> how many"""
     inventory: dict[str, None] = field(default_factory=dict)
     running: list[Pod] = field(default_factory=list)
+    held: bool = False
+    """A hook works: nothing is applied."""
     silent: bool = False
     """The data plane does not answer."""
 
@@ -89,6 +91,8 @@ class FakeNamespace:
 
     def take(self, shaped: Shaped) -> None:
         """Apply what is wanted, and remove what is not and may go."""
+        if self.held:
+            return
         for manifest in shaped.manifests:
             key, made = ObjectKey.of(manifest), copy.deepcopy(dict(manifest))
             self.inventory[str(key)] = None

@@ -184,6 +184,8 @@ class Facts:
     """Crash loops and faults of the new revision's replicas."""
     unready_s: float = 0.0
     """How long fewer than needed have been ready."""
+    made_at: str | None = ""
+    """When the last workload of the new revision was made (RFC 3339); None: none is there yet, for a hook works; empty: with its phase."""
     deadline_s: float = 600.0
     settled: bool = False
     """Rolling and finishing: everything is up, and nothing old is left."""

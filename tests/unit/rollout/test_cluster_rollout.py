@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from setpoint.core import clock
 from setpoint.core.errors import UserError
 from setpoint.reconcile.cluster.model import ObjectKey
 from setpoint.reconcile.cluster.revisions import HASH, apart
@@ -142,6 +143,26 @@ def test_a_revision_that_does_not_come_up_goes_back(play: ClusterPlay) -> None:
     assert play.at("3", slow).phase is Phase.RETURNED
 
 
+def test_what_a_hook_holds_back_is_not_late(play: ClusterPlay) -> None:
+    """However long nothing of it may be made yet; its time begins when its Deployment is made, also for a server without memory."""
+    play.namespace.held = True
+    for _ in range(4):
+        found = play.at("2", PLAN)
+        play.clock.move(400)
+    assert found.phase is Phase.PREPARING
+    name = f"web-{apart(objects_of('2')).hashes['web']}"
+    play.namespace.held, play.namespace.unready = False, {name}
+    play.at("2", PLAN)
+    made = ObjectKey("apps", "Deployment", "prod", name)
+    play.namespace.live[made]["metadata"]["creationTimestamp"] = clock.to_text(play.clock.now())
+    play.namespace.held = True  # the object stays as it is
+    play.restart()
+    play.clock.move(599)
+    assert play.at("2", PLAN).phase is Phase.PREPARING
+    play.clock.move(2)
+    assert play.at("2", PLAN).phase is Phase.RETURNED
+
+
 def test_a_silent_data_plane_is_no_verdict(play: ClusterPlay) -> None:
     """Counters that cannot be read hold a judged step at its end."""
     play.namespace.silent = True
@@ -222,6 +243,23 @@ process_start_time_seconds 1.7e9
     ]
     assert rows[2].responses == {"2xx": 5, "5xx": 3}
     assert arms["web-bbb of two"] == "canary"
+
+
+def test_a_service_whose_name_ends_in_anothers_has_its_own_counters() -> None:
+    """Two Services lead to one Deployment; the longer name is not taken for both, which would be neither. Unlike names are nobody's."""
+    services = {f"{name}-{end}": (name, arm) for name in ("api", "public-api") for end, arm in (("aaa", "stable"), ("bbb", "canary"))}
+    page = """
+haproxy_backend_http_responses_total{proxy="prod_api-aaa_80",code="2xx"} 1
+haproxy_backend_http_responses_total{proxy="prod_public-api-aaa_80",code="2xx"} 2
+haproxy_backend_http_responses_total{proxy="prod_public-api-bbb_80",code="2xx"} 3
+haproxy_backend_http_responses_total{proxy="prod_api-aaa_80",server="public-api-bbb",code="2xx"} 9
+"""
+    rows, arms = counted({"one": page}, services)  # type: ignore[arg-type]
+    assert [(one.backend, one.server, one.responses["2xx"], arms[one.server]) for one in rows] == [
+        ("api", "api-aaa of one", 1, "stable"),
+        ("public-api", "public-api-aaa of one", 2, "stable"),
+        ("public-api", "public-api-bbb of one", 3, "canary"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -51,5 +51,13 @@ class Engine:
         short = any(facts.ready.get(name, 0) < decide.needed(wanted, weight) for name, wanted in facts.wanted.items())
         if not short:
             self._unready.pop(rollout.rollout, None)
-        since = clock.from_text(rollout.since) if preparing else self._unready.setdefault(rollout.rollout, now) if short else now
+        since = _prepared_since(rollout, facts, now) if preparing else self._unready.setdefault(rollout.rollout, now) if short else now
         return replace(facts, unready_s=(now - since).total_seconds() if short else 0.0)
+
+
+def _prepared_since(rollout: Rollout, facts: Facts, now: datetime) -> datetime:
+    """Return since when the new revision has had its chance: what waits for a hook to end was not made yet, and is not late."""
+    if facts.made_at is None:
+        return now
+    began = clock.from_text(rollout.since)
+    return max(began, clock.from_text(facts.made_at)) if facts.made_at else began

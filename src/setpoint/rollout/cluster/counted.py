@@ -49,9 +49,13 @@ def counted(pages: Mapping[str, str], services: Mapping[str, tuple[str, Arm]]) -
 
 
 def _service(sample: Sample, services: Mapping[str, tuple[str, Arm]]) -> str:
-    """Return the Service that a sample is of; empty when it is of none, or of several."""
+    """Return the Service that a sample is of; empty when it is of none, or of several.
+
+    A name that ends in another Service's name holds that one too (`public-api`, `api`): the longest is meant.
+    """
     found = {name for name in services for value in sample.labels.values() if _holds(value, name)}
-    return found.pop() if len(found) == 1 else ""
+    longest = max(found, key=len, default="")
+    return longest if all(longest.endswith(name) for name in found) else ""
 
 
 def _holds(value: str, name: str) -> bool:

@@ -12,7 +12,7 @@ from setpoint.core.errors import SetpointError
 from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.model import Object, ObjectKey
 from setpoint.reconcile.cluster.revisions import named
-from setpoint.reconcile.health.model import conditions, number, part, rows
+from setpoint.reconcile.health.model import conditions, number, part, rows, text
 from setpoint.reconcile.model import DeployReason
 from setpoint.reconcile.pods.model import Pod
 from setpoint.reconcile.ports import ServerCount
@@ -55,7 +55,7 @@ class ClusterSides:
         if not self.clear:
             ready = dict.fromkeys(ready, 0)
         wanted = {one.name: one.replicas for one in new} | {one.name: one.replicas for one in ordinals}
-        return Facts(ready, wanted, tuple(problems), deadline_s=deadline_s)
+        return Facts(ready, wanted, tuple(problems), deadline_s=deadline_s, made_at=self._made_at([one.key for one in new]))
 
     def rolled(self, *, quiet: bool) -> Facts:
         """Return whether the new revisions can take over, and are alone; quiet: the earlier ones had no traffic for long enough."""
@@ -81,6 +81,13 @@ class ClusterSides:
         except (SetpointError, ValueError) as error:
             log.warning("the counters of a canary cannot be read: %s", error)
             return (), {}
+
+    def _made_at(self, keys: Sequence[ObjectKey]) -> str | None:
+        """Return when the last Deployment that is there was made, by the cluster's clock (see `Facts`)."""
+        there = [live for key in keys if (live := self._live(key))]
+        if keys and not there:
+            return None
+        return max((text(part(live, "metadata"), "creationTimestamp") for live in there), default="")
 
     def _live(self, key: ObjectKey) -> Object:
         look = self.seen.get(key)
