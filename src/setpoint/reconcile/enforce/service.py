@@ -5,6 +5,7 @@ when everything has come to rest. Where no environment asks any more its objects
 cluster and need no server: pods start again while Setpoint is down.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -18,6 +19,8 @@ from setpoint.reconcile.enforce import decide
 from setpoint.reconcile.enforce.decide import PROTECTED, Names
 from setpoint.reconcile.pods.digests import reported
 from setpoint.reconcile.pods.service import PodService, Where
+
+log = logging.getLogger(__name__)
 
 _SHA256: Final = "sha256:"
 
@@ -67,7 +70,10 @@ class EnforceService:
         """
         wanted = _asking(delivery)
         for where in [one for one in self._parts.records.enforced() if one not in wanted]:
-            self._take_away(where)
+            try:
+                self._take_away(where)
+            except SetpointError as error:  # one cluster that does not answer leaves the others as well kept as they were
+                log.warning("images are still refused in %s: %s", "/".join(where), error.render())
         target = delivery.environment(environment).target.kubernetes
         where = (target.cluster, target.namespace) if target is not None else ("", "")
         if where not in wanted:
