@@ -1,7 +1,7 @@
 """Keeps the pull secret of every namespace: makes it, mends it, exchanges its token in time, and takes both away where nobody needs them.
 
 Called by the target around each pass (`reconcile.pulls.target`). The text of a token is in two places only: the Secret of the cluster, and
-the hands of who writes it. So a secret that somebody changed gets a new token, and the server needs no place to keep one.
+the hands of who writes it, in memory until the cluster took it. So a secret that somebody changed gets a new token, and nothing is kept.
 """
 
 import logging
@@ -49,6 +49,8 @@ class PullService:
 
     def __init__(self, parts: PullParts) -> None:
         self._parts = parts
+        self._unwritten: dict[str, str] = {}
+        """Name of a place's token -> text of one that no cluster took yet: the next try is made with the same."""
 
     def place_of(self, target: KubernetesTarget) -> PullPlace | None:
         """Return where a target needs a pull secret: at our own registry by itself, at another one if it says so."""
@@ -97,10 +99,18 @@ class PullService:
         token = self._parts.tokens.find(shown.password) if shown is not None else None
         why = decide.why_anew(seen.live, shown, token, now)
         if why:
-            self._write(cluster, place, Credential(USER, self._parts.tokens.issue(place.token_name)), why)
+            self._write(cluster, place, Credential(USER, self._unshown(place, shown)), why)
         elif token is not None:
             for old in decide.outlived(self._parts.tokens.living().get(place.token_name, ()), token, now):
                 self._parts.tokens.revoke(old.token_id)
+        self._unwritten.pop(place.token_name, None)
+
+    def _unshown(self, place: PullPlace, shown: Credential | None) -> str:
+        """Return the text of a token that is let in and that the secret does not carry; it stays at hand until it is written."""
+        text = self._unwritten.get(place.token_name, "")
+        if not text or (shown is not None and shown.password == text) or self._parts.tokens.find(text) is None:
+            text = self._unwritten[place.token_name] = self._parts.tokens.issue(place.token_name)
+        return text
 
     def leave(self, delivery: Delivery) -> None:
         """Take away the tokens of places where no environment pulls from here any more, and their secrets where the cluster answers."""
@@ -113,6 +123,7 @@ class PullService:
                 continue
             cluster, _, namespace = name.removeprefix(f"{_FOLLOWED} ").partition("/")
             self._delete(PullPlace(cluster, namespace, "", own=True))
+            self._unwritten.pop(name, None)
             for token in tokens:
                 self._parts.tokens.revoke(token.token_id)
 
