@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from setpoint.core import clock, records
-from setpoint.core.errors import SetpointError, UserError
+from setpoint.core.errors import NotFoundError, SetpointError, UserError
 from setpoint.ground.journal.ports import Recorder
 from setpoint.reconcile.cluster.applying import Taken
 from setpoint.reconcile.cluster.hook_runs import RUN, Hook, HookRecords, HookRun, HookSet, begun, has_pod, is_of, judged, waves
@@ -50,16 +50,24 @@ class Hooking:
         """Note a version before its inventory is written: what was there before tells installs from upgrades."""
         self._current(version, Taken())
 
-    def leave(self, cluster: Cluster, app: str, environment: str) -> None:
-        """Delete what hooks left of an application that is removed, and forget its versions: one that comes back is installed anew."""
+    def leave(self, cluster: Cluster, app: str, environment: str) -> bool:
+        """Delete what hooks left of an application that is removed, and forget its versions: one that comes back is installed anew.
+
+        Returns whether that is done: not while one of them cannot be looked at.
+        """
         known = self.records.hook_set(app, environment)
         if known is None or not known.candidate:
-            return
+            return True
         looks = cluster.look({ObjectKey.parse(run.hook): run.api_version for run in known.runs})
+        left = False
         for key, live in looks.items():
-            if live is not None and not isinstance(live, SetpointError) and RUN in ((live.get("metadata") or {}).get("annotations") or {}):
+            if isinstance(live, SetpointError):
+                left = left or not _is_unserved(live)
+            elif live is not None and RUN in ((live.get("metadata") or {}).get("annotations") or {}):
                 _delete(cluster, key, live)
-        self._note("hooks.begun", HookSet(app, environment, "", first=False))
+        if not left:
+            self._note("hooks.begun", HookSet(app, environment, "", first=False))
+        return not left
 
     def run(self, version: Version, phase: Phase) -> Taken:
         """Take the hooks of a phase one step on, wave by wave; what it returns empty has done its work."""
@@ -102,7 +110,12 @@ class Hooking:
         looks = version.cluster.look({key: run.api_version for key, run in left.items()}) if left else {}
         for key, run in left.items():
             live = looks[key]
-            if isinstance(live, SetpointError) or live is None or not is_of(live, known.name(Phase(run.phase))):
+            if isinstance(live, SetpointError):
+                if not _is_unserved(live):
+                    found = f"whether the version before still runs this hook cannot be looked at: {live.what}"
+                    taken.waits.append(DeployReason("HOOK_RUNS", key.subject, found, live.fix))
+                continue
+            if live is None or not is_of(live, known.name(Phase(run.phase))):
                 continue
             if run.state in ("started", "made") and has_pod(live) and clock.to_text(self.clock.now()) <= run.until:
                 found = f"the version before still runs this hook, until {clock.spoken(run.until)} at the latest"
@@ -141,9 +154,7 @@ class Hooking:
             _delete(version.cluster, hook.key, live)
             return current
         if live is None:
-            meta = hook.manifest["metadata"]
-            marked = {**hook.manifest, "metadata": {**meta, "annotations": {**(meta.get("annotations") or {}), RUN: name}}}
-            result = version.cluster.apply([version.naming(marked)])[hook.key]
+            result = version.cluster.apply([version.naming(_marked(hook.manifest, name))])[hook.key]
             if isinstance(result, UserError):
                 failed = replace(run, state="failed", found=f"it cannot be made: {result.what}")
                 return self._ended(version, current, (hook, failed), None, taken)
@@ -183,6 +194,24 @@ class Hooking:
     def _note(self, kind: str, current: HookSet) -> HookSet:
         self.recorder.record(kind, f"{current.app}/{current.environment}", "setpoint", records.encode(current))
         return current
+
+
+def _marked(manifest: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a hook's manifest with the run that makes it.
+
+    A Job keeps no time to live: its delete policy says when it goes, and one that the cluster took away before it was seen to be made
+    would be made, and run, once more.
+    """
+    meta = manifest["metadata"]
+    marked = {**manifest, "metadata": {**meta, "annotations": {**(meta.get("annotations") or {}), RUN: name}}}
+    if manifest.get("kind") == "Job" and isinstance(manifest.get("spec"), Mapping):
+        marked["spec"] = {key: value for key, value in manifest["spec"].items() if key != "ttlSecondsAfterFinished"}
+    return marked
+
+
+def _is_unserved(error: SetpointError) -> bool:
+    """Say whether a look failed because the cluster serves no such kind any more: its objects went with it."""
+    return isinstance(error, NotFoundError) or error.code == "SP687"
 
 
 def _delete(cluster: Cluster, key: ObjectKey, live: Object) -> None:

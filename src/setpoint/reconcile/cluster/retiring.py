@@ -43,9 +43,11 @@ class Retiring:
     def retire(self, cluster: Cluster, release: Release, objects: Mapping[ObjectKey, str]) -> None:
         """Delete what is left of one; forget it when all of that is gone."""
         owner = Owner(self.home, release.app, release.desired.environment)
-        self.hooking.leave(cluster, release.app, release.desired.environment)
+        unhooked = self.hooking.leave(cluster, release.app, release.desired.environment)
+        if not unhooked:
+            log.warning("%s is not forgotten yet: what its hooks left cannot be looked at", owner)
         taken, absent = applying.prune(cluster, cluster.seen([*objects]), {}, owner)
         for fault in taken.faults:
             log.warning("%s cannot be removed: %s of %s: %s", owner, fault.code, fault.subject, fault.found)
-        if len(absent) == len(self.prune.inventory(release.app, release.desired.environment).objects):
+        if unhooked and len(absent) == len(self.prune.inventory(release.app, release.desired.environment).objects):
             self.prune.retired(release)

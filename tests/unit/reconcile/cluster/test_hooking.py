@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from setpoint.core.errors import SetpointError, UserError
+from setpoint.core.errors import NotAllowedError, SetpointError, UserError, WorldError
 from setpoint.core.records import decode
 from setpoint.reconcile.cluster.decide import Seen
 from setpoint.reconcile.cluster.hook_runs import HookSet, limit_s
@@ -30,6 +30,7 @@ class Place:
         self.known: HookSet | None = None
         self.at = datetime(2026, 1, 1, tzinfo=UTC)
         self.refuses = ""
+        self.hides: SetpointError | None = None
         self.hooking = Hooking(self, cast("Any", self), cast("Any", self))
 
     def now(self) -> datetime:
@@ -53,7 +54,7 @@ class Place:
 
     def look(self, objects: Mapping[ObjectKey, str]) -> dict[ObjectKey, Object | SetpointError | None]:
         """Return what is there."""
-        return {key: self.objects.get(key) for key in objects}
+        return {key: self.hides or self.objects.get(key) for key in objects}
 
     def apply(self, manifests: Sequence[Object], *, dry_run: bool = False) -> dict[ObjectKey, Object | SetpointError]:
         """Make objects."""
@@ -196,6 +197,44 @@ def test_a_new_version_replaces_a_stuck_hook_and_waits_for_one_that_works(ready:
     place.at += timedelta(seconds=601)
     _codes(place, mended)
     assert "make new" in place.calls
+
+
+def test_a_hook_that_cannot_be_looked_at_is_waited_for() -> None:
+    """A busy server does not say that the hook before is out of the way; one that no longer serves the kind does."""
+    place = Place()
+    _codes(place, place.version("a", _job("old")))
+    place.calls.clear()
+    mended = place.version("b", _job("new"))
+    for error in (WorldError("SP682", "too many requests"), NotAllowedError("SP683", "no")):
+        place.hides = error
+        assert (_codes(place, mended), place.calls) == (["HOOK_RUNS"], [])
+        assert error.what in place.hooking.run(mended, Phase.PRE_SYNC).waits[0].found
+    place.hides = UserError("SP687", "no such kind")
+    assert (_codes(place, mended), place.calls) == (["HOOK_RUNS"], ["make new"])
+
+
+def test_a_removal_forgets_no_hook_that_it_could_not_look_at() -> None:
+    """The next pass has to find it again; what is of no served kind is gone."""
+    place = Place()
+    _codes(place, place.version("a", _job("old")))
+    before, place.hides = place.known, WorldError("SP682", "too many requests")
+    assert not place.hooking.leave(cast("Cluster", place), "shop", "cloud")
+    assert place.known is before
+    assert [key.name for key in place.objects] == ["old"]
+    place.hides = None
+    assert place.hooking.leave(cast("Cluster", place), "shop", "cloud")
+    assert place.objects == {}
+    assert place.hooking.leave(cast("Cluster", place), "shop", "cloud"), "it is done for good"
+
+
+def test_a_hooks_job_has_no_time_to_live() -> None:
+    """The cluster would take it away before anybody noted that it was made, and it would run twice; its delete policy is what counts."""
+    place, job = Place(), _job("migrate")
+    job["spec"] = {"template": {}, "ttlSecondsAfterFinished": 0, "backoffLimit": 2}
+    _codes(place, place.version("a", job))
+    (made,) = place.objects.values()
+    assert made["spec"] == {"template": {}, "backoffLimit": 2}
+    assert job["spec"]["ttlSecondsAfterFinished"] == 0, "what was rendered is not changed"
 
 
 def test_one_that_takes_too_long_fails_and_is_ended() -> None:
