@@ -67,6 +67,8 @@ SHARED = {
     "SP633": "an image that is damaged or none",
     "SP643": "a word that must not reach the proxy's configuration",
     "SP682": "a cluster that does not answer as it should",
+    "SP653": "a stable side of a canary that is not to be had: not now, or not as the canary began with it",
+    "SP687": "a kind that a cluster does not serve, and whose objects are gone with it",
     "SP705": "no such task in a run",
     "SP804": "something that only the operator may do",
     "SP845": "no server, or none that answers",

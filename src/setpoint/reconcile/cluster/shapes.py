@@ -10,7 +10,7 @@ from typing import Any
 
 from setpoint.core import canonical
 from setpoint.core.digest import sha256
-from setpoint.core.errors import SetpointError
+from setpoint.core.errors import SetpointError, UnreachableError, UserError, WorldError
 from setpoint.promotion.model import Pin
 from setpoint.promotion.repository import Delivery, DeliveryReader
 from setpoint.promotion.targets import KubernetesTarget
@@ -76,7 +76,7 @@ class Shapes:
         """Return the shape of an application, after a step if one is asked for; None when it does not run in revisions.
 
         Raises:
-            UserError: see `RevisionRollout.shape`.
+            UserError: see `RevisionRollout.shape`; the stable revision cannot be rendered now (SP653).
         """
         pin, (cluster, target) = effective.pin, where
         app, environment = pin.candidate.app, pin.candidate.environment
@@ -104,7 +104,12 @@ class Shapes:
         return self.rollout.rolled_out(objects, inventory)
 
     def _stable(self, delivery: Delivery, where: tuple[Cluster, KubernetesTarget], pin: Pin) -> Placed | None:
-        """Return what was fully rolled out last; None when that is the pin itself, or nobody can render it any more."""
+        """Return what was fully rolled out last; None when that is the pin itself, or nobody can render it any more.
+
+        Raises:
+            UserError: it cannot be rendered now, and may be later (SP653): a canary that began without it would be none.
+            UnreachableError: nobody answers in the cluster.
+        """
         app, environment = pin.candidate.app, pin.candidate.environment
         commit = self.rollout.stable_pin(app, environment)
         if not commit or commit == pin.commit:
@@ -114,6 +119,11 @@ class Shapes:
             objects = self.rendering.objects(found.candidate, delivery.repository) if found is not None else ()
             every, _hooks = split(placed(objects, where[1].namespace, where[0].is_namespaced))
             return Placed(found, tuple(every)) if found is not None else None
+        except UnreachableError:
+            raise
+        except WorldError as error:
+            what = f"the stable revision of {app} cannot be rendered from its pin {commit[:12]} now, so nothing is changed: {error.what}"
+            raise UserError("SP653", what, where=environment, fix=error.fix or "it is tried again by itself") from error
         except SetpointError:
             return None  # without it nothing is split; a split that goes on says what is missing
 
