@@ -15,7 +15,7 @@ from setpoint.adapters.host import processes
 from setpoint.adapters.host.haproxy_socket import MasterSocket
 from setpoint.app.home import Home
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 def _cases(live: LiveHome, **where: str) -> list[dict[str, Any]]:
