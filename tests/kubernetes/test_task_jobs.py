@@ -25,9 +25,9 @@ executors:
       limits: {{cpu: 250m, memory: 256Mi}}
       start: 60s
   absent:
-    kubernetes: {{cluster: real, namespace: {namespace}, image: "{registry}/absent@sha256:{zeros}", helper: {image}, start: 6s}}
+    kubernetes: {{cluster: real, namespace: {namespace}, image: "{registry}/absent@sha256:{zeros}", helper: {image}, start: 25s}}
   full:
-    kubernetes: {{cluster: real, namespace: {full}, image: {image}, start: 6s}}
+    kubernetes: {{cluster: real, namespace: {full}, image: {image}, start: 25s}}
   elsewhere:
     kubernetes: {{cluster: real, namespace: {namespace}, image: {image}}}
     sources: [other]
@@ -187,7 +187,7 @@ def test_a_task_that_cannot_start_says_why_and_how_to_mend_it(place: Place) -> N
     }
     run = place.run_of(place.push(**tasks))
     reasons = {name: place.ended(run, name)["reason"] for name in tasks}
-    assert reasons["image"].startswith("SP274: the pod did not start within 6 s: ")
+    assert reasons["image"].startswith("SP274: the pod did not start within 25 s: ")
     assert "ImagePull" in reasons["image"]
     assert "is the image pushed, by that digest" in place.text(run, "image", "note")
     assert "exceeded quota: none" in reasons["quota"]
@@ -250,25 +250,41 @@ def test_a_pod_that_is_taken_away_is_made_again_and_one_of_once_is_lost(place: P
 
 def test_a_killed_server_takes_over_what_runs_and_what_ended_meanwhile(place: Place) -> None:
     """A task that runs on, one of `once`, and one that ends while nobody is there: each runs once, no line is lost and none comes twice."""
-    count = "for i in $(seq 80); do echo line $i; sleep 0.1; done"
+    go_on = "[ ! -e go ] && [ $i -lt 3000 ]"
+    count = f"i=0; while {go_on}; do i=$((i+1)); echo line $i; sleep 0.1; done; echo $i lines"
     tasks: dict[str, dict[str, Any]] = {
         "runs": {"run": f"{count}; echo made >out", "outputs": ["out"]},
         "once": {"run": count, "once": True},
-        "ends": {"run": "echo up; sleep 3; echo made >out", "outputs": ["out"]},
+        "ends": {"run": f"echo up; i=0; while {go_on}; do i=$((i+1)); sleep 0.1; done; echo made >out", "outputs": ["out"]},
     }
     run = place.run_of(place.push(**tasks))
     for task, part in (("runs", "line 2\n"), ("once", "line 2\n"), ("ends", "up")):
         place.shown(run, task, part)
     before = {pod["metadata"]["uid"] for pod in place.objects("pods")}
     place.live.stop(kill=True)
+    _touch(place, f"{run}-ends")
     wait_for("the third to end", lambda: _task_ended(place, f"{run}-ends") or None, WAIT_S)
     place.live.start()
+    for task in ("runs", "once"):
+        place.shown(run, task, "is taken over", "note")
+        _touch(place, f"{run}-{task}")
     assert {task: place.ended(run, task)["state"] for task in tasks} == dict.fromkeys(tasks, "passed"), place.text(run, "once", "note")
-    lines = "".join(f"line {number}\n" for number in range(1, 81))
     seen = {task: place.text(run, task) for task in tasks}
-    assert seen == {"runs": lines, "once": lines, "ends": "up\n"}, json.dumps([place.log(run, task)[:9] for task in tasks], indent=1)
+    assert seen["ends"] == "up\n"
+    for task in ("runs", "once"):
+        said = seen[task].splitlines()
+        count_of = int(said[-1].removesuffix(" lines"))
+        assert said[:-1] == [f"line {number}" for number in range(1, count_of + 1)], json.dumps(place.log(run, task)[:9], indent=1)
     assert "is taken over" in place.text(run, "ends", "note")
     assert len(before) == len(tasks), "a pod each, and no second one"
+
+
+def _touch(place: Place, task_id: str) -> None:
+    """Let a task that waits for the file `go` come to its end; it may end before `touch` does."""
+    pod = next(p["metadata"]["name"] for p in place.objects("pods") if p["metadata"]["annotations"]["setpoint.dev/task-id"] == task_id)
+    command = ["kubectl", f"--kubeconfig={place.machine.kubeconfig}", "-n", place.namespace, "exec", pod, "-c", "task", "--"]
+    done = subprocess.run([*command, "/bin/touch", "/work/go"], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode in (0, 137), done.stderr
 
 
 def _task_ended(place: Place, task_id: str) -> bool:

@@ -36,10 +36,11 @@ from setpoint.core.errors import BugError, NotFoundError, SetpointError, UserErr
 from setpoint.evidence.model import LOCAL_BUILDER
 from setpoint.ground.journal.model import Entry, Fact
 from setpoint.pipeline.config import PipelineDocument, parse_lock, parse_pipeline
+from setpoint.pipeline.decide import UNKNOWN
 from setpoint.pipeline.model import LogRecord, Run, RunState, TaskResult, TaskState
 from setpoint.pipeline.prepared import TaskParts
 from setpoint.pipeline.service import LOCK_PATH, PIPELINE_PATH, PipelineService, RunParts, as_pending
-from setpoint.pipeline.task import UNKNOWN, TaskRunner
+from setpoint.pipeline.task import TaskRunner
 from setpoint.source.model import TreeFile
 
 _LOOK_S: Final = 1.0

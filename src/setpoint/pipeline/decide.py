@@ -16,6 +16,7 @@ from setpoint.pipeline.written import TaskConfig
 from setpoint.source.model import TreeFile
 
 KEY_VERSION = 2
+UNKNOWN = "whether it happened is not known"
 
 
 def input_root(files: Iterable[TreeFile]) -> str:
@@ -162,7 +163,16 @@ def retried(run: Run, red: Sequence[TaskResult], once: Collection[str], by: tupl
 def _unknown(result: TaskResult) -> str:
     failed = f"it failed ({result.reason})" if result.reason else "it failed"
     how = {TaskState.FAILED: failed, TaskState.TIMED_OUT: "it ran out of time"}.get(result.state, "it was stopped in its middle")
-    return f"{how}: whether it happened is not known"
+    return f"{how}: {UNKNOWN}"
+
+
+def unprepared(run: str, task: str, why: str, begun: str | None, *, once: bool) -> TaskResult:
+    """Return what becomes of a task that cannot be prepared; begun is when an earlier server began it, None when none did.
+
+    Begun and of `once`, it may have happened: a person has to say, for its probe cannot be prepared either.
+    """
+    failed = TaskResult(run, task, TaskState.FAILED, "", empty_manifest(), started_at=begun, reason=why)
+    return replace(failed, state=TaskState.LOST, probed=True, reason=f"{why}: {UNKNOWN}") if once and begun is not None else failed
 
 
 def cancelled_text(actor: str, why: str) -> str:

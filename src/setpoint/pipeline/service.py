@@ -22,6 +22,7 @@ from setpoint.pipeline.ports import RunProducts, RunRecords
 from setpoint.pipeline.prepared import PreparedTask
 from setpoint.pipeline.slots import Places
 from setpoint.pipeline.task import TaskRunner
+from setpoint.pipeline.tasks import Task
 from setpoint.source.model import Revision
 from setpoint.source.ports import GitStore
 
@@ -203,7 +204,7 @@ class PipelineService:
             WorldError: which tasks must not run twice cannot be read just now (SP107); nothing is journalled.
         """
         found = self._parts.records.run(run)
-        once = await asyncio.to_thread(self._once, found) if found is not None else set()
+        once = _once(await asyncio.to_thread(self._tasks, found)) if found is not None else set()
         record = self._parts.records.run(run)
         if record is None or record.state not in (RunState.FAILED, RunState.CANCELLED):
             state = record.state if record is not None else "unknown"
@@ -214,17 +215,16 @@ class PipelineService:
         self._parked.discard(run)
         return [result.task for result in red]
 
-    def _once(self, run: Run) -> set[str]:
-        """Return the tasks of a run that must not run twice; none when its file holds faults, for then no task of it ever began.
+    def _tasks(self, run: Run) -> Mapping[str, Task]:
+        """Return the tasks of a run; none when its file holds faults, for then no task of it ever began.
 
         Raises:
-            WorldError: the repository cannot be read just now (SP107): nobody knows which they are.
+            WorldError: the repository cannot be read just now (SP107): nobody knows what they are.
         """
         try:
-            tasks = self.document(run.repository, run.revision).tasks
+            return self.document(run.repository, run.revision).tasks
         except UserError:
-            return set()
-        return {name for name, config in tasks.items() if config.once}
+            return {}
 
     def queued(self, run: str) -> dict[str, int]:
         """Return {task: how many stand before it} of the tasks of a run that wait for a slot."""
@@ -265,8 +265,11 @@ class PipelineService:
         record = self._parts.records.run(run)
         if record is None or record.state is not RunState.RUNNING:
             return False
-        once = await asyncio.to_thread(self._once, record)
-        await asyncio.to_thread(self._parts.tasks.close, record, self._parts.records.started(run), self._parts.records.results(run), once)
+        tasks = await asyncio.to_thread(self._tasks, record)
+        started, results = self._parts.records.started(run), self._parts.records.results(run)
+        lost = [result.task for result in results if result.state is TaskState.LOST]
+        await self._parts.tasks.abandon(record, tasks, [*started, *lost])  # an earlier server may have ended before they did
+        await asyncio.to_thread(self._parts.tasks.close, record, started, results, _once(tasks))
         self._parked.discard(run)
         return True
 
@@ -310,9 +313,10 @@ class PipelineService:
                     states.update(dict.fromkeys(skipped, TaskState.SKIPPED))
                 ready = decide.startable(needs, states)
                 if ready:
-                    settled, left = await asyncio.to_thread(self._parts.tasks.settle, run, document, ready, results)
+                    settled, left = await asyncio.to_thread(self._parts.tasks.settle, run, document, ready, results, begun)
                     results.update({result.task: result for result in settled})
-                    running.update({asyncio.create_task(self._execute(task, resumed=task.name in begun)): task.name for task in left})
+                    running.update({asyncio.create_task(self._execute(task, begun=begun.get(task.name))): task.name for task in left})
+                    await self._parts.tasks.abandon(run, document.tasks, [result.task for result in settled if result.task in begun])
                     if settled:
                         continue
                 for name in decide.to_probe(document.tasks, results, set(running.values())):
@@ -336,29 +340,33 @@ class PipelineService:
         states.update(dict.fromkeys(running.values(), TaskState.RUNNING))
         return states
 
-    async def _execute(self, task: PreparedTask, lost: TaskResult | None = None, *, resumed: bool = False) -> TaskResult:
-        """Execute a task, or ask whether a lost one happened, when it is its turn."""
+    async def _execute(self, task: PreparedTask, lost: TaskResult | None = None, *, begun: str | None = None) -> TaskResult:
+        """Execute a task, or ask whether a lost one happened, when it is its turn; begun is when an earlier server began it."""
         place = (task.run.run, task.name)
         current = asyncio.current_task()
         assert current is not None  # noqa: S101 - a coroutine runs in one
         self._executing[place] = current
-        started_at: str | None = None
+        started_at, tasks = begun, self._parts.tasks
         try:
             async with self._slots.of(task.offer).one(task.run.created_at, *place):
                 self._holding.add(task.run.run)
                 started_at = clock.to_text(self._parts.clock.now())
-                tasks = self._parts.tasks
-                return await (tasks.execute(task, resumed=resumed) if lost is None else tasks.probe(task, lost))
+                return await (tasks.execute(task, resumed=begun is not None) if lost is None else tasks.probe(task, lost))
         except asyncio.CancelledError:
             if place not in self._unwanted:
                 raise
             current.uncancel()
-            return await asyncio.to_thread(self._parts.tasks.cancelled, task, started_at, *self._unwanted.pop(place))
+            tasks.release(task)  # begun by an earlier server, it may run although it waits for a slot here
+            return await asyncio.to_thread(tasks.cancelled, task, started_at, *self._unwanted.pop(place))
         finally:
             self._executing.pop(place, None)
 
     def _finish(self, run: Run, state: RunState, error: str) -> None:
         self._parts.recorder.record("run.finished", run.run, "setpoint", {"state": state.value, "error": error})
+
+
+def _once(tasks: Mapping[str, Task]) -> set[str]:
+    return {name for name, config in tasks.items() if config.once}
 
 
 def as_pending(

@@ -4,13 +4,13 @@ Called by the pipeline service; a task's facts are journalled here, and nowhere 
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from setpoint.core import clock, records
 from setpoint.core.errors import SetpointError, UserError, WorldError
 from setpoint.ground.journal.model import Fact
-from setpoint.pipeline import decide, threads
+from setpoint.pipeline import decide, elsewhere, threads
 from setpoint.pipeline.config import PipelineDocument
 from setpoint.pipeline.model import (
     LogRecord,
@@ -25,13 +25,13 @@ from setpoint.pipeline.model import (
     TaskResult,
     TaskState,
 )
+from setpoint.pipeline.offers import Offer
 from setpoint.pipeline.prepared import PreparedTask, TaskParts, archives_of, command_of, inputs_of, preparing, secret_values
 from setpoint.pipeline.redaction import holds, masked
 from setpoint.pipeline.tasks import Task
 from setpoint.pipeline.written import ReportConfig
 
 REPORT_LIMIT_BYTES = 64 << 20
-UNKNOWN = "whether it happened is not known"
 ATTEMPTS = 3
 """How often a task is begun when the runner dies under it; a task that takes its runner along must not do so for ever."""
 
@@ -43,29 +43,30 @@ class TaskRunner:
         self._parts = parts
 
     def settle(
-        self, run: Run, document: PipelineDocument, names: Sequence[str], results: Mapping[str, TaskResult]
+        self, run: Run, document: PipelineDocument, names: Sequence[str], results: Mapping[str, TaskResult], begun: Mapping[str, str]
     ) -> tuple[list[TaskResult], list[PreparedTask]]:
         """Settle what an earlier green result proves, and prepare the rest: (journalled results, tasks to execute).
 
         A whole wave of startable tasks at once: one reading of the tree, one write to the journal. A task whose `inputs:` match nothing
-        is settled as failed, with the reason.
+        is settled as failed, with the reason. One of `once` that an earlier server began ({task: started_at}) is lost instead.
         """
         prepare = preparing(self._parts, run, document, results)
         settled: list[TaskResult] = []
+        lost: list[TaskResult] = []
         left: list[PreparedTask] = []
         for name in names:
             try:
                 task = prepare(name)
             except UserError as error:
-                failed = TaskResult(run.run, name, TaskState.FAILED, "", decide.empty_manifest(), reason=f"{error.code}: {error.what}")
-                settled.append(failed)
+                failed = decide.unprepared(run.run, name, f"{error.code}: {error.what}", begun.get(name), once=document.tasks[name].once)
+                (lost if failed.state is TaskState.LOST else settled).append(failed)
                 continue
             reused = self._reuse(task) if not task.config.once else None
             settled += [reused] if reused is not None else []
             left += [task] if reused is None else []
         if settled:
             self._parts.recorder.record_all([_finished(result) for result in settled])
-        return settled, left
+        return [*settled, *(self.lose(result) for result in lost)], left
 
     def prepare(self, run: Run, document: PipelineDocument, name: str, results: Mapping[str, TaskResult]) -> PreparedTask:
         """Return a task with everything its key covers.
@@ -108,11 +109,11 @@ class TaskRunner:
         except SetpointError as error:
             ended = error
         except BaseException:
-            self._release(task, task_id)  # also what an attempt before this one left
+            self.release(task)  # also what an attempt before this one left
             await asyncio.to_thread(self._parts.workspaces.remove, task_id)
             raise
         result, cancelled = await threads.to_the_end(self._wind_up, task, task_id, ended, started_at)
-        self._release(task, task_id)
+        self.release(task)
         if cancelled and (current := asyncio.current_task()) is not None:
             current.uncancel()
         return result
@@ -151,7 +152,7 @@ class TaskRunner:
             status, said = None, f"{error.code}: {error.what}"
         finally:
             await asyncio.to_thread(parts.workspaces.remove, task_id)
-            self._release(task, task_id)
+            self._release(task_id, task.offer)
         if status == 0:
             return self.resolve(lost, Outcome.PASSED, "setpoint", "the probe says that it happened")
         if status == 1:
@@ -188,7 +189,7 @@ class TaskRunner:
     def interrupted(self, run: Run, document: PipelineDocument, started: Mapping[str, str]) -> list[TaskResult]:
         """Journal as lost what must not run twice and was begun by a server that died: nothing of it runs now."""
         empty = decide.empty_manifest()
-        why = f"the server ended while it ran: {UNKNOWN}"
+        why = f"the server ended while it ran: {decide.UNKNOWN}"
         return [
             self.lose(TaskResult(run.run, name, TaskState.LOST, "", empty, started_at=at, reason=why))
             for name, at in started.items()
@@ -213,9 +214,19 @@ class TaskRunner:
         if self._parts.remote is not None:
             await self._parts.remote.close()
 
-    def _release(self, task: PreparedTask, task_id: str) -> None:
-        if self._parts.remote is not None and task.offer is not None:
-            self._parts.remote.release(TaskCommand(task_id, (), {}, network=True, timeout_s=0, offer=task.offer))
+    def release(self, task: PreparedTask) -> None:
+        """Let go of what is left of a task elsewhere."""
+        self._release(task.task_id, task.offer)
+
+    async def abandon(self, run: Run, tasks: Mapping[str, Task], names: Iterable[str]) -> None:
+        """Let go of tasks that were begun and that nobody follows; of one whose executor is not offered any more it is logged."""
+        if self._parts.offers is not None:
+            for task_id, offer in await asyncio.to_thread(elsewhere.left, self._parts.offers, run, tasks, names):
+                self._release(task_id, offer)
+
+    def _release(self, task_id: str, offer: Offer | None) -> None:
+        if self._parts.remote is not None and offer is not None:
+            self._parts.remote.release(TaskCommand(task_id, (), {}, network=True, timeout_s=0, offer=offer))
 
     def close(self, run: Run, started: Mapping[str, str], results: Sequence[TaskResult], once: set[str]) -> None:
         """Journal the end of a cancelled run, and of every task that was stopped or waited for a person, in one write.
@@ -225,7 +236,7 @@ class TaskRunner:
         now = clock.to_text(self._parts.clock.now())
         empty = decide.empty_manifest()
         stopped = [
-            TaskResult(run.run, name, TaskState.CANCELLED, "", empty, started_at=at, reason=UNKNOWN if name in once else "")
+            TaskResult(run.run, name, TaskState.CANCELLED, "", empty, started_at=at, reason=decide.UNKNOWN if name in once else "")
             for name, at in started.items()
         ]
         stopped += [result for result in results if result.state is TaskState.LOST]
@@ -286,7 +297,7 @@ class TaskRunner:
         result = self._result(task, started_at)
         result = replace(result, exit_code=ended.exit_code, reports=self._reports(task))
         if ended.how == "lost" and task.config.once:
-            why = f"{ended.detail or 'the task was lost'}: {UNKNOWN}"
+            why = f"{ended.detail or 'the task was lost'}: {decide.UNKNOWN}"
             return replace(result, state=TaskState.LOST, finished_at=None, reason=why)
         if ended.how != "exited":
             state = {"timed-out": TaskState.TIMED_OUT, "cancelled": TaskState.CANCELLED}.get(ended.how, TaskState.FAILED)

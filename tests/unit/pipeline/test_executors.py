@@ -11,7 +11,7 @@ import pytest
 from setpoint.core.errors import ConfigError, UserError
 from setpoint.pipeline import quantities
 from setpoint.pipeline.config import parse_pipeline
-from setpoint.pipeline.model import LogRecord, Run, RunState, TaskCommand, TaskExit
+from setpoint.pipeline.model import LogRecord, Run, RunState, TaskCommand, TaskExit, TaskResult, TaskState
 from setpoint.pipeline.offers import Offer, Resources
 from setpoint.pipeline.service import PipelineService
 from setpoint.pipeline.slots import Places
@@ -37,6 +37,7 @@ class Cluster:
         self.begun = asyncio.Event()
         self.blocked = False
         self.left = False
+        self.offered = OFFER.name
 
     async def execute(self, command: TaskCommand, on_log: Callable[[Sequence[LogRecord]], None]) -> TaskExit:
         """Run a task; blocked, until it is cancelled."""
@@ -65,7 +66,7 @@ class Cluster:
 
     def offer(self, run: Run, name: str) -> Offer:
         """Offer one executor."""
-        if name != OFFER.name:
+        if name != self.offered:
             raise UserError("SP270", f"there is no executor `{name}`")
         return OFFER
 
@@ -186,5 +187,123 @@ def test_an_executor_has_slots_of_its_own() -> None:
                 assert places.ahead("r-2") == {"b": 0}
             assert not waiting.done()
         await waiting
+
+    run_story(story())
+
+
+async def begun(world: World, root: Path, more: bytes = b"") -> Run:
+    """Begin a run whose task on a cluster goes on when its server ends, and return it."""
+    cluster = Cluster()
+    cluster.blocked = True
+    service = with_cluster(world, Machine(), root, cluster)
+    run = begin(world, service, {".setpoint/pipeline.yaml": (PIPELINE % more).replace(b", outputs: [out/]", b"")})
+    assert run is not None
+    service.resume()
+    async with asyncio.timeout(30):
+        await cluster.begun.wait()
+    await service.stop()
+    return run
+
+
+def result_of(world: World, run: Run, task: str) -> TaskResult:
+    """Return the last result of a task."""
+    return [result for result in world.records.results(run.run) if result.task == task][-1]
+
+
+def test_a_run_that_was_cancelled_before_the_server_ended_leaves_no_job(world: World, tmp_path: Path) -> None:
+    """The next server lets go of what the run began on a cluster before it says that the run has ended."""
+
+    async def story() -> None:
+        run = await begun(world, tmp_path)
+        world.recorder.record("run.cancelling", run.run, "operator", {"why": ""})
+        after = Cluster()
+        final = await ended(world, with_cluster(world, Machine(), tmp_path, after), run)
+        assert final.state is RunState.CANCELLED
+        assert (after.released, after.commands) == ([f"{run.run}-far"], [])
+
+    run_story(story())
+
+
+def test_a_job_whose_task_is_cancelled_while_it_waits_to_be_taken_over_is_deleted(world: World, tmp_path: Path) -> None:
+    """It has no slot here and runs there all the same; for one of `once` nobody knows whether it happened."""
+
+    async def story() -> None:
+        run = await begun(world, tmp_path, b", once: true")
+        after = Cluster()
+        service = with_cluster(world, Machine(), tmp_path, after)
+        async with service._slots.of(OFFER).one("0", "r-other", "t"):
+            service.resume()
+            async with asyncio.timeout(30):
+                while "far" not in service.queued(run.run):  # noqa: ASYNC110 - the queue has no event to wait for
+                    await asyncio.sleep(0.002)
+            assert await service.cancel_task(run.run, "far", "operator")
+        found = result_of(world, run, "far")
+        assert (after.released, after.commands) == ([f"{run.run}-far"], [])
+        assert found.started_at is not None
+        assert found.reason.endswith("whether it happened is not known")
+        await service.stop()
+
+    run_story(story())
+
+
+def test_a_cancelled_run_ends_although_its_executor_is_gone(world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What cannot be reached any more is logged, and keeps nothing from its end."""
+
+    async def story() -> None:
+        run = await begun(world, tmp_path)
+        world.recorder.record("run.cancelling", run.run, "operator", {"why": ""})
+        after = Cluster()
+        after.offered = "another"
+        final = await ended(world, with_cluster(world, Machine(), tmp_path, after), run)
+        assert (final.state, after.released) == (RunState.CANCELLED, [])
+        assert f"what is left of {run.run}-far" in caplog.text
+
+    run_story(story())
+
+
+@pytest.mark.parametrize(("once", "probe"), [(b"", b""), (b", once: true", b""), (b", once: true", b", probe: ask")])
+def test_a_begun_task_whose_executor_is_gone_is_lost_if_it_must_not_run_twice(
+    world: World, tmp_path: Path, once: bytes, probe: bytes
+) -> None:
+    """Of `once` a person has to say what became of it, and the run waits; any other failed, and says when it was begun."""
+
+    async def story() -> None:
+        run = await begun(world, tmp_path, once + probe)
+        after = Cluster()
+        after.offered = "another"
+        service = with_cluster(world, Machine(), tmp_path, after)
+        service.resume()
+        async with asyncio.timeout(30):
+            while "far" not in states(world, run) or run.run in service._active:  # noqa: ASYNC110 - the journal has no event to wait for
+                await asyncio.sleep(0.002)
+        found = result_of(world, run, "far")
+        assert found.started_at is not None
+        assert found.reason.startswith("SP270: there is no executor")
+        now = world.records.run(run.run)
+        assert now is not None
+        assert (found.state, now.state) == ((TaskState.LOST, RunState.RUNNING) if once else (TaskState.FAILED, RunState.FAILED))
+        assert world.kinds().count("task.lost") == (1 if once else 0)
+
+    run_story(story())
+
+
+def test_a_begun_task_that_cannot_be_prepared_leaves_no_job(world: World, tmp_path: Path) -> None:
+    """A secret that is gone settles it; its executor is there, and is told to let go."""
+
+    async def story() -> None:
+        cluster, machine = Cluster(), Machine()
+        cluster.blocked = True
+        machine.secrets = {"TOKEN": ("1", "value")}
+        service = with_cluster(world, machine, tmp_path, cluster)
+        run = begin(world, service, files(b", secrets: [TOKEN]"))
+        assert run is not None
+        service.resume()
+        async with asyncio.timeout(30):
+            await cluster.begun.wait()
+        await service.stop()
+        after = Cluster()
+        await ended(world, with_cluster(world, Machine(), tmp_path, after), run)
+        assert result_of(world, run, "far").reason.startswith("SP252")
+        assert after.released == [f"{run.run}-far"]
 
     run_story(story())

@@ -1,14 +1,18 @@
-"""Where pods of tasks come in: `/tasks/` leads to the exchange, `/v2/tasks/` to their own part of the registry, and nowhere else.
+"""Where pods of tasks come in: `/tasks/` leads to the exchange, `/v2/tasks/JOB/` to their own part of the registry, and nowhere else.
 
 Built by wiring, mounted by `api.asgi` at the address that images are pulled from. It looks at who asks before anything is read.
 """
 
-from setpoint.adapters.kubernetes.jobs.exchange import TaskExchange
+import re
+from typing import Final
+
+from setpoint.adapters.kubernetes.jobs.exchange import JOB_NAME, TaskExchange
 from setpoint.adapters.oci.registry import Registry
 from setpoint.adapters.oci.store import OciStoreFolder
 from setpoint.adapters.oci.wire import Exchange, OciError, Receive, Scope, Send
 from setpoint.ground.identity.model import Principal
 
+_OURS: Final = re.compile(rf"/tasks/|/v2/tasks/{JOB_NAME}/")
 _POD = Principal("person", "", "pod")
 """May read and add, never delete; only whom the exchange let in gets as far."""
 
@@ -22,8 +26,8 @@ class TaskDoor:
 
     @staticmethod
     def leads(path: str) -> bool:
-        """Say whether a path is one of ours."""
-        return path.startswith(("/tasks/", "/v2/tasks/"))
+        """Say whether a path is one of ours; images of a source repository called `tasks` are not."""
+        return _OURS.match(path) is not None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of a pod."""

@@ -22,8 +22,10 @@ from setpoint.adapters.runner import output
 from setpoint.core.errors import SetpointError
 from setpoint.pipeline.model import LogRecord
 
-_ROUTE: Final = re.compile(r"/tasks/(?P<job>sp-[0-9a-f]{20}-[0-9]{1,6})(?:/(?P<what>program|log))?")
-_BLOBS: Final = re.compile(r"/v2/tasks/(?P<job>sp-[0-9a-f]{20}-[0-9]{1,6})/blobs/(?:uploads/|sha256:[0-9a-f]{64})")
+JOB_NAME: Final = "sp-[0-9a-f]{20}-[0-9]{1,6}"
+"""Pattern of the names of Jobs (see `objects.Attempt.name`)."""
+_ROUTE: Final = re.compile(rf"/tasks/(?P<job>{JOB_NAME})(?:/(?P<what>program|log))?")
+_BLOBS: Final = re.compile(rf"/v2/tasks/(?P<job>{JOB_NAME})/blobs/(?:uploads/|sha256:[0-9a-f]{{64}})")
 _LOG_BYTES: Final = 32 << 20
 _KEY_BYTES: Final = 32
 _MODULES: Final = (masking, output, inside)

@@ -66,6 +66,9 @@ class _Going:
     open: OpenTask
     waits: str = ""
     since_s: float = 0.0
+    """When it began to wait for this reason."""
+    first_s: float = 0.0
+    """When it was first seen to wait, for whatever reason."""
     noted: str = ""
     began_s: float = 0.0
     stopping: bool = False
@@ -120,7 +123,7 @@ class KubernetesExecutor:
             raise UserError("SP272", "pods cannot reach this home: it has no address for them", where=offer.name, fix=fix)
         attempt = Attempt(self._parts.home, command, offer, self._parts.url)
         calls = JobCalls(await self._transport(offer.cluster), offer.namespace)
-        found = await self._patiently(lambda: calls.jobs(attempt.task), offer.start_s)
+        found = await self._patiently(lambda: calls.jobs(attempt.task), offer.start_s, lambda: command.resumed)
         if command.resumed and found:
             number = max(int(one["metadata"]["labels"].get(LABEL_ATTEMPT, "1")) for one in found)
             attempt = replace(attempt, command=replace(command, attempt=number))
@@ -191,11 +194,11 @@ class KubernetesExecutor:
         owner = secret(attempt, token, b"", owner=made["metadata"]["uid"])["metadata"]["ownerReferences"]
         await calls.own(attempt.name, owner)
 
-    async def _patiently(self, call: Callable[[], Coroutine[Any, Any, Any]], limit_s: float) -> Any:
-        """Call until the cluster answers, at most so long.
+    async def _patiently(self, call: Callable[[], Coroutine[Any, Any, Any]], limit_s: float, began: Callable[[], bool]) -> Any:
+        """Call until the cluster answers, at most so long; `began` says whether the task may have begun by then.
 
         Raises:
-            NotStartedError: it did not (SP273): nothing of the task ran.
+            NotStartedError: it did not (SP273): nothing of the task ran. WorldError: it did not, and the task may have run (SP273).
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + limit_s
@@ -204,6 +207,9 @@ class KubernetesExecutor:
                 return await call()
             except WorldError as error:
                 if loop.time() >= deadline:
+                    if began():
+                        what = f"the cluster does not say what became of the task: {error.what}"
+                        raise WorldError("SP273", what, where=error.where, fix=error.fix) from error
                     what = f"the cluster does not take the task: {error.what}"
                     raise NotStartedError("SP273", what, where=error.where, fix=error.fix) from error
                 await asyncio.sleep(_BROKEN_S)
@@ -216,7 +222,7 @@ class KubernetesExecutor:
             return
         for stale in found:
             await self._end(going, stale["metadata"]["name"], quickly=True)
-        await self._patiently(lambda: _whole(self._make(going)), offer.start_s)
+        await self._patiently(lambda: _whole(self._make(going)), offer.start_s, lambda: command.resumed or bool(going.open.pod))
 
     async def _to_the_end(self, going: _Going, found: Sequence[dict[str, Any]]) -> TaskExit:
         try:
@@ -282,14 +288,17 @@ class KubernetesExecutor:
             if now.began:
                 self._note_place(going, now.text)
             return
+        now_s = loop.time()
+        going.first_s = going.first_s or now_s
         if going.waits != now.reason or not going.since_s:
-            going.waits, going.since_s = now.reason, loop.time()
-        waited_s = loop.time() - going.since_s
+            going.waits, going.since_s = now.reason, now_s
+        waited_s = now_s - going.since_s
         if now.reason and waited_s >= _NOTE_S and going.noted != now.reason:
             going.noted = now.reason
             self._note(going, f"the pod does not start yet: {now.text}")
-        limit_s = min(offer.start_s, _DEFINITE_S) if now.reason in reading.DEFINITE else offer.start_s
-        if waited_s >= limit_s:
+        late = now_s - going.first_s >= offer.start_s
+        if late or (now.reason in reading.DEFINITE and waited_s >= _DEFINITE_S):
+            limit_s = offer.start_s if late else _DEFINITE_S
             where = f"{offer.namespace}/{going.attempt.name}"
             raise UserError("SP274", f"the pod did not start within {limit_s:g} s: {now.text}", where=where, fix=now.fix)
 
