@@ -13,10 +13,9 @@ from urllib.parse import quote
 from setpoint.adapters.oci import documents
 from setpoint.adapters.oci.blobs import BlobEndpoints
 from setpoint.adapters.oci.store import REPOSITORY, OciStoreFolder, tag_order, to_wire
-from setpoint.adapters.oci.wire import JSON, DisconnectedError, Exchange, OciError, Receive, Scope, Send, in_thread, translate
+from setpoint.adapters.oci.wire import JSON, Exchange, OciError, Receive, Scope, Send, in_thread
 from setpoint.artifact.model import INDEX, StoredManifest
 from setpoint.core import digest as digests
-from setpoint.core.errors import SetpointError
 from setpoint.ground.identity.model import Principal
 
 _ROUTE: Final = re.compile(
@@ -47,15 +46,7 @@ class Registry:
         """Serve one request; anything but HTTP is not for us."""
         if scope["type"] != "http":
             raise ValueError(f"the registry speaks HTTP, not {scope['type']}")
-        exchange = Exchange(scope, receive, send)
-        try:
-            await self._serve(exchange)
-        except DisconnectedError:
-            return
-        except OciError as error:
-            await exchange.refuse(error)
-        except SetpointError as error:
-            await exchange.refuse(translate(error))
+        await Exchange(scope, receive, send).served_by(self._serve)
 
     async def _serve(self, exchange: Exchange) -> None:
         principal = self._admitted(exchange)

@@ -134,6 +134,17 @@ class Exchange:
         body = {"errors": [{"code": error.code, "message": error.message}]}
         await self.answer_json(error.status, body, [JSON, *error.headers])
 
+    async def served_by(self, serve: Callable[["Exchange"], Awaitable[None]]) -> None:
+        """Have a request served; an error it ends with is answered in the spec's words, a client that went away is not."""
+        try:
+            await serve(self)
+        except DisconnectedError:
+            return
+        except OciError as error:
+            await self.refuse(error)
+        except SetpointError as error:
+            await self.refuse(translate(error))
+
     async def pieces(self) -> AsyncIterator[bytes]:
         """Yield the request's body in pieces of about a megabyte; raises DisconnectedError when it breaks off."""
         held: list[bytes] = []

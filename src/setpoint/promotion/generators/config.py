@@ -23,9 +23,6 @@ _PORTS: Final = re.compile(r"[1-9][0-9]{3,4}-[1-9][0-9]{3,4}")
 LONGEST_NAME: Final = 20
 """Characters of a generator's name: environments that it makes are called `<generator>-<element>`, at most 40 in all."""
 
-FOLDER_WORDS: Final = frozenset(("name", "path"))
-CLUSTER_WORDS: Final = frozenset(("name",))
-
 
 def _text(*words: str, labels: bool = False) -> AfterValidator:
     """Return the check of a text in which these words may stand as `${word}`."""

@@ -154,11 +154,6 @@ def is_route(value: Object) -> bool:
     return _is(value, "gateway.networking.k8s.io", "HTTPRoute")
 
 
-def is_service(value: Object) -> bool:
-    """Say whether an object is a Service."""
-    return _is(value, "", "Service")
-
-
 def is_backend(reference: Object, namespace: str) -> bool:
     """Say whether a backendRef of a route names a Service in the route's own namespace."""
     return (

@@ -17,9 +17,8 @@ from typing import Any, Final
 
 from setpoint.adapters import masking
 from setpoint.adapters.kubernetes.jobs import inside
-from setpoint.adapters.oci.wire import DisconnectedError, Exchange, OciError, Receive, Scope, Send, translate
+from setpoint.adapters.oci.wire import Exchange, OciError, Receive, Scope, Send
 from setpoint.adapters.runner import output
-from setpoint.core.errors import SetpointError
 from setpoint.pipeline.model import LogRecord
 
 JOB_NAME: Final = "sp-[0-9a-f]{20}-[0-9]{1,6}"
@@ -114,15 +113,7 @@ class TaskExchange:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request of a pod."""
-        exchange = Exchange(scope, receive, send)
-        try:
-            await self._serve(exchange)
-        except DisconnectedError:
-            return
-        except OciError as error:
-            await exchange.refuse(error)
-        except SetpointError as error:
-            await exchange.refuse(translate(error))
+        await Exchange(scope, receive, send).served_by(self._serve)
 
     async def _serve(self, exchange: Exchange) -> None:
         route = _ROUTE.fullmatch(exchange.path)
